@@ -1,0 +1,43 @@
+"""lsweep: loss landscapes of neural networks, swept in parallel.
+
+`lsweep.open(path)` reads a sweep's file, `lsweep.sweep(model, data, …)` makes one, `lsweep.models.build(name)`
+builds an example network. Importing this package touches neither torch, MPI, HDF5 nor matplotlib.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lsweep._version import __version__
+
+if TYPE_CHECKING:
+    from lsweep.api import sweep
+    from lsweep.grid import Axis, Grid
+    from lsweep.store.reader import read as open
+    from lsweep.surface import Status, Surface
+
+__all__ = ["Axis", "Grid", "Status", "Surface", "__version__", "open", "sweep"]
+
+_LAZY = {
+    "open": ("lsweep.store.reader", "read"),
+    "sweep": ("lsweep.api", "sweep"),
+    "Surface": ("lsweep.surface", "Surface"),
+    "Status": ("lsweep.surface", "Status"),
+    "Axis": ("lsweep.grid", "Axis"),
+    "Grid": ("lsweep.grid", "Grid"),
+}
+_MODULES = ("models", "data", "directions", "render", "export", "config")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        module, attribute = _LAZY[name]
+        return getattr(importlib.import_module(module), attribute)
+    if name in _MODULES:
+        return importlib.import_module(f"lsweep.{name}")
+    raise AttributeError(f"module 'lsweep' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY, *_MODULES])

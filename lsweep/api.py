@@ -1,0 +1,136 @@
+"""`lsweep.sweep(model, data, …)`: a sweep of a network that is already in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lsweep import comm as ranks
+from lsweep import config as configuration
+from lsweep import job, progress, weights
+from lsweep import objective as objectives
+from lsweep.comm import Comm
+from lsweep.config import Config, DataConfig, DirectionsConfig, EvaluateConfig, ModelConfig
+from lsweep.data import from_object
+from lsweep.directions import Tensors, check_fit
+from lsweep.errors import ConfigError
+from lsweep.grid import Axis, Grid
+from lsweep.objective import Objective, PerExample, Supervised
+from lsweep.problem import Problem
+from lsweep.surface import Surface
+
+
+def sweep(
+    model: nn.Module,
+    data: Any,
+    *,
+    directions: DirectionsConfig | Mapping[str, Any] | Sequence[Sequence[torch.Tensor]] | None = None,
+    grid: Grid | Mapping[str, Any] | int | None = None,
+    loss: str | PerExample = "cross_entropy",
+    metrics: Mapping[str, PerExample] | None = None,
+    objective: Objective | None = None,
+    test_data: Any = None,
+    output: str | Path | None = None,
+    comm: Comm | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch_size: int | None = None,
+    show_progress: bool = False,
+) -> Surface | None:
+    """Evaluate a network's loss over a line, plane or box around its current weights.
+
+    The model comes back as it was: weights, mode and device.
+
+    Args:
+        model: the trained network.
+        data: a map-style dataset, a loader, a tuple of tensors (inputs, targets), or `lsweep.data`'s own.
+        directions: the recipe, as in a configuration's `[directions]` ({"seed": 3}); or one direction per
+            axis as tensors shaped like the parameters, in `model.parameters()` order.
+        grid: a `Grid`, or as in a configuration's `[grid]`, or n for n × n points on [−1, 1]². Default 51.
+        loss: a name (see `lsweep.objective.LOSSES`) or `(output, target) → (B,)`.
+        metrics: name → `(output, target) → (B,)`, averaged over the examples.
+        objective: instead of loss and metrics: `(model, batch) → {name: (values (B,), weights (B,))}`.
+        test_data: a second data set; its metrics are called "loss_test", ….
+        output: an HDF5 file to create or to resume; None keeps the result in memory.
+        comm: the ranks; by default those that a launcher started, else this process alone.
+        device: "auto", "cpu", "cuda", "cuda:1", ….
+        precision: "fp32" or "fp64".
+        batch_size: examples per forward pass; by default a constant per kind of device.
+        show_progress: on standard error.
+
+    Returns:
+        The surface; None on ranks other than 0.
+
+    Raises:
+        InputError: the network, data or settings do not fit each other; the message says why.
+    """
+    comm = comm or ranks.connect()
+    loss_name, measured = _objective(loss, metrics, objective)
+    splits = {"train": from_object(data)}
+    if test_data is not None:
+        splits["test"] = from_object(test_data)
+    explicit = directions if isinstance(directions, Sequence) else None
+    settings: dict[str, Any] = {"loss": loss_name, "device": device, "precision": precision}
+    if batch_size is not None:
+        settings["batch_size"] = batch_size
+    config = Config(
+        output=str(output or ""),
+        model=ModelConfig(source=type(model).__qualname__),
+        data=DataConfig(source="in memory", split=tuple(splits)),
+        directions=_directions(directions),
+        grid=_grid(grid),
+        evaluate=configuration.part(EvaluateConfig, settings, "evaluate"),
+    )
+    problem = Problem(model, splits, measured, loss_name)
+    options = job.Options(progress.default() if show_progress else None)
+    tensors = _explicit(model, explicit, config) if explicit is not None else None
+    if output is None:
+        return job.execute(config, problem, comm, None, options, tensors)[1]
+    with job.claimed(comm, Path(output)) as lock:
+        return job.execute(config, problem, comm, Path(output), options, tensors, lock)[1]
+
+
+def _objective(
+    loss: str | PerExample, metrics: Mapping[str, PerExample] | None, own: Objective | None
+) -> tuple[str, Objective]:
+    if own is not None:
+        return getattr(own, "__qualname__", type(own).__qualname__), own
+    if isinstance(loss, str):
+        supervised = objectives.from_config(EvaluateConfig(loss=loss))
+        assert isinstance(supervised, Supervised)
+        return loss, Supervised(supervised.loss, metrics)
+    return getattr(loss, "__qualname__", type(loss).__qualname__), Supervised(loss, metrics)
+
+
+def _directions(given: Any) -> DirectionsConfig:
+    if isinstance(given, DirectionsConfig):
+        return given
+    table = dict(given) if isinstance(given, Mapping) else {}
+    made: DirectionsConfig = configuration.part(DirectionsConfig, table, "directions")
+    return made
+
+
+def _grid(given: Grid | Mapping[str, Any] | int | None) -> Grid:
+    if isinstance(given, Grid):
+        return given
+    if given is None or isinstance(given, int):
+        num = 51 if given is None else given
+        return Grid(Axis(num=num), Axis(num=num))
+    made: Grid = configuration.part(Grid, dict(given), "grid")
+    return made
+
+
+def _explicit(model: nn.Module, given: Sequence[Sequence[torch.Tensor]], config: Config) -> list[Tensors]:
+    space = weights.weight_space(model, config.directions.space)
+    if len(given) != len(config.grid.axes):
+        raise ConfigError(
+            f"a grid of {len(config.grid.axes)} axes needs as many directions, got {len(given)}"
+        )
+    return [
+        check_fit([t.detach().cpu() for t in direction], space, f"directions[{index}]")
+        for index, direction in enumerate(given)
+    ]

@@ -1,0 +1,127 @@
+"""Trained weights from a file: read without running code, and fitted to a network with a clear word on misfits."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lsweep.errors import CheckpointError, MissingExtra
+
+# Under which keys training scripts keep the state dict, most telling first.
+_NESTED = ("state_dict", "model_state_dict", "model", "net", "weights")
+# Prefixes that wrappers add: DataParallel and DDP, torch.compile.
+_PREFIXES = ("module.", "_orig_mod.")
+
+
+def read(path: str | Path) -> dict[str, torch.Tensor]:
+    """Read a state dict: name → tensor on the CPU.
+
+    `.safetensors` is read natively, anything else by `torch.load(weights_only=True)`: a file that needs
+    pickle beyond tensors is refused and nothing of it runs. `{"state_dict": …}` is unwrapped and wrappers'
+    prefixes are stripped.
+
+    Raises:
+        CheckpointError: no such file, damaged, unsafe, or without tensors; the message names the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"no weights file at {str(path)!r}", key=str(path))
+    content = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
+    return _strip_prefixes(_find_state(content, path))
+
+
+def fit(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
+    """Load `state` into `model` in place, after `check_fit`."""
+    check_fit(model, state, name)
+    own = model.state_dict()
+    model.load_state_dict({key: state.get(key, own[key]) for key in own})
+
+
+def check_fit(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
+    """See that every tensor of `state`, read from the file `name`, fits the network.
+
+    Integer buffers (BatchNorm's `num_batches_tracked`, which old checkpoints lack) are no misfit.
+
+    Raises:
+        CheckpointError: which keys are missing, unexpected or misshapen.
+    """
+    own = model.state_dict()
+    counters = {key for key, value in own.items() if not value.is_floating_point() and not value.is_complex()}
+    missing = [key for key in own if key not in state and key not in counters]
+    unexpected = [key for key in state if key not in own and not key.endswith("num_batches_tracked")]
+    misshapen = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    faults = [
+        f"{what}: {_abridged(keys)}"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
+        if keys
+    ]
+    if faults:
+        raise CheckpointError(f"{name!r} does not fit the network; {'; '.join(faults)}", key=name)
+
+
+def _torch(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for a damaged file
+        text = str(error)
+        if "weights_only" in text or "Unsupported" in text or "GLOBAL" in text:
+            raise CheckpointError(
+                f"{str(path)!r} needs pickle beyond tensors, which could run code; save its state_dict() alone",
+                key=str(path),
+            ) from None
+        reason = (text.splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(
+            f"{str(path)!r} is not a readable checkpoint: {reason}", key=str(path)
+        ) from None
+
+
+def _safetensors(path: Path) -> Any:
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise MissingExtra(
+            "reading .safetensors needs safetensors: pip install 'lsweep[torch]'", key=str(path)
+        ) from None
+    try:
+        return load_file(path, device="cpu")
+    except Exception as error:  # SafetensorError, OSError, ValueError by version
+        raise CheckpointError(f"{str(path)!r} is not a readable checkpoint: {error}", key=str(path)) from None
+
+
+def _find_state(content: Any, path: Path) -> dict[str, torch.Tensor]:
+    candidates = [content]
+    if isinstance(content, dict):
+        candidates += [content[key] for key in _NESTED if isinstance(content.get(key), dict)]
+    for candidate in candidates:
+        if isinstance(candidate, dict) and candidate:
+            tensors = {
+                k: v for k, v in candidate.items() if isinstance(k, str) and isinstance(v, torch.Tensor)
+            }
+            if len(tensors) == len(candidate):
+                return tensors
+    raise CheckpointError(
+        f"{str(path)!r} holds no state dict: expected name → tensor, or that under one of {', '.join(_NESTED)}",
+        key=str(path),
+    )
+
+
+def _strip_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    for prefix in _PREFIXES * 2:  # either may wrap the other
+        if all(key.startswith(prefix) for key in state):
+            state = {key[len(prefix) :]: value for key, value in state.items()}
+    return state
+
+
+def _abridged(keys: list[str], most: int = 4) -> str:
+    shown = ", ".join(keys[:most])
+    return shown if len(keys) <= most else f"{shown} and {len(keys) - most} more"

@@ -1,0 +1,193 @@
+"""The command line: `lsweep VERB …`. Nothing heavy is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from lsweep._version import __version__
+from lsweep.errors import EXIT_BAD_INPUT, EXIT_ERROR, InputError, LsweepError, MissingExtra
+
+log = logging.getLogger("lsweep")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb and return the process's exit status (see DESIGN: 0, 1, 2, 3, 75)."""
+    args = _parser().parse_args(arguments)
+    try:
+        status: int = args.run(args)
+        return status
+    except InputError as error:
+        _say(error)
+        return EXIT_BAD_INPUT
+    except LsweepError as error:
+        _say(error)
+        return error.exit_status
+    except BrokenPipeError:
+        return EXIT_ERROR  # the reader of our output has gone, as `| head` does
+
+
+def _parser() -> argparse.ArgumentParser:
+    from lsweep.export.cli import add_parser as add_export
+    from lsweep.render.cli import add_parser as add_render
+
+    parser = argparse.ArgumentParser(
+        prog="lsweep", description="Loss landscapes of neural networks, in parallel."
+    )
+    parser.add_argument("--version", action="version", version=f"lsweep {__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    _add_sweep(verbs)
+    _add_status(verbs)
+    add_render(verbs)
+    add_export(verbs)
+    return parser
+
+
+def _add_sweep(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser(
+        "sweep",
+        help="evaluate a network over a grid of its weight space",
+        description="Evaluate a network over a grid of its weight space, or go on with a sweep that was begun. "
+        "Exit status: 0 complete, 2 bad input, 3 complete but some points failed, 75 stopped early (run it again).",
+        epilog="example: mpirun -n 4 lsweep sweep resnet56.toml --set grid.x.num=101",
+    )
+    parser.add_argument("config", metavar="CONFIG", help="the configuration, a TOML file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
+    )
+    parser.add_argument(
+        "--seeds", metavar="A-B", help="sweep once per direction seed, as in 0-4 or 1,5,7; one file each"
+    )
+    parser.add_argument("--time-limit", metavar="[[HH:]MM:]SS", help="leave in time, with status 75")
+    parser.add_argument("--max-points", type=int, metavar="N", help="leave after N points, with status 75")
+    parser.add_argument("--retry-failed", action="store_true", help="evaluate failed points once more")
+    parser.add_argument(
+        "--break-lock", action="store_true", help="take over from a session that is surely gone"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.set_defaults(run=_sweep)
+
+
+def _add_status(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser(
+        "status",
+        help="how far a sweep is, from its file alone",
+        description="How far a sweep is, from its file alone; the sweep may be running.",
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="sweeps' HDF5 files")
+    parser.set_defaults(run=_status)
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from lsweep import config
+
+    if args.max_points is not None and args.max_points < 1:
+        raise InputError(f"--max-points must be >= 1, got {args.max_points}")
+    base = config.load(args.config, args.overrides)
+    configs = [base] if args.seeds is None else [config.with_seed(base, seed) for seed in _seeds(args.seeds)]
+    try:
+        import torch  # noqa: F401 - the one heavy import, here so that its absence is said plainly
+    except ModuleNotFoundError:
+        raise MissingExtra("sweeping needs torch: pip install 'lsweep[torch]'") from None
+    from lsweep import comm as ranks
+
+    comm = ranks.connect(need_mpi=base.store.mode == "mpio" and _parallel_hdf5())
+    _log_to_stderr(comm)
+    try:
+        status = 0
+        for one in configs:
+            status = max(status, _sweep_one(one, comm, args))
+            if status == 75:
+                break
+        return status
+    except InputError as error:
+        if comm.size == 1:
+            raise
+        _leave_together(comm, error)
+        return error.exit_status
+    except Exception:
+        # Whatever it is, no other rank may wait for this one.
+        traceback.print_exc()
+        if comm.size > 1:
+            comm.abort(EXIT_ERROR)
+        return EXIT_ERROR
+
+
+def _sweep_one(config, comm, args) -> int:  # type: ignore[no-untyped-def]
+    from lsweep import job, progress
+    from lsweep.stop import Stop, deadline
+
+    stop = Stop(deadline(args.time_limit))
+    shown = progress.Silent() if args.quiet else progress.default()
+    options = job.Options(shown, stop, args.max_points, args.retry_failed)
+    with stop.on_signals():
+        outcome = job.sweep(config, comm, options, break_lock=args.break_lock)
+    if comm.is_root:
+        if outcome.reason:
+            log.warning("stopped: %s", outcome.reason)
+        log.info(
+            "%s: %d points done%s%s",
+            config.output,
+            outcome.done,
+            f", {outcome.failed} failed (--retry-failed tries again)" if outcome.failed else "",
+            f", {outcome.pending} pending (run the same command to go on)" if outcome.pending else "",
+        )
+    return outcome.exit_status
+
+
+def _status(args: argparse.Namespace) -> int:
+    from lsweep import status
+    from lsweep.store.reader import read
+
+    for path in args.files:
+        print(status.describe(read(Path(path))))
+    return 0
+
+
+def _seeds(text: str) -> list[int]:
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise InputError(f"--seeds takes numbers and ranges, as in 0-4 or 1,5,7; got {text!r}")
+        seeds += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(seeds))
+
+
+def _parallel_hdf5() -> bool:
+    """Whether h5py has MPI. Without it there is no use in starting MPI for the store: it will refuse."""
+    import h5py
+
+    return bool(h5py.get_config().mpi)
+
+
+def _leave_together(comm, error: InputError) -> None:  # type: ignore[no-untyped-def]
+    """If all ranks met the error, rank 0 says it; a rank that met it alone says it and ends the job."""
+    if comm.is_root:
+        _say(error)
+    if not comm.all_here(seconds=3.0):
+        if not comm.is_root:
+            _say(error)
+        comm.abort(error.exit_status)
+
+
+def _log_to_stderr(comm) -> None:  # type: ignore[no-untyped-def]
+    """Rank 0 speaks; the others from warnings up, with their number."""
+    label = "" if comm.size == 1 else f" [{comm.rank}/{comm.size}]"
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(f"%(asctime)s{label}  %(message)s", datefmt="%H:%M:%S"))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO if comm.is_root else logging.WARNING)
+    log.propagate = False
+
+
+def _say(error: Exception) -> None:
+    from lsweep.comm import rank_hint
+
+    # Errors met before the ranks know of each other are met by all of them: one says so.
+    if rank_hint() == 0 or not isinstance(error, InputError):
+        print(f"lsweep: error: {error}", file=sys.stderr, flush=True)

@@ -1,0 +1,316 @@
+"""Ranks: one process, or an MPI world. The only module that imports mpi4py."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+
+from lsweep.errors import InputError, LsweepError, MissingExtra
+
+T = TypeVar("T")
+Handler = Callable[[int, Any], None]
+
+# What launchers tell a process of the world it should find, most specific first. `srun` sets the step's
+# number; SLURM_NTASKS alone is set in a batch script too, where one process would be a mistake as well.
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
+_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK", "SLURM_PROCID")
+_LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMI_RANK", "PMIX_RANK", "SLURM_STEP_NUM_TASKS")
+_NAP = 0.0005  # while waiting for the others: MPI itself would spin and take the core from a rank that works
+_CHUNK = 1 << 30  # bytes per broadcast: counts are 32-bit in MPI 3
+
+
+class Comm(ABC):
+    """A group of ranks with a mailbox. Messages go by tag to handlers that `poll` calls between points.
+
+    Attributes:
+        rank, size: this rank and how many there are.
+        local_rank, local_size: the same among the ranks on this host.
+        host: this host's name.
+    """
+
+    rank = 0
+    size = 1
+    local_rank = 0
+    local_size = 1
+    host = socket.gethostname()
+    mpi: Any = None  # the mpi4py communicator, for the parallel store
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this is rank 0."""
+        return self.rank == 0
+
+    def on(self, tag: str, handler: Handler) -> None:
+        """Let `handler(source, message)` receive the messages of that tag, inside `poll` and `quiesce`."""
+        self._handlers[tag] = handler
+
+    def _deliver(self, source: int, tag: str, message: Any) -> None:
+        self._handlers[tag](source, message)
+
+    @abstractmethod
+    def post(self, dest: int, tag: str, message: Any) -> None:
+        """Send without waiting; a message to oneself is delivered at once."""
+
+    @abstractmethod
+    def poll(self) -> None:
+        """Deliver what has arrived."""
+
+    @abstractmethod
+    def quiesce(self) -> None:
+        """Collective: deliver messages until all that any rank has posted are delivered."""
+
+    @abstractmethod
+    def bcast(self, value: T) -> T:
+        """Collective: rank 0's value."""
+
+    @abstractmethod
+    def allgather(self, value: T) -> list[T]:
+        """Collective: every rank's value, in rank order."""
+
+    @abstractmethod
+    def barrier(self) -> None:
+        """Collective: wait for all."""
+
+    @abstractmethod
+    def share(self, array: np.ndarray | None) -> np.ndarray:
+        """Collective: rank 0's array, once per host in memory that the host's ranks share; read-only."""
+
+    def all_here(self, seconds: float) -> bool:
+        """Whether all ranks call this within that time."""
+        return True
+
+    def file_hints(self) -> Any:
+        """MPI-IO hints for opening a shared file."""
+        raise NotImplementedError("a process without MPI has no MPI-IO")
+
+    @abstractmethod
+    def abort(self, status: int) -> None:
+        """End the job at once, on every rank."""
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Collective: if the block fails on any rank, raise the first rank's error on all of them.
+
+        The block must not communicate. Errors of the input travel by message; an unexpected one is
+        raised where it happened, after its traceback was printed there.
+        """
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as caught:
+            error = caught
+            if not isinstance(caught, LsweepError):
+                traceback.print_exc()
+        known = [_portable(e) for e in self.allgather(error if error is None else _portable(error))]
+        first = next((e for e in known if e is not None), None)
+        if first is not None:
+            raise error if error is not None and not isinstance(error, LsweepError) else first
+
+    def on_root_only(self, function: Callable[[], T]) -> T | None:
+        """Collective: call `function` on rank 0 alone, return its value there; raise its error on all ranks."""
+        value = None
+        with self.together():
+            if self.is_root:
+                value = function()
+        return value
+
+    def on_root(self, function: Callable[[], T]) -> T:
+        """Collective: call `function` on rank 0 alone, return its value or raise its error on all ranks."""
+        value: Any = self.on_root_only(function)
+        result: T = self.bcast(value)
+        return result
+
+
+class SerialComm(Comm):
+    """One process, without MPI."""
+
+    def post(self, dest: int, tag: str, message: Any) -> None:
+        """See `Comm.post`."""
+        self._deliver(0, tag, message)
+
+    def poll(self) -> None:
+        """See `Comm.poll`."""
+
+    def quiesce(self) -> None:
+        """See `Comm.quiesce`."""
+
+    def bcast(self, value: T) -> T:
+        """See `Comm.bcast`."""
+        return value
+
+    def allgather(self, value: T) -> list[T]:
+        """See `Comm.allgather`."""
+        return [value]
+
+    def barrier(self) -> None:
+        """See `Comm.barrier`."""
+
+    def share(self, array: np.ndarray | None) -> np.ndarray:
+        """See `Comm.share`."""
+        assert array is not None
+        return array
+
+    def abort(self, status: int) -> None:
+        """See `Comm.abort`."""
+        os._exit(status)
+
+
+class MpiComm(Comm):
+    """An MPI world."""
+
+    def __init__(self, mpi_module: Any, communicator: Any) -> None:
+        super().__init__()
+        self._MPI = mpi_module
+        self.mpi = communicator
+        # A communicator of its own for the mailbox: no tag of a library or of the store can meet ours.
+        self._mail = communicator.Dup()
+        self._node = communicator.Split_type(mpi_module.COMM_TYPE_SHARED)
+        self.rank, self.size = communicator.rank, communicator.size
+        self.local_rank, self.local_size = self._node.rank, self._node.size
+        self._leaders = communicator.Split(0 if self.local_rank == 0 else 1, self.rank)
+        self._sent: list[Any] = []
+        self._windows: list[Any] = []  # shared memory lives as long as its window
+
+    def post(self, dest: int, tag: str, message: Any) -> None:
+        """See `Comm.post`."""
+        if dest == self.rank:
+            self._deliver(dest, tag, message)
+            return
+        # Synchronous mode: completion means received, which is what `quiesce` counts on.
+        self._sent.append(self._mail.issend((tag, message), dest=dest))
+
+    def poll(self) -> None:
+        """See `Comm.poll`."""
+        status = self._MPI.Status()
+        while self._mail.iprobe(status=status):
+            tag, message = self._mail.recv(source=status.source, tag=status.tag)
+            self._deliver(status.source, tag, message)
+        self._sent = [request for request in self._sent if not request.test()[0]]
+
+    def quiesce(self) -> None:
+        """See `Comm.quiesce`. Nonblocking consensus (Hoefler, Siebert, Lumsdaine, PPoPP 2010)."""
+        while self._sent:
+            self.poll()
+            time.sleep(_NAP)
+        barrier = self._mail.Ibarrier()
+        while not barrier.Test():
+            self.poll()
+            time.sleep(_NAP)
+        self.poll()
+
+    def bcast(self, value: T) -> T:
+        """See `Comm.bcast`."""
+        result: T = self.mpi.bcast(value)
+        return result
+
+    def allgather(self, value: T) -> list[T]:
+        """See `Comm.allgather`."""
+        result: list[T] = self.mpi.allgather(value)
+        return result
+
+    def barrier(self) -> None:
+        """See `Comm.barrier`."""
+        self.mpi.Barrier()
+
+    def share(self, array: np.ndarray | None) -> np.ndarray:
+        """See `Comm.share`."""
+        shape, dtype = self.bcast((array.shape, array.dtype) if array is not None else ((), np.dtype("u1")))
+        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        window = self._MPI.Win.Allocate_shared(nbytes if self.local_rank == 0 else 0, 1, comm=self._node)
+        self._windows.append(window)
+        memory, _ = window.Shared_query(0)
+        flat = np.frombuffer(memory, dtype=np.uint8, count=nbytes)
+        if self.local_rank == 0:
+            if array is not None:
+                flat[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+            for start in range(0, nbytes, _CHUNK):
+                self._leaders.Bcast(flat[start : start + _CHUNK])
+        self._node.Barrier()
+        return flat.view(dtype).reshape(shape)
+
+    def all_here(self, seconds: float) -> bool:
+        """See `Comm.all_here`."""
+        barrier, end = self._mail.Ibarrier(), time.monotonic() + seconds
+        while not barrier.Test():
+            if time.monotonic() > end:
+                return False
+            time.sleep(_NAP)
+        return True
+
+    def file_hints(self) -> Any:
+        """See `Comm.file_hints`."""
+        # ROMIO's data sieving is read-modify-write: it would put back old bytes of other ranks' points.
+        info = self._MPI.Info.Create()
+        info.Set("romio_ds_write", "disable")
+        return info
+
+    def abort(self, status: int) -> None:
+        """See `Comm.abort`."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.mpi.Abort(status)
+
+
+def connect(*, need_mpi: bool = False) -> Comm:
+    """Find this process's place: an MPI world where a launcher started us, else one process.
+
+    Without a launcher MPI is not even imported, unless `need_mpi` (the parallel store in one process).
+
+    Raises:
+        MissingExtra: a launcher started several processes and mpi4py or its MPI library is absent.
+        InputError: a launcher started several processes, but MPI sees a world of one.
+    """
+    expected = _expected_size(os.environ)
+    if not need_mpi and not any(name in os.environ for name in _LAUNCHED):
+        if expected > 1:
+            raise InputError(_singleton(expected))
+        return SerialComm()
+    # OMPIO's sieving writes back bytes that other ranks own (read-modify-write): off, before MPI_Init.
+    os.environ.setdefault("OMPI_MCA_fbtl_posix_write_datasieving", "0")
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py is there, an MPI library is not
+        if expected > 1 or need_mpi:
+            raise MissingExtra(
+                f"{expected} processes were started, but MPI cannot be used: {error}; "
+                "install an MPI library and pip install 'lsweep[mpi]'"
+            ) from None
+        return SerialComm()
+    if MPI.COMM_WORLD.size == 1 and expected > 1:
+        raise InputError(_singleton(expected))
+    return MpiComm(MPI, MPI.COMM_WORLD)
+
+
+def rank_hint() -> int:
+    """This process's rank as its launcher gives it, without MPI: who prints an error that all ranks meet."""
+    return next((int(os.environ[name]) for name in _RANKS if os.environ.get(name, "").isdigit()), 0)
+
+
+def _expected_size(environ: Mapping[str, str]) -> int:
+    return next((int(environ[name]) for name in _SIZES if environ.get(name, "").isdigit()), 1)
+
+
+def _singleton(expected: int) -> str:
+    return (
+        f"{expected} tasks were asked for, but this process is alone in its MPI world: start lsweep by "
+        "`srun --mpi=pmix` or by the mpirun of the MPI library that mpi4py uses, or ask for one task"
+    )
+
+
+def _portable(error: Exception | None) -> Exception | None:
+    """An error that can be pickled and raised on another rank."""
+    if error is None or isinstance(error, LsweepError):
+        return error
+    return LsweepError(f"{type(error).__name__}: {error}")

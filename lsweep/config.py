@@ -1,0 +1,292 @@
+"""The configuration of a sweep: frozen dataclasses, read from TOML, overridden with KEY=VALUE.
+
+Unknown keys, wrong types and impossible values raise `ConfigError` naming the key. `to_toml` writes the
+resolved configuration, every default spelled out, as it is stored in the output file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from lsweep.errors import ConfigError, InputError, nearest
+from lsweep.grid import Axis, Grid
+
+P = TypeVar("P")
+Kind = Literal["random", "interpolate", "file"]
+Normalize = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
+BiasBn = Literal["zero", "copy", "random"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network, and its trained weights θ*."""
+
+    source: str
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which examples the loss is the mean over."""
+
+    source: str
+    path: str | None = None
+    test_path: str | None = None
+    split: tuple[str, ...] = ("train",)
+    limit: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.split or len(set(self.split)) < len(self.split) or set(self.split) - {"train", "test"}:
+            raise ConfigError(
+                f'data.split must be "train", "test" or both, got {list(self.split)}', key="data.split"
+            )
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"data.limit must be >= 1, got {self.limit}", key="data.limit")
+
+
+@dataclass(frozen=True)
+class AxisDirection:
+    """What one axis says otherwise than `DirectionsConfig`; None means as there."""
+
+    kind: Kind | None = None
+    seed: int | None = None
+    normalize: Normalize | None = None
+    bias_bn: BiasBn | None = None
+    include: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] | None = None
+    to: str | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class DirectionsConfig:
+    """How the directions d₁, d₂, … are made ([Li18] §4)."""
+
+    kind: Kind = "random"
+    seed: int = 0
+    normalize: Normalize = "filter"
+    bias_bn: BiasBn = "zero"
+    space: Literal["weights", "states"] = "weights"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    to: str | None = None
+    to_y: str | None = None
+    to_z: str | None = None
+    path: str | None = None
+    keep: bool = False
+    x: AxisDirection = AxisDirection()
+    y: AxisDirection = AxisDirection()
+    z: AxisDirection = AxisDirection()
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is computed at a point, and how."""
+
+    loss: str = "cross_entropy"
+    objective: str | None = None
+    metrics: tuple[str, ...] = ()
+    precision: Literal["fp32", "fp64"] = "fp32"
+    device: str = "auto"
+    batch_size: int | None = None
+    fold_batchnorm: bool = True
+    max_failures: int = 5
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ConfigError(
+                f"evaluate.batch_size must be >= 1, got {self.batch_size}", key="evaluate.batch_size"
+            )
+        if self.max_failures < 0:
+            raise ConfigError(
+                f"evaluate.max_failures must be >= 0, got {self.max_failures}", key="evaluate.max_failures"
+            )
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Which rank evaluates which tile."""
+
+    kind: Literal["auto", "static"] = "auto"
+    tile: int = 1
+    share_gpu: bool = False
+
+    def __post_init__(self) -> None:
+        if self.tile < 1:
+            raise ConfigError(f"schedule.tile must be >= 1, got {self.tile}", key="schedule.tile")
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """How results reach the file."""
+
+    mode: Literal["auto", "mpio", "gather"] = "auto"
+    sync_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sync_seconds < float("inf"):
+            raise ConfigError(
+                f"store.sync_seconds must be finite and >= 0, got {self.sync_seconds}",
+                key="store.sync_seconds",
+            )
+
+
+@dataclass(frozen=True)
+class Config:
+    """One sweep."""
+
+    output: str
+    model: ModelConfig
+    data: DataConfig
+    directions: DirectionsConfig = DirectionsConfig()
+    grid: Grid = field(default_factory=lambda: Grid(Axis(), Axis()))
+    evaluate: EvaluateConfig = EvaluateConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    store: StoreConfig = StoreConfig()
+
+    def to_toml(self) -> str:
+        """The resolved configuration as TOML text; keys that are None are left out."""
+        import tomli_w
+
+        return tomli_w.dumps(_without_none(dataclasses.asdict(self)))
+
+
+def load(path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Config:
+    """Read a TOML file, apply `KEY=VALUE` overrides, check everything.
+
+    Raises:
+        ConfigError: naming the key or the file.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the configuration {str(path)!r}: {_reason(error)}") from None
+    return parse(text, overrides, name=str(path))
+
+
+def parse(text: str, overrides: tuple[str, ...] | list[str] = (), *, name: str = "configuration") -> Config:
+    """Like `load`, from TOML text."""
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{name} is not valid TOML: {error}") from None
+    for override in overrides:
+        _override(table, override)
+    return from_table(table)
+
+
+def from_table(table: dict[str, Any]) -> Config:
+    """Build a `Config` from nested dictionaries, as TOML gives them."""
+    config: Config = _build(Config, table, "")
+    return config
+
+
+def part(cls: type[P], table: dict[str, Any], where: str) -> P:
+    """Build one section, as `from_table` builds the whole."""
+    made: P = _build(cls, table, where)
+    return made
+
+
+def with_seed(config: Config, seed: int) -> Config:
+    """The same sweep with another seed for its random directions, in a file of its own: out.h5 → out_seed3.h5."""
+    output = Path(config.output)
+    return dataclasses.replace(
+        config,
+        output=str(output.with_name(f"{output.stem}_seed{seed}{output.suffix}")),
+        directions=dataclasses.replace(config.directions, seed=seed),
+    )
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"an override is KEY=VALUE, as in grid.x.num=101; got {override!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        value = text.strip()  # an unquoted word: on a shell's command line, a string
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{key.strip()}: {part!r} is a value, not a table", key=key.strip())
+    table[parts[-1]] = value
+
+
+def _build(cls: Any, table: Any, where: str) -> Any:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} must be a table, got {_shown(table)}", key=where)
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    for key in table:
+        if key not in fields:
+            raise ConfigError(
+                f"unknown key {_join(where, key)!r}{nearest(key, fields)}", key=_join(where, key)
+            )
+    values = {key: _convert(hints[key], value, _join(where, key)) for key, value in table.items()}
+    for key, f in fields.items():
+        missing = dataclasses.MISSING
+        if key not in values and f.default is missing and f.default_factory is missing:
+            raise ConfigError(f"missing key {_join(where, key)!r}", key=_join(where, key))
+    try:
+        return cls(**values)
+    except InputError as error:
+        if error.key and error.key.startswith(where):
+            raise
+        raise ConfigError(f"{where}: {error}", key=_join(where, error.key or "")) from None
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        (inner,) = [a for a in arguments if a is not type(None)]
+        return _convert(inner, value, where)
+    if origin is Literal:
+        if value not in arguments or not isinstance(value, str):
+            raise ConfigError(
+                f"{where} must be one of {', '.join(arguments)}; got {_shown(value)}", key=where
+            )
+        return value
+    if origin is tuple:
+        items = value if isinstance(value, list) else [value]
+        return tuple(_convert(arguments[0], item, where) for item in items)
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, where)
+    if hint is float and type(value) is int:
+        return float(value)
+    if type(value) is not hint:
+        raise ConfigError(f"{where} must be {_TYPE_NAMES[hint]}, got {_shown(value)}", key=where)
+    return value
+
+
+_TYPE_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where and key else where or key
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        kept = {k: _without_none(v) for k, v in value.items() if v is not None}
+        return {k: v for k, v in kept.items() if v != {}}
+    if isinstance(value, (list, tuple)):
+        return [_without_none(v) for v in value]
+    return value

@@ -1,0 +1,167 @@
+"""One split, held in memory whole, on one device."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pickle
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from lsweep.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class ResidentData:
+    """One split, every example in memory.
+
+    Attributes:
+        tree: tuples, lists and dicts, nested, of tensors; each has the N examples along dimension 0.
+        transform: makes a batch of a slice of the tree, on the tree's device; None leaves the slice as it is.
+    """
+
+    tree: Any
+    transform: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the tree.
+
+        Raises:
+            DataError: there is no tensor or no example, a leaf is no tensor, or lengths differ.
+        """
+        shapes = {}
+        for name, leaf in _named_leaves(self.tree):
+            if not isinstance(leaf, torch.Tensor) or leaf.ndim == 0:
+                got = "a tensor without dimensions" if isinstance(leaf, torch.Tensor) else type(leaf).__name__
+                raise DataError(f"data{name} must be a tensor with the examples along dimension 0, got {got}")
+            shapes[f"data{name}"] = tuple(leaf.shape)
+        if not shapes:
+            raise DataError("the data hold no tensor")
+        if len({shape[0] for shape in shapes.values()}) > 1:
+            listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise DataError(f"the data's tensors must agree in their number of examples, got {listed}")
+        if len(self) == 0:
+            raise DataError("the data hold no example")
+
+    def __len__(self) -> int:
+        length: int = pytree.tree_leaves(self.tree)[0].shape[0]
+        return length
+
+    def to(self, device: torch.device | str) -> ResidentData:
+        """Return the same data on `device`."""
+        return dataclasses.replace(self, tree=pytree.tree_map(lambda leaf: leaf.to(device), self.tree))
+
+    def head(self, limit: int | None) -> ResidentData:
+        """Return the first `limit` examples; all of them for None or where there are fewer."""
+        if limit is None or limit >= len(self):
+            return self
+        return dataclasses.replace(self, tree=_slice(self.tree, 0, limit))
+
+    def batches(self, size: int) -> Iterator[Any]:
+        """Yield transformed batches of `size` examples, in order; the last may be short.
+
+        Raises:
+            DataError: `size` is less than 1.
+        """
+        if size < 1:
+            raise DataError(f"a batch needs at least 1 example, got a size of {size}")
+        for start in range(0, len(self), size):
+            batch = _slice(self.tree, start, start + size)
+            yield batch if self.transform is None else self.transform(batch)
+
+    def sha256(self) -> str:
+        """Return the hash of what the network sees: leaves (name, dtype, shape, bytes) and transform."""
+        digest = hashlib.sha256()
+        _update(digest, self.tree)
+        digest.update(f"transform {_description(self.transform)}".encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class ResidentBatches:
+    """Batches that cannot be re-cut, ragged or put together by the user's code; else like `ResidentData`.
+
+    Attributes:
+        items: the batches as the loader gave them. The number of examples in a batch is taken to be its first
+            tensor's length along dimension 0, or 1 without a tensor.
+    """
+
+    items: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        """Check the batches.
+
+        Raises:
+            DataError: there is no example.
+        """
+        if len(self) == 0:
+            raise DataError("the loader gave no example")
+
+    def __len__(self) -> int:
+        return sum(_examples(batch) for batch in self.items)
+
+    def to(self, device: torch.device | str) -> ResidentBatches:
+        """Return the same data on `device`; of the objects in a batch, those that have a `to` method move."""
+        items = pytree.tree_map(lambda leaf: leaf.to(device) if hasattr(leaf, "to") else leaf, self.items)
+        return dataclasses.replace(self, items=items)
+
+    def head(self, limit: int | None) -> ResidentBatches:
+        """Return the first batches that hold `limit` examples together, or a few more: batches stay whole."""
+        return dataclasses.replace(self, items=first_batches(self.items, limit))
+
+    def batches(self, size: int) -> Iterator[Any]:
+        """Yield the batches as they are; `size` is ignored."""
+        return iter(self.items)
+
+    def sha256(self) -> str:
+        """Return the hash of what the network sees: leaves, batch by batch."""
+        digest = hashlib.sha256()
+        _update(digest, self.items)
+        return digest.hexdigest()
+
+
+def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    leaves, _ = pytree.tree_flatten_with_path(tree)
+    return [(pytree.keystr(path), leaf) for path, leaf in leaves]
+
+
+def _slice(tree: Any, start: int, stop: int) -> Any:
+    return pytree.tree_map(lambda leaf: leaf[start:stop], tree)
+
+
+def first_batches(batches: Iterable[Any], limit: int | None) -> tuple[Any, ...]:
+    """Return the first batches that hold `limit` examples together, all for None; draw no more of them."""
+    kept, count = [], 0
+    for batch in batches:
+        kept.append(batch)
+        count += _examples(batch)
+        if limit is not None and count >= limit:
+            break
+    return tuple(kept)
+
+
+def _examples(batch: Any) -> int:
+    for leaf in pytree.tree_leaves(batch):
+        if isinstance(leaf, torch.Tensor) and leaf.ndim > 0:
+            return leaf.shape[0]
+    return 1  # an object of the user's own, a graph say
+
+
+def _update(digest: Any, tree: Any) -> None:
+    for name, leaf in _named_leaves(tree):
+        if isinstance(leaf, torch.Tensor):
+            digest.update(f"{name} {leaf.dtype} {tuple(leaf.shape)} ".encode())
+            # As bytes, since numpy lacks some of torch's dtypes; flat first, as a scalar needs it.
+            digest.update(leaf.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        else:
+            on_cpu = leaf.to("cpu") if hasattr(leaf, "to") else leaf
+            digest.update(f"{name} {type(leaf).__qualname__} ".encode() + pickle.dumps(on_cpu, protocol=4))
+
+
+def _description(transform: Callable[[Any], Any] | None) -> str:
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))  # a function's repr holds its address

@@ -1,0 +1,123 @@
+"""Where a rank computes: its device, its threads, and arithmetic that repeats bit for bit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from lsweep.comm import Comm
+from lsweep.errors import ConfigError, InputError
+
+
+def choose_device(name: str, comm: Comm, *, share_gpu: bool = False) -> torch.device:
+    """Collective: the device of this rank.
+
+    "auto" takes GPU `local_rank` of the host (GPU 0 where the launcher shows a rank only one), or the CPU
+    where there is none. "cuda" insists on a GPU; "cuda:1" and the like name one for every rank.
+
+    Raises:
+        ConfigError: unknown or absent device.
+        InputError: two ranks of a host would use one GPU, and `share_gpu` is not set.
+    """
+    with comm.together():
+        device = _resolve(name, comm.local_rank, share_gpu)
+    if device.type == "cuda":
+        _refuse_sharing(device, comm, share_gpu)
+        torch.cuda.set_device(device)
+    return device
+
+
+@contextmanager
+def threads_of(comm: Comm) -> Iterator[int]:
+    """Collective: give this rank its CPU threads; the number that was set before returns.
+
+    `OMP_NUM_THREADS` where it is set; else the cores that the launcher bound this rank to, divided among
+    the ranks of the host that are bound to the same ones.
+    """
+    before = torch.get_num_threads()
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    everyone = comm.allgather((comm.host, _cores()))
+    sharing = sum(1 for host, cores in everyone if host == comm.host and cores & _cores())
+    threads = int(given) if given.isdigit() and int(given) > 0 else max(1, len(_cores()) // sharing)
+    torch.set_num_threads(threads)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Arithmetic that repeats: no TF32, no autotuning, deterministic kernels; the caller's settings return.
+
+    An operation without a deterministic kernel warns rather than fails: the sweep is still right.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn.benchmark = cudnn.allow_tf32 = matmul.allow_tf32 = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+
+
+def describe(device: torch.device) -> str:
+    """The device in words, for provenance: the GPU's name, or the CPU's instruction set."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({torch.backends.cpu.get_cpu_capability()})"
+
+
+def _cores() -> frozenset[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def _resolve(name: str, local_rank: int, share_gpu: bool) -> torch.device:
+    valid = "auto, cpu, cuda, cuda:N, mps"
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"unknown device {name!r} (valid: {valid})", key="evaluate.device") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"unknown device {name!r} (valid: {valid})", key="evaluate.device")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError('device "mps" was asked for, but this machine has none', key="evaluate.device")
+    if device.type != "cuda":
+        return device
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.index is None:
+        index = local_rank % count if share_gpu and count else (0 if count == 1 else local_rank)
+        device = torch.device("cuda", index)
+    if device.index >= count:
+        raise ConfigError(
+            f"rank {local_rank} of this host needs {device}, but torch sees {count} GPUs; start fewer ranks, "
+            'or set schedule.share_gpu = true, or evaluate.device = "cpu"',
+            key="evaluate.device",
+        )
+    return device
+
+
+def _refuse_sharing(device: torch.device, comm: Comm, share_gpu: bool) -> None:
+    # Under per-task binding every rank sees "device 0": only the UUID tells one card from another.
+    uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", device))
+    everyone = comm.allgather((comm.host, uuid))
+    holders = [rank for rank, other in enumerate(everyone) if other == (comm.host, uuid)]
+    with comm.together():
+        if len(holders) > 1 and not share_gpu:
+            raise InputError(
+                f"ranks {holders} share one GPU on {comm.host}; give each rank its own "
+                "(srun --gpus-per-task=1), start fewer ranks, or set schedule.share_gpu = true",
+                key="schedule.share_gpu",
+            )

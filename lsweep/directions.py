@@ -1,0 +1,215 @@
+"""Directions in weight space: drawn at random and normalised ([Li18] §4), to another solution, or from a file.
+
+A direction is a list of CPU float32 tensors, one per entry of a `WeightSpace`, in its order.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from lsweep.config import AxisDirection, DirectionsConfig
+from lsweep.errors import ConfigError, DirectionsError
+from lsweep.weights import Entry, WeightSpace
+
+# [Li18]'s released code guards norms with this; kept, so that its directions come out to the last bit.
+EPSILON = 1e-10
+
+Tensors = list[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """How directions reach files, injected because this floor reads none.
+
+    Attributes:
+        checkpoint: path → one tensor per entry, the target θ′ of an interpolation.
+        file: path → axis name → arrays in parameter order, as stored in a direction file.
+    """
+
+    checkpoint: Callable[[str], Tensors]
+    file: Callable[[str], Mapping[str, Tensors]]
+
+
+def make(
+    config: DirectionsConfig, axes: Sequence[str], space: WeightSpace, theta: Tensors, sources: Sources
+) -> list[Tensors]:
+    """Make one direction per axis.
+
+    Random directions of axes that share a seed come from one generator, x first; an axis whose table sets
+    a seed of its own starts a fresh one.
+
+    Args:
+        config: the recipe; `config.x`, `.y`, `.z` override it axis by axis.
+        axes: "x"[, "y"[, "z"]].
+        space: the entries that move.
+        theta: θ*, one tensor per entry.
+        sources: readers of other checkpoints and of direction files.
+
+    Raises:
+        ConfigError: a key that the kind needs is missing.
+        DirectionsError: a file's tensors do not fit the network.
+    """
+    shared = torch.Generator().manual_seed(config.seed)
+    made = []
+    for axis in axes:
+        recipe = resolve(config, axis)
+        own_seed = getattr(config, axis).seed is not None
+        generator = torch.Generator().manual_seed(recipe.seed) if own_seed else shared
+        made.append(_one(recipe, axis, space, theta, generator, sources))
+    return made
+
+
+def resolve(config: DirectionsConfig, axis: str) -> DirectionsConfig:
+    """The recipe of one axis: the common table with the axis's own keys laid over it; `to` is this axis's."""
+    own: AxisDirection = getattr(config, axis)
+    target = config.to if axis == "x" else getattr(config, f"to_{axis}")
+    base = replace(config, to=target, to_y=None, to_z=None, x=AxisDirection(), y=AxisDirection())
+    changes = {key: value for key, value in vars(own).items() if value is not None}
+    return replace(base, z=AxisDirection(), **changes)
+
+
+def random(space: WeightSpace, generator: torch.Generator) -> Tensors:
+    """Draw i.i.d. standard normals for every entry, in order, frozen and excluded ones included."""
+    return [torch.randn(entry.shape, generator=generator) for entry in space.entries]
+
+
+def normalize(direction: Tensors, theta: Tensors, space: WeightSpace, mode: str, bias_bn: str) -> Tensors:
+    """Normalise a random direction ([Li18] §4 and the modes of its released code).
+
+    Tensors with at least two dimensions follow `mode`: "filter" gives each filter of d the norm of its
+    filter of w, "layer" each tensor, "weight" multiplies by w, "dfilter" and "dlayer" make unit norms,
+    "none" leaves d. A filter of zero norm in w stays zero. Tensors with fewer dimensions (biases,
+    BatchNorm) follow `bias_bn`: "zero", "copy" (d ← w) or "random" (as drawn).
+    """
+    return [
+        _normalize_small(d, w, bias_bn) if d.dim() <= 1 else _normalize(d, w, entry.filter_axis, mode)
+        for d, w, entry in zip(direction, theta, space.entries, strict=True)
+    ]
+
+
+def interpolate(theta: Tensors, target: Tensors) -> Tensors:
+    """The direction θ′ − θ*: α = 0 is θ*, α = 1 is θ′."""
+    return [b.float() - a.float() for a, b in zip(theta, target, strict=True)]
+
+
+def select(direction: Tensors, space: WeightSpace, include: Sequence[str], exclude: Sequence[str]) -> Tensors:
+    """Zero what no pattern of `include` matches (none given: all match) and what one of `exclude` does.
+
+    Patterns are shell wildcards on the whole parameter name: "layer1.*", "*.bias".
+
+    Raises:
+        ConfigError: a pattern that matches no parameter, or nothing left to move.
+    """
+    for pattern in (*include, *exclude):
+        if not any(fnmatch.fnmatchcase(entry.name, pattern) for entry in space.entries):
+            raise ConfigError(
+                f"directions: the pattern {pattern!r} matches no parameter; the first are "
+                f"{', '.join(entry.name for entry in space.entries[:4])}",
+                key="directions.exclude" if pattern in exclude else "directions.include",
+            )
+
+    def moves(entry: Entry) -> bool:
+        def hit(patterns: Sequence[str]) -> bool:
+            return any(fnmatch.fnmatchcase(entry.name, p) for p in patterns)
+
+        return (not include or hit(include)) and not hit(exclude)
+
+    if not any(moves(entry) for entry in space.entries):
+        raise ConfigError("directions.include and .exclude leave no parameter to move", key="directions")
+    return [
+        d if moves(entry) else torch.zeros_like(d) for d, entry in zip(direction, space.entries, strict=True)
+    ]
+
+
+def check_fit(tensors: Tensors, space: WeightSpace, where: str) -> Tensors:
+    """Check that tensors read from a file fit the entries one to one.
+
+    Raises:
+        DirectionsError: the number or a shape differs; the message names the tensor.
+    """
+    if len(tensors) != len(space.entries):
+        raise DirectionsError(
+            f"{where} holds {len(tensors)} tensors, the network moves {len(space.entries)}; "
+            'was it made for another network, or for space = "states"?',
+            key=where,
+        )
+    for index, (tensor, entry) in enumerate(zip(tensors, space.entries, strict=True)):
+        if tuple(tensor.shape) != entry.shape:
+            raise DirectionsError(
+                f"{where}: tensor {index} has shape {tuple(tensor.shape)}, {entry.name} has {entry.shape}",
+                key=entry.name,
+            )
+    return [tensor.float() for tensor in tensors]
+
+
+def fingerprint(direction: Tensors) -> np.ndarray:
+    """A few numbers that tell whether two directions agree: every tensor's norm, and 64 elements; float64."""
+    flat = torch.cat([d.reshape(-1) for d in direction])
+    places = torch.linspace(0, flat.numel() - 1, 64).long()
+    norms = torch.stack([d.double().norm() for d in direction])
+    return torch.cat([norms, flat[places].double()]).numpy()
+
+
+def _one(
+    recipe: DirectionsConfig,
+    axis: str,
+    space: WeightSpace,
+    theta: Tensors,
+    generator: torch.Generator,
+    sources: Sources,
+) -> Tensors:
+    if recipe.kind == "interpolate":
+        if recipe.to is None:
+            key = "directions.to" if axis == "x" else f"directions.to_{axis}"
+            raise ConfigError(f'directions.kind = "interpolate" on axis {axis} needs {key}', key=key)
+        direction = interpolate(theta, sources.checkpoint(recipe.to))
+    elif recipe.kind == "file":
+        if recipe.path is None:
+            raise ConfigError('directions.kind = "file" needs directions.path', key="directions.path")
+        direction = _from_file(sources.file(recipe.path), axis, space, recipe.path)
+    else:
+        drawn = random(space, generator)
+        direction = normalize(drawn, theta, space, recipe.normalize, recipe.bias_bn)
+    return select(direction, space, recipe.include, recipe.exclude)
+
+
+def _from_file(stored: Mapping[str, Tensors], axis: str, space: WeightSpace, path: str) -> Tensors:
+    if axis not in stored:
+        raise DirectionsError(
+            f"{path!r} holds no direction for axis {axis}, only {', '.join(stored) or 'none'}", key=path
+        )
+    tensors = stored[axis]
+    if len(tensors) > len(space.entries):  # the released code's "states" files count batches as scalars too
+        tensors = [t for t in tensors if t.dim() > 0]
+    return check_fit(tensors, space, f"{path!r} ({axis})")
+
+
+def _normalize_small(d: torch.Tensor, w: torch.Tensor, bias_bn: str) -> torch.Tensor:
+    if bias_bn == "zero":
+        return torch.zeros_like(d)
+    return w.float().clone() if bias_bn == "copy" else d
+
+
+def _normalize(d: torch.Tensor, w: torch.Tensor, axis: int, mode: str) -> torch.Tensor:
+    w = w.float()
+    if mode == "none":
+        return d
+    if mode == "weight":
+        return d * w
+    if mode == "layer":
+        return d * (w.norm() / d.norm())
+    if mode == "dlayer":
+        return d / d.norm()
+    # One norm call per filter: a norm over rows sums in another order and differs in the last bit
+    # from the released code's directions, which `seed` promises to reproduce.
+    result = torch.empty_like(d)
+    for out, dk, wk in zip(result.unbind(axis), d.unbind(axis), w.unbind(axis), strict=True):
+        out.copy_(
+            dk / (dk.norm() + EPSILON) if mode == "dfilter" else dk * (wk.norm() / (dk.norm() + EPSILON))
+        )
+    return result

@@ -1,0 +1,73 @@
+"""What can go wrong, as types; each says what was expected, what came and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_COMPLETE = 0
+EXIT_ERROR = 1
+EXIT_BAD_INPUT = 2
+EXIT_SOME_FAILED = 3
+EXIT_STOPPED = 75  # EX_TEMPFAIL: some progress was made, run the same command again
+
+
+class LsweepError(Exception):
+    """Any error that lsweep raises by itself. The message is one line."""
+
+    exit_status = EXIT_ERROR
+
+
+class InputError(LsweepError):
+    """The user's input is at fault; nothing was lost. `key` names the field, file or tensor where known."""
+
+    exit_status = EXIT_BAD_INPUT
+
+    def __init__(self, message: str, *, key: str | None = None) -> None:
+        super().__init__(" ".join(message.split()))
+        self.key = key
+
+
+class ConfigError(InputError):
+    """A key or a value of the configuration is wrong."""
+
+
+class ModelError(InputError):
+    """The network cannot be built, or is not one that can be swept."""
+
+
+class CheckpointError(InputError):
+    """A weights file is absent, damaged, unsafe, or does not fit the network."""
+
+
+class DataError(InputError):
+    """The data set is absent, damaged, or does not fit the network."""
+
+
+class DirectionsError(InputError):
+    """Directions cannot be made from the recipe, or their file does not fit the network."""
+
+
+class FileFormatError(InputError):
+    """A file is not what it should be: another program's, damaged, newer, or unsafe to read."""
+
+
+class IdentityError(InputError):
+    """An existing output belongs to another sweep. `field` names the first difference."""
+
+
+class MissingExtra(InputError):
+    """An optional dependency is not installed; the message says how to install it."""
+
+
+class PointError(LsweepError):
+    """Too many points failed, or the centre did: the job is at fault, not the point."""
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """Return `" (did you mean 'x'?)"` for the closest option, or all options if none is close."""
+    options = sorted(set(options))
+    close = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f" (valid: {', '.join(options)})" if options else ""

@@ -1,0 +1,261 @@
+"""Loss at points of weight space: the parameters are views of one flat vector, moved in place.
+
+θ(α, β) = θ* + α·d₁ + β·d₂ costs one kernel per axis; the network, the data and the vectors stay where they
+are. Sums over examples are float64 on the device, and the host reads them once per tile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from lsweep.determinism import require_deterministic
+from lsweep.errors import InputError
+from lsweep.evaluation import Evaluation
+from lsweep.objective import Objective
+from lsweep.weights import WeightSpace, tensors_of
+
+
+class Examples(Protocol):
+    """What the evaluator needs of a data set (`lsweep.data` has two)."""
+
+    def to(self, device: torch.device) -> Examples:
+        """The same examples in a device's memory."""
+        ...
+
+    def batches(self, size: int) -> Iterator[Any]:
+        """All examples in order, `size` at a time."""
+        ...
+
+
+class LossEvaluator:
+    """Evaluates an objective over one or two splits. Use `borrow` to make one.
+
+    Attributes:
+        names: the metrics in order; those of a second split carry its name ("loss_test").
+        notes: what was remarkable, and at how many points.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        splits: Mapping[str, _Cast],
+        objective: Objective,
+        theta: torch.Tensor,
+        directions: Sequence[torch.Tensor],
+        flat: torch.Tensor,
+        batch_size: int,
+        moves_buffers: bool = False,
+    ) -> None:
+        self._model, self._splits, self._objective = model, splits, objective
+        self._theta, self._directions, self._flat = theta, directions, flat
+        self._batch_size = batch_size
+        self._variances = _running_variances(model) if moves_buffers else []
+        self.notes: Counter[str] = Counter()
+        self._metrics = self._dry_run()
+        self.names = tuple(
+            self._column(split, name) for split, names in self._metrics.items() for name in names
+        )
+
+    def evaluate(self, coordinates: np.ndarray) -> Evaluation:
+        """Evaluate points given as (k, ndim) coordinates, x first; see `Evaluator`."""
+        start = time.perf_counter()
+        marks = []
+        with torch.no_grad():
+            sums = []
+            for point in coordinates:
+                self.move(point)
+                sums.append(self._sums_or_nan())
+                marks.append(time.perf_counter())
+            values = torch.stack(sums).cpu().numpy()
+        # On a GPU the marks only say when work was queued: share the tile's time out evenly.
+        stop = time.perf_counter()
+        on_cpu = self._flat.device.type == "cpu"
+        seconds = (
+            np.diff([start, *marks]) if on_cpu else np.full(len(marks), (stop - start) / max(1, len(marks)))
+        )
+        return Evaluation(values, seconds)
+
+    def move(self, point: Sequence[float] | np.ndarray) -> None:
+        """Set the network's weights to θ* + Σ point[i]·d[i], in place."""
+        source = self._theta
+        for coordinate, direction in zip(point, self._directions, strict=True):
+            torch.add(source, direction, alpha=float(coordinate), out=self._flat)
+            source = self._flat
+
+    def _sums_or_nan(self) -> torch.Tensor:
+        sums = torch.cat([self._sums(split) for split in self._splits])
+        if self._variances and bool(torch.stack([v.min() < 0 for v in self._variances]).any()):
+            self.notes["a BatchNorm variance is negative, no network is behind it: its loss is NaN"] += 1
+            for index, name in enumerate(self.names):
+                if name in ("loss", *(f"loss_{split}" for split in self._splits)):
+                    sums[index] = torch.nan
+        return sums
+
+    def _sums(self, split: str) -> torch.Tensor:
+        names = self._metrics[split]
+        device = self._flat.device
+        double = torch.float64 if device.type != "mps" else torch.float32
+        totals = torch.zeros(len(names), dtype=double, device=device)
+        weights = torch.zeros(len(names), dtype=double, device=device)
+        for batch in self._splits[split].batches(self._batch_size):
+            measured = self._objective(self._model, batch)
+            for index, name in enumerate(names):
+                values, weight = _weighted(name, measured[name])
+                values = values.detach().to(double)
+                if weight is None:
+                    totals[index] += values.sum()
+                    weights[index] += values.numel()
+                else:
+                    weight = weight.detach().to(double)
+                    # An example of no weight has no say, NaN or not.
+                    totals[index] += torch.where(weight == 0, 0.0, values * weight).sum()
+                    weights[index] += weight.sum()
+        return totals / weights
+
+    def _dry_run(self) -> dict[str, tuple[str, ...]]:
+        """Find the metrics' names on one batch of each split, and that they do not depend on chance."""
+        self.move([0.0] * len(self._directions))
+        found = {}
+        with torch.no_grad():
+            for split in self._splits:
+                batch = next(self._splits[split].batches(self._batch_size))
+                measured = require_deterministic(self._model, partial(self._objective, self._model, batch))
+                found[split] = _checked_names(measured)
+        return found
+
+    def _column(self, split: str, name: str) -> str:
+        first = next(iter(self._splits))
+        return name if split == first else f"{name}_{split}"
+
+
+@contextmanager
+def borrow(
+    model: nn.Module,
+    splits: Mapping[str, Examples],
+    objective: Objective,
+    space: WeightSpace,
+    directions: Sequence[Sequence[torch.Tensor]],
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    batch_size: int = 100,
+    check: Callable[[nn.Module, Any, int], None] | None = None,
+) -> Iterator[LossEvaluator]:
+    """Lend a model to an evaluator; afterwards its weights, mode and device are as they were.
+
+    Args:
+        model: the trained network; its current weights are θ*.
+        splits: name → examples, the first one under the plain metric names.
+        objective: see `lsweep.objective`.
+        space: which tensors move.
+        directions: one list of tensors per axis, as `lsweep.directions.make` gives them.
+        device: where to compute.
+        dtype: in which precision to compute; weights are combined in it as well.
+        batch_size: examples per forward pass. Part of the result's bits.
+        check: called with the model, each split and the batch size, to refuse unfit data.
+
+    Raises:
+        InputError: the network or objective cannot be used as it is; the message says why.
+    """
+    device = torch.device(device)
+    with ExitStack() as stack:
+        theta = space.flatten(tensors_of(model, space), dtype).to(device)
+        stack.enter_context(_restored(model))
+        model.to(device=device, dtype=dtype)
+        flat = theta.clone()
+        for tensor, view in zip(tensors_of(model, space), space.views(flat), strict=True):
+            tensor.data = view
+        resident = {name: examples.to(device) for name, examples in splits.items()}
+        axes = [space.flatten(direction, dtype).to(device) for direction in directions]
+        cast = {name: _Cast(examples, dtype) for name, examples in resident.items()}
+        if check is not None:
+            with torch.no_grad():
+                for examples in cast.values():
+                    check(model, examples, batch_size)
+        moves_buffers = any(entry.is_buffer for entry in space.entries)
+        yield LossEvaluator(model, cast, objective, theta, axes, flat, batch_size, moves_buffers)
+
+
+class _Cast:
+    """Examples whose floating tensors come in the precision of the weights."""
+
+    def __init__(self, examples: Any, dtype: torch.dtype) -> None:
+        self._examples, self._dtype = examples, dtype
+        self.tree = getattr(examples, "tree", None)
+
+    def batches(self, size: int) -> Iterator[Any]:
+        """See `Examples`."""
+        for batch in self._examples.batches(size):
+            yield pytree.tree_map_only(torch.Tensor, self._cast, batch)
+
+    def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards every module is in the mode in which it was."""
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def _restored(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; then parameters, buffers and modes come back as they were, whatever happens in between."""
+    parameters = [(p, p.data, p.grad) for p in model.parameters()]
+    buffers = [(m, name, b) for m in model.modules() for name, b in m._buffers.items() if b is not None]
+    for module, name, buffer in buffers:
+        module._buffers[name] = buffer.clone()
+    try:
+        with evaluation_mode(model):
+            yield
+    finally:
+        for parameter, data, grad in parameters:
+            parameter.data = data
+            parameter.grad = grad
+        for module, name, buffer in buffers:
+            module._buffers[name] = buffer
+
+
+def _running_variances(model: nn.Module) -> list[torch.Tensor]:
+    return [b for name, b in model.named_buffers() if name.rpartition(".")[2] == "running_var"]
+
+
+def _weighted(name: str, measured: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+    values, weight = measured if isinstance(measured, (tuple, list)) else (measured, None)
+    if weight is not None and weight.shape != values.shape:
+        raise InputError(
+            f"objective: {name!r} has values of shape {tuple(values.shape)} but weights of {tuple(weight.shape)}",
+            key=name,
+        )
+    return values, weight
+
+
+def _checked_names(measured: Any) -> tuple[str, ...]:
+    if not isinstance(measured, Mapping) or "loss" not in measured:
+        raise InputError(
+            'an objective must return a mapping of names to (values, weights) with "loss" among them'
+        )
+    for name, value in measured.items():
+        values, _ = _weighted(name, value)
+        if not isinstance(values, torch.Tensor) or values.dim() != 1:
+            shape = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values).__name__
+            raise InputError(
+                f"metric {name!r} must give one value per example, shape (B,); got {shape}", key=name
+            )
+    return tuple(measured)

@@ -1,0 +1,74 @@
+"""`lsweep export`: the command line of VTK files. Imports nothing heavy before it runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lsweep.errors import InputError
+
+FORMATS = ("vts", "vtp", "vti")
+EPILOG = """examples:
+  lsweep export resnet56.h5 --log
+  lsweep export resnet56.h5 --clip 10 --scale auto -o figures/resnet56.vtp
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb `export` to an argparse subparsers object."""
+    parser = subparsers.add_parser(
+        "export",
+        help="write a sweep as a VTK file, for ParaView and its like",
+        description="Write a sweep as a surface whose height is a metric (.vts structured, .vtp polygons), or as"
+        " image data (.vti, for boxes too), with every metric and log_loss (log10) as point data.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", help="HDF5 file of a sweep")
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", help="the VTK file, or a folder (default: next to FILE, FILE's stem)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        action="append",
+        help="format, where OUT does not name one; again for several files (default: vts; vti for a box)",
+    )
+    parser.add_argument("--metric", default="loss", help="what the height is (default: loss)")
+    parser.add_argument("--log", action="store_true", help="height is log10 of the metric")
+    parser.add_argument("--clip", type=float, metavar="V", help="values above V get the height of V")
+    parser.add_argument(
+        "--scale", type=_scale, metavar="F|auto", help="factor on the height; auto: half the plane's width"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write what the arguments ask for and print the paths. Raises InputError."""
+    from lsweep.export.vtk import write
+    from lsweep.store.reader import read
+
+    surface = read(Path(args.file))
+    formats = args.format or []
+    for path in output_paths(args.output, args.file, formats, "vti" if surface.ndim == 3 else "vts"):
+        print(write(surface, path, metric=args.metric, log=args.log, clip=args.clip, scale=args.scale))
+    return 0
+
+
+def output_paths(output: str | None, file: str, formats: list[str], default: str) -> list[Path]:
+    """Where the files go: as told, or next to the input. Raises InputError where OUT and formats disagree."""
+    path = Path(file).with_suffix("") if output is None else Path(output)
+    if output is not None and path.is_dir():
+        path = path / Path(file).stem
+    elif output is not None and path.suffix.lower().removeprefix(".") in FORMATS:
+        if any(path.suffix.lower() != f".{fmt}" for fmt in formats):
+            raise InputError(f"--output {output} and --format name different formats", key="format")
+        return [path]
+    elif output is not None and not formats:
+        return [path]  # `write` says which suffixes there are
+    return [path.with_name(f"{path.name}.{fmt}") for fmt in dict.fromkeys(formats or [default])]
+
+
+def _scale(text: str) -> float | str:
+    return text if text == "auto" else float(text)

@@ -1,0 +1,114 @@
+"""From metrics to what a VTK file holds: heights and point data. Numpy only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lsweep.errors import InputError
+from lsweep.surface import Surface
+
+AUTO_HEIGHT = 0.5  # of the wider side, with scale = "auto"
+
+
+@dataclass(frozen=True)
+class Height:
+    """How a metric becomes a height.
+
+    Attributes:
+        metric: which number.
+        log: whether its log10 is taken.
+        clip: values above are put at this one (before the log); None leaves them.
+        scale: factor on the height; "auto" makes the relief half as high as the plane is wide.
+    """
+
+    metric: str = "loss"
+    log: bool = False
+    clip: float | None = None
+    scale: float | str | None = None
+
+    def __post_init__(self) -> None:
+        if self.clip is not None and not math.isfinite(self.clip):
+            raise InputError(f"clip must be a finite number, got {self.clip}", key="clip")
+        if self.log and self.clip is not None and self.clip <= 0:
+            raise InputError(f"with log, clip must be above 0, got {self.clip:g}", key="clip")
+        valid = self.scale in (None, "auto") or (
+            isinstance(self.scale, float | int) and math.isfinite(self.scale) and self.scale != 0
+        )
+        if not valid:
+            raise InputError(
+                f"scale must be a number other than 0, or 'auto', got {self.scale!r}", key="scale"
+            )
+
+
+def heights(surface: Surface, how: Height) -> tuple[np.ndarray, np.ndarray]:
+    """The height of every point, and where it stands for a value.
+
+    Points that are not done or NaN lie at the lowest finite height, infinities at the highest; with log,
+    a value that is not positive lies at the lowest.
+
+    Returns:
+        Heights, float64, finite, shaped like the surface; and a boolean mask, alike: True where a value is.
+
+    Raises:
+        InputError: unknown metric, or a log of values none of which is positive.
+    """
+    values = _values(surface, how.metric)
+    known = surface.done & ~np.isnan(values)
+    if how.clip is not None:
+        values = np.where(values > how.clip, how.clip, values)
+    if how.log:
+        values = log10(np.where(values > 0, values, 0.0))
+        if known.any() and not np.isfinite(values[known]).any() and not (values[known] == np.inf).any():
+            raise InputError(f"log needs positive values, {how.metric} has none", key="log")
+    return _factor(surface, values[known], how.scale) * _filled(values, known), known
+
+
+def point_data(surface: Surface, metric: str) -> dict[str, np.ndarray]:
+    """Every metric as it is in the surface, NaN where a point is not done, and the status.
+
+    Besides, `log_loss` (and `log_` of the chosen metric) is log10 of it: −inf of a zero, NaN of less.
+    Raises InputError for an unknown metric.
+    """
+    _values(surface, metric)
+    done = surface.done
+    data = {name: np.where(done, values, np.nan) for name, values in surface.metrics.items()}
+    for name in dict.fromkeys(("loss", metric)):
+        if name in data:
+            data[f"log_{name}"] = log10(data[name])
+    return data | {"status": surface.status.astype(np.uint8)}
+
+
+def log10(values: np.ndarray) -> np.ndarray:
+    """log10 without warnings: −inf of 0, NaN of less."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log10(values)
+
+
+def _values(surface: Surface, metric: str) -> np.ndarray:
+    if metric not in surface.metrics:
+        place = surface.path.name if surface.path else "the surface"
+        raise InputError(
+            f"no metric {metric!r} in {place} (valid: {', '.join(sorted(surface.metrics))})", key="metric"
+        )
+    return np.asarray(surface.metrics[metric], dtype=np.float64)
+
+
+def _filled(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Values with every unknown and infinite one replaced by the nearest end of the finite ones."""
+    finite = values[known & np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
+    return np.clip(np.where(known, values, low), low, high)
+
+
+def _factor(surface: Surface, values: np.ndarray, scale: float | str | None) -> float:
+    if scale is None:
+        return 1.0
+    if isinstance(scale, float | int):
+        return float(scale)
+    finite = values[np.isfinite(values)]
+    height = float(np.ptp(finite)) if len(finite) else 0.0
+    width = max(float(np.ptp(axis)) for axis in surface.axes.values())
+    return AUTO_HEIGHT * width / height if height > 1e-290 and width > 0 else 1.0

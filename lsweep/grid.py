@@ -1,0 +1,102 @@
+"""The grid of points: axes, shape, and the order in which points are worth evaluating."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lsweep.errors import ConfigError
+
+AXIS_NAMES = ("x", "y", "z")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One coordinate of the grid: `num` equally spaced values from `min` to `max`, both included."""
+
+    min: float = -1.0
+    max: float = 1.0
+    num: int = 51
+
+    def __post_init__(self) -> None:
+        if self.num < 1:
+            raise ConfigError(f"an axis needs num >= 1, got num = {self.num}", key="num")
+        if not (math.isfinite(self.min) and math.isfinite(self.max)):
+            raise ConfigError(
+                f"an axis needs finite bounds, got min = {self.min}, max = {self.max}", key="min"
+            )
+        if self.min > self.max:
+            raise ConfigError(f"an axis needs min <= max, got min = {self.min} > max = {self.max}", key="min")
+        if self.num > 1 and self.min == self.max:
+            raise ConfigError(
+                f"an axis of {self.num} points needs min < max, got {self.min} twice; set num = 1", key="min"
+            )
+
+    @property
+    def values(self) -> np.ndarray:
+        """The coordinates, float64 (num,)."""
+        return np.linspace(self.min, self.max, self.num)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One to three axes. Arrays over the grid are shaped (nz, ny, nx), (ny, nx) or (nx,): x varies fastest."""
+
+    x: Axis = Axis()
+    y: Axis | None = None
+    z: Axis | None = None
+
+    def __post_init__(self) -> None:
+        if self.z is not None and self.y is None:
+            raise ConfigError("grid.z needs grid.y: a box has three axes", key="grid.z")
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The axes that exist, x first."""
+        return tuple(axis for axis in (self.x, self.y, self.z) if axis is not None)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the axes that exist, x first."""
+        return AXIS_NAMES[: len(self.axes)]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of an array over the grid, slowest axis (the last one) first."""
+        return tuple(axis.num for axis in reversed(self.axes))
+
+    @property
+    def size(self) -> int:
+        """The number of points."""
+        return math.prod(self.shape)
+
+    def coordinates(self, flat: np.ndarray) -> np.ndarray:
+        """Coordinates (α, β, …) of points given by their index in C order.
+
+        Args:
+            flat: (k,) integer indices into an array of `shape`, flattened.
+
+        Returns:
+            (k, ndim) float64; column 0 is x, column 1 is y, column 2 is z.
+        """
+        indices = np.unravel_index(np.asarray(flat, dtype=np.int64), self.shape)
+        return np.stack(
+            [axis.values[index] for axis, index in zip(self.axes, reversed(indices), strict=True)], axis=1
+        )
+
+    def levels(self) -> np.ndarray:
+        """For each point, flat, how early it is worth evaluating: 0 is the coarsest subgrid.
+
+        A subgrid of level l takes every 2^(L-l)-th index along each axis, so the points of levels 0…l
+        together draw the whole picture at a lower resolution.
+        """
+        finest = max((int(n - 1).bit_length() for n in self.shape), default=0)
+        level = np.zeros((), dtype=np.int64)
+        for n in self.shape:
+            index = np.arange(n)
+            lowest_bit = np.where(index > 0, index & -index, 1 << finest)
+            of_axis = finest - np.log2(lowest_bit).astype(np.int64)
+            level = np.maximum(level[..., None], of_axis)
+        return level.reshape(-1)

@@ -1,0 +1,74 @@
+"""From a configuration to things that compute: a network with its weights, data, and an objective."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from lsweep import checkpoint, data, models, objective
+from lsweep.comm import Comm
+from lsweep.config import Config
+from lsweep.objective import Objective
+from lsweep.sharing import share_examples, share_tree
+
+log = logging.getLogger("lsweep")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is swept.
+
+    Attributes:
+        model: the network, at θ*.
+        splits: name → examples on the CPU, the first one under the plain metric names.
+        objective: what is measured.
+        name: of the loss or objective, part of the sweep's identity.
+    """
+
+    model: nn.Module
+    splits: Mapping[str, Any]
+    objective: Objective
+    name: str
+
+
+def build(config: Config, comm: Comm) -> Problem:
+    """Collective: build what `config` names; files are read by rank 0 alone.
+
+    Raises:
+        InputError: on every rank alike, whatever is wrong with the network, its weights or the data.
+    """
+    with comm.together():
+        measured = objective.from_config(config.evaluate)
+        model = initial(config.model.source)
+    restore(model, config.model.weights, comm)
+    splits = {
+        split: share_examples(comm, partial(data.load, config.data, split)) for split in config.data.split
+    }
+    return Problem(model, splits, measured, config.evaluate.objective or config.evaluate.loss)
+
+
+def initial(source: str) -> nn.Module:
+    """Build a network; its initial weights are the same in every run, the global generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return models.build(source)
+
+
+def restore(model: nn.Module, weights: str | None, comm: Comm) -> None:
+    """Collective: give the model its trained weights, or rank 0's initial ones, on every rank the same bits."""
+    if weights is None:
+        if comm.is_root:
+            log.warning("model.weights is not set: the network's initial weights are swept")
+        state = share_tree(comm, lambda: dict(model.state_dict()))
+        with comm.together():
+            model.load_state_dict(state)
+        return
+    state = share_tree(comm, lambda: checkpoint.read(weights))
+    with comm.together():
+        checkpoint.fit(model, state, weights)

@@ -1,0 +1,66 @@
+"""Where a result comes from: versions, commit, machine, command."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lsweep._version import __version__
+
+_PACKAGES = ("torch", "torchvision", "numpy", "h5py", "mpi4py")
+
+
+def collect() -> dict[str, Any]:
+    """What this process can say of itself, in JSON types. Nothing heavy is imported for it."""
+    return {
+        "lsweep": __version__,
+        "commit": commit(Path(__file__).resolve().parent),
+        "python": platform.python_version(),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name))},
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def commit(folder: Path) -> str:
+    """The commit that `folder` is checked out at, "-dirty" if changed since; "" outside a repository.
+
+    Only a repository that tracks this very package counts: an installed copy may lie in somebody else's.
+    """
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")
+        # Only tracked files make it dirty: results that this very run writes must not.
+        dirty = "-dirty" if git("status", "--porcelain", "--untracked-files=no") else ""
+        return git("rev-parse", "HEAD") + dirty
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -1,0 +1,41 @@
+"""Figures of sweeps with matplotlib: lines, contours, filled contours, heat maps and 3D surfaces.
+
+`save` draws one or several surfaces side by side, on one shared scale, into a PNG, PDF or SVG file. Its
+sisters `line`, `contour`, `filled`, `heatmap` and `surface3d` draw one surface into an `Axes` and return
+it, so that notebooks compose; without an `Axes` they make a figure, which is `ax.figure`. What they take
+besides is in `look.LookOptions`.
+
+Importing this package does not import matplotlib: its names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lsweep.render.axes import contour, filled, heatmap, line, surface3d
+    from lsweep.render.figure import save
+
+__all__ = ["contour", "filled", "heatmap", "line", "save", "surface3d"]
+
+# No submodule may bear one of these names: importing it would hide the function.
+_HOMES = {
+    "contour": "lsweep.render.axes",
+    "filled": "lsweep.render.axes",
+    "heatmap": "lsweep.render.axes",
+    "line": "lsweep.render.axes",
+    "surface3d": "lsweep.render.axes",
+    "save": "lsweep.render.figure",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

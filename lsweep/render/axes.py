@@ -1,0 +1,103 @@
+"""The drawing functions for notebooks: a surface into an `Axes`, and the `Axes` back."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lsweep.render.look import Look, LookOptions
+from lsweep.render.panels import check_axes, draw_panels, finish
+from lsweep.surface import Surface
+
+
+def line(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:
+    """Draw a line: the metric on `ax`; beside a loss the accuracy, in per cent, on a twin axis; every split.
+
+    Args:
+        surface: a line; of a plane or box one row is drawn (`index`, by default the one nearest to 0).
+        ax: where to draw; None makes a figure.
+        options: see `look.LookOptions`.
+
+    Returns:
+        The axes of the metric; the twin is another of `ax.figure.axes`.
+
+    Raises:
+        InputError: unknown metric, or an option that makes no sense.
+    """
+    return _draw("line", surface, ax, options)
+
+
+def contour(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:
+    """Draw contour lines of a plane with their levels written into them, the centre marked.
+
+    Args:
+        surface: a plane, (ny, nx); of a box one slice is drawn (`index`, by default the one nearest to 0).
+        ax: where to draw; None makes a figure.
+        options: see `look.LookOptions`.
+
+    Returns:
+        The axes; the lines are a `matplotlib.contour.ContourSet` among `ax.collections`, unless no level
+        occurs in the surface.
+
+    Raises:
+        InputError: not a plane, unknown metric, or an option that makes no sense.
+    """
+    return _draw("contour", surface, ax, options)
+
+
+def filled(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:
+    """Draw filled contours of a plane with a colour bar. Arguments, returns and errors as for `contour`."""
+    return _draw("filled", surface, ax, options)
+
+
+def heatmap(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:
+    """Draw a plane as cells around its points, with a colour bar: no interpolation, pending points blank.
+
+    Arguments, returns and errors as for `contour`; the cells are `ax.collections[0]`.
+    """
+    return _draw("heatmap", surface, ax, options)
+
+
+def surface3d(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:
+    """Draw a plane as a lit surface. Arguments, returns and errors as for `contour`; `ax` is a 3D axes."""
+    return _draw("surface", surface, ax, options)
+
+
+def figure_of(kind: str, panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """Empty panels in a row, `size` in inches, in a figure of which pyplot, and so the user's backend, never hears."""
+    solid = kind == "surface"
+    figure = Figure(figsize=size, layout=None if solid else "constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, panels, squeeze=False, subplot_kw={"projection": "3d"} if solid else None)
+    if solid:
+        # A 3D drawing leaves the margins of its axes empty, and no layout engine knows.
+        left, right = -0.05 / panels, 1.0 - 0.06 / panels
+        figure.subplots_adjust(left=left, right=right, bottom=-0.07, top=1.0, wspace=0.0)
+    return figure, list(axes[0])
+
+
+def settle(figure: Figure) -> None:
+    """Let the layout engine place the axes, for good: every further draw would move them a little."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def _draw(kind: str, surface: Surface, ax: Axes | None, options: LookOptions) -> Axes:
+    look = Look(**options)
+    own = ax is None
+    if ax is None:
+        width, height = matplotlib.rcParams["figure.figsize"]
+        _, (ax,) = figure_of(kind, 1, (width, height))
+    check_axes(kind, ax)
+    titles = None if look.title is None else [look.title]
+    scale = draw_panels(kind, [ax], [surface], look, titles, own_figure=own)
+    root: Any = ax.figure.canvas.figure  # `ax.figure` may be a subfigure
+    if kind == "contour" and root.get_layout_engine() is not None:
+        root.draw_without_rendering()  # only that moves the axes to where the labels will find them
+    finish(kind, [ax], scale)
+    return ax

@@ -1,0 +1,131 @@
+"""`lsweep render`: the command line of figures. Imports nothing heavy before it runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lsweep.errors import InputError
+from lsweep.render.look import KINDS
+
+FORMATS = ("png", "pdf", "svg")
+EPILOG = """examples:
+  lsweep render resnet56.h5
+  lsweep render resnet56.h5 resnet56_noshort.h5 --kind surface --clip 100 -o figure1.pdf
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb `render` to an argparse subparsers object."""
+    parser = subparsers.add_parser(
+        "render",
+        help="draw sweeps into a PNG, PDF or SVG figure",
+        description="Draw one or several sweeps side by side, on one shared scale. A sweep that still runs is"
+        " drawn as far as it is, pending points blank.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="HDF5 file of a sweep")
+    _add_output(parser)
+    _add_scale(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw what the arguments ask for and print the path of the figure. Raises InputError."""
+    from lsweep.render.figure import resolve_kind, save
+    from lsweep.store.reader import read
+
+    surfaces = [read(Path(file)) for file in args.files]
+    kind = resolve_kind(args.kind, surfaces)
+    options: dict[str, Any] = {
+        key: getattr(args, key) for key in ("metric", "clip", "vmin", "vmax", "cmap", "dpi", "width")
+    }
+    path = save(
+        surfaces,
+        output_path(args.output, args.files, kind, args.format),
+        kind=kind,
+        log="auto" if args.log is None else args.log,
+        levels=parse_levels(args.levels),
+        titles=args.title,
+        index=args.slice,
+        **options,
+    )
+    print(path)
+    return 0
+
+
+def output_path(output: str | None, files: Sequence[str], kind: str, fmt: str | None) -> Path:
+    """Where the figure goes: as told, or next to the first file as STEM_KIND.png. Raises InputError."""
+    name = f"{_stem(files)}_{kind}.{fmt or FORMATS[0]}"
+    if output is None:
+        return Path(files[0]).with_name(name)
+    path = Path(output)
+    if path.is_dir():
+        return path / name
+    suffix = path.suffix.lower().removeprefix(".")
+    if fmt is None or suffix == fmt:
+        return path
+    if suffix in FORMATS:
+        raise InputError(f"--output {output} and --format {fmt} name different formats", key="format")
+    return path.with_name(f"{path.name}.{fmt}")
+
+
+def parse_levels(text: str | None) -> int | list[float] | None:
+    """Contour levels from the command line: "12" is how many, "0.1,1,10" which. Raises InputError."""
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",") if part.strip()] if "," in text else int(text)
+    except ValueError:
+        raise InputError(
+            f"--levels takes a whole number or numbers with commas between, got {text!r}", key="levels"
+        ) from None
+
+
+def _stem(files: Sequence[str]) -> str:
+    stems = [Path(file).stem for file in files]
+    return "+".join(stems) if len(stems) <= 3 else f"{stems[0]}+{len(stems) - 1}_more"
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("figure")
+    group.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="the figure's file or folder (default: FILE's stem and the kind)",
+    )
+    group.add_argument("--format", choices=FORMATS, help="format, where OUT does not name one (default: png)")
+    group.add_argument(
+        "--kind",
+        choices=KINDS,
+        default="auto",
+        help="auto: lines as line, planes and the middle slice of boxes as contour",
+    )
+    group.add_argument("--title", action="append", metavar="T", help="title of a panel; once per FILE")
+    group.add_argument("--dpi", type=float, default=300.0, help="pixels per inch (default: 300)")
+    group.add_argument("--width", type=float, metavar="INCHES", help="width of the whole figure")
+    group.add_argument(
+        "--slice",
+        type=int,
+        metavar="K",
+        help="index along z of a box, or along y of a plane drawn as line (default: the one nearest to 0)",
+    )
+
+
+def _add_scale(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("values and scale (an accuracy is in per cent)")
+    group.add_argument("--metric", default="loss", help="loss, accuracy, loss_test, … (default: loss)")
+    group.add_argument(
+        "--log",
+        action=argparse.BooleanOptionalAction,
+        help="logarithmic scale (default: where a loss spans a factor of more than 50)",
+    )
+    group.add_argument("--clip", type=float, metavar="V", help="draw values above V at V")
+    group.add_argument("--vmin", type=float, metavar="V", help="lower end of the scale")
+    group.add_argument("--vmax", type=float, metavar="V", help="upper end of the scale")
+    group.add_argument("--levels", metavar="N|A,B,…", help="about N contour levels, or the levels themselves")
+    group.add_argument("--cmap", help="matplotlib colour map (default: viridis)")

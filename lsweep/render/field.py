@@ -1,0 +1,181 @@
+"""One metric of a surface, cut to the plane or line that a figure shows."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lsweep.errors import InputError
+from lsweep.grid import AXIS_NAMES
+from lsweep.surface import Status, Surface
+
+LETTERS = {"x": "α", "y": "β", "z": "γ"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """Values to draw, with what the figure must say about them.
+
+    Attributes:
+        metric: their name.
+        names: the axes that are drawn, horizontal first: ("x",), ("y",), ("x", "y"), ….
+        axes: their coordinates, alike.
+        values: float64, (n,) or (rows, columns), per cent for an accuracy; NaN where nothing is to be
+            drawn; infinities are kept.
+        nan: boolean, alike: where NaN is a result.
+        partial: whether points are pending.
+        percent: whether the values are in per cent.
+        title: the network's name.
+        notes: short remarks ("1234 of 2601 points").
+    """
+
+    metric: str
+    names: tuple[str, ...]
+    axes: tuple[np.ndarray, ...]
+    values: np.ndarray
+    nan: np.ndarray
+    partial: bool
+    percent: bool
+    title: str
+    notes: tuple[str, ...]
+
+    @property
+    def finite(self) -> np.ndarray:
+        """The finite values, flat."""
+        return self.values[np.isfinite(self.values)]
+
+    def thinned(self) -> Field:
+        """The coarser grid that shows more of a partial sweep, or this field where there is none.
+
+        Points are evaluated coarse to fine. A sweep that is 30 % done has every second point along each
+        axis, but hardly a cell with all its corners; drawn from every second point, it is a picture.
+        """
+        if not self.partial:
+            return self
+        strides = [2**k for k in range(int(max(self.values.shape) - 1).bit_length())]
+        covered = [_covered(self.values, stride) for stride in strides] or [0]
+        # A few pending points in a fine grid are holes to be shown, not a reason to be coarse.
+        stride = next(
+            s for s, area in zip(strides or [1], covered, strict=True) if area >= 0.9 * max(covered)
+        )
+        if stride == 1:
+            return self
+        each = tuple(slice(None, None, stride) for _ in self.axes)
+        return replace(
+            self,
+            axes=tuple(axis[::stride] for axis in self.axes),
+            values=self.values[each],
+            nan=self.nan[each],
+            notes=(*self.notes, f"drawn at 1/{stride} resolution"),
+        )
+
+
+def extract(surface: Surface, metric: str, dims: int, index: int | None = None) -> Field:
+    """Cut a surface to `dims` axes and take one metric.
+
+    Axes of a single point are dropped; then the slowest axis is fixed, at `index` or nearest to 0, until
+    `dims` are left. Values are NaN wherever a point is not done.
+
+    Raises:
+        InputError: unknown metric, index off the axis, or fewer axes than the figure needs.
+    """
+    if metric not in surface.metrics:
+        valid = ", ".join(sorted(surface.metrics))
+        raise InputError(f"no metric {metric!r} in {_place(surface)} (valid: {valid})", key="metric")
+    names, where, cuts = _cut(surface, dims, index)
+    percent = is_accuracy(metric)
+    status = surface.status[where]
+    done = status == Status.DONE
+    values = np.where(done, np.asarray(surface.metrics[metric], dtype=np.float64)[where], np.nan)
+    nan = done & np.isnan(values)
+    return Field(
+        metric=metric,
+        names=names,
+        axes=tuple(np.asarray(surface.axes[name], dtype=np.float64) for name in names),
+        values=values * 100.0 if percent else values,
+        nan=nan,
+        partial=bool((status == Status.PENDING).any()),
+        percent=percent,
+        title=title_of(surface),
+        notes=(*cuts, *_counts(status, values, nan)),
+    )
+
+
+def is_accuracy(metric: str) -> bool:
+    """Whether the metric is a fraction in [0, 1] that figures show in per cent."""
+    return metric == "accuracy" or metric.startswith("accuracy_")
+
+
+def wide_axes(surface: Surface) -> int:
+    """The number of axes with more than one point, at least 1: what a figure can show."""
+    return max(1, sum(n > 1 for n in surface.shape))
+
+
+def configuration(surface: Surface) -> dict[str, Any]:
+    """The sweep's configuration; empty where there is none or it is not TOML."""
+    try:
+        return tomllib.loads(surface.config)
+    except tomllib.TOMLDecodeError:
+        return {}
+
+
+def title_of(surface: Surface) -> str:
+    """The network's name from the configuration, else the file's; may be empty."""
+    model = configuration(surface).get("model")
+    source = model.get("source") if isinstance(model, dict) else None
+    name = source if isinstance(source, str) else (surface.path.stem if surface.path else "")
+    # A lone user's file path tells less than its last part; "$" would start a formula.
+    return name.rsplit("/", 1)[-1].replace("$", r"\$")
+
+
+def _cut(surface: Surface, dims: int, index: int | None) -> tuple[tuple[str, ...], Any, list[str]]:
+    """Return the axes that stay, a numpy index into arrays of `surface.shape`, and notes on the rest."""
+    names = AXIS_NAMES[: surface.ndim]
+    stay = [name for name in names if len(surface.axes[name]) > 1] or ["x"]
+    if len(stay) < dims:
+        raise InputError(
+            f"{_place(surface)} has one point along all axes but {', '.join(stay)}: too few for a plane;"
+            " draw it with kind = line",
+            key="kind",
+        )
+    where: dict[str, int | slice] = {name: slice(None) if name in stay else 0 for name in names}
+    while len(stay) > dims:
+        name = stay.pop()
+        where[name] = _pick(surface.axes[name], name, index)
+        index = None
+    fixed = [name for name in names if name not in stay]
+    cuts = [f"{LETTERS[name]} = {surface.axes[name][where[name]]:.3g}" for name in fixed]
+    return tuple(stay), tuple(where[name] for name in reversed(names)), cuts
+
+
+def _pick(axis: np.ndarray, name: str, index: int | None) -> int:
+    if index is None:
+        return int(np.abs(axis).argmin())
+    if not 0 <= index < len(axis):
+        raise InputError(f"slice must be 0 to {len(axis) - 1} along {name}, got {index}", key="slice")
+    return index
+
+
+def _counts(status: np.ndarray, values: np.ndarray, nan: np.ndarray) -> list[str]:
+    """What is missing or not a number, in words."""
+    done, failed = int((status == Status.DONE).sum()), int((status == Status.FAILED).sum())
+    infinite = int(np.isinf(values).sum())
+    notes = [f"{done} of {status.size} points"] if done < status.size else []
+    notes += [f"{failed} failed"] if failed else []
+    notes += [f"{int(nan.sum())} NaN"] if nan.any() else []
+    return notes + ([f"{infinite} infinite"] if infinite else [])
+
+
+def _covered(values: np.ndarray, stride: int) -> int:
+    """The area, in cells of the full grid, of the cells of a coarser grid that have all their corners."""
+    known = ~np.isnan(values[tuple(slice(None, None, stride) for _ in values.shape)])
+    for axis in range(known.ndim):
+        known = np.logical_and(*(np.delete(known, end, axis) for end in (0, -1)))
+    return int(known.sum()) * stride**values.ndim
+
+
+def _place(surface: Surface) -> str:
+    return surface.path.name if surface.path else "the surface"

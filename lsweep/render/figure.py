@@ -1,0 +1,123 @@
+"""`save`: surfaces into a figure file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from lsweep.errors import InputError
+from lsweep.render import frame, output
+from lsweep.render.axes import figure_of, settle
+from lsweep.render.field import title_of, wide_axes
+from lsweep.render.look import Levels, Log, Look, check_kind
+from lsweep.render.panels import draw_panels, finish
+from lsweep.surface import Surface
+
+MOST_PIXELS = 30_000  # per side: beyond, Agg refuses with an error of its own
+PANEL_WIDTHS = {1: 4.6, 2: 3.7}  # inches; more panels are narrower still
+NARROW = 3.2
+
+
+def save(
+    surfaces: Surface | Sequence[Surface],
+    path: str | Path,
+    *,
+    kind: str = "auto",
+    metric: str = "loss",
+    log: Log = "auto",
+    clip: float | None = None,
+    vmin: float | None = None,
+    vmax: float | None = None,
+    levels: Levels = None,
+    cmap: str | None = None,
+    titles: Sequence[str] | None = None,
+    index: int | None = None,
+    colorbar: bool | None = None,
+    dpi: float = 300.0,
+    width: float | None = None,
+) -> Path:
+    """Draw one or several surfaces side by side, on one shared scale, into a PNG, PDF or SVG file.
+
+    Args:
+        surfaces: what to draw, left to right; all lines or all planes.
+        path: where to; the suffix says the format. Folders are made; the file appears whole or not at all.
+        kind: "contour", "filled", "heatmap", "surface" (3D) or "line"; "auto" draws lines as "line", planes
+            and the middle slice of boxes as "contour".
+        metric, log, clip, vmin, vmax, levels, cmap, index, colorbar: see `look.LookOptions`.
+        titles: one per surface; by default the networks' names.
+        dpi: pixels per inch of a PNG, and of rasterised parts of PDF and SVG.
+        width: of the whole figure in inches.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: nothing can be drawn like that, or the file cannot be written.
+    """
+    path = Path(path)
+    fmt = output.format_of(path)
+    several = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
+    kind = resolve_kind(kind, several)
+    look = Look(metric, log, clip, vmin, vmax, levels, cmap, index, None, colorbar)
+    if titles is not None and len(titles) != len(several):
+        raise InputError(f"{len(several)} surfaces need as many titles, got {len(titles)}", key="title")
+    size = _size(kind, several, width)
+    if not (dpi > 0 and max(size) * dpi <= MOST_PIXELS):
+        raise InputError(
+            f"dpi must be above 0 and at most {MOST_PIXELS / max(size):.0f}, got {dpi}", key="dpi"
+        )
+    with matplotlib.rc_context(frame.STYLE):
+        figure, axes = figure_of(kind, len(several), size)
+        scale = draw_panels(kind, axes, several, look, titles or _titles(several), own_figure=True)
+        settle(figure)
+        finish(kind, axes, scale)
+        content = output.encode(figure, fmt, dpi)
+    output.write_bytes(path, content)
+    return path
+
+
+def resolve_kind(kind: str, surfaces: Sequence[Surface]) -> str:
+    """The kind of figure that "auto" stands for. Raises InputError where surfaces don't go together."""
+    check_kind(kind)
+    if not surfaces:
+        raise InputError("nothing to draw: no surface was given", key="surfaces")
+    if kind != "auto":
+        return kind
+    kinds = {"line" if wide_axes(surface) == 1 else "contour" for surface in surfaces}
+    if len(kinds) > 1:
+        raise InputError("lines and planes cannot share a figure; name a kind or draw them apart", key="kind")
+    return kinds.pop()
+
+
+def _titles(surfaces: Sequence[Surface]) -> list[str]:
+    """The networks' names; of several sweeps of one network the files' names, which tell them apart."""
+    names = [title_of(surface) for surface in surfaces]
+    if len(set(names)) == len(names):
+        return names
+    stems = [surface.path.stem.replace("$", r"\$") if surface.path else "" for surface in surfaces]
+    return stems if len(set(stems)) == len(stems) else names
+
+
+def _size(kind: str, surfaces: Sequence[Surface], width: float | None) -> tuple[float, float]:
+    """Width and height of the figure in inches; a panel is as high as its plane's proportions ask for."""
+    if width is not None and not 0.5 <= width <= 100:
+        raise InputError(f"width must be 0.5 to 100 inches, got {width}", key="width")
+    wide = width or PANEL_WIDTHS.get(len(surfaces), NARROW) * len(surfaces)
+    panel = wide / len(surfaces)
+    if kind == "line":
+        return wide, max(0.72 * panel, 1.5) + 0.3
+    if kind == "surface":
+        return wide, 0.74 * panel + 0.12
+    ratios = [_ratio(surface) for surface in surfaces]
+    return wide, max(ratios) * 0.9 * panel + 0.45
+
+
+def _ratio(surface: Surface) -> float:
+    """Height by width of a plane drawn with equal units, or of a slightly wide panel where that is too thin."""
+    if surface.ndim < 2 or min(np.ptp(surface.x), np.ptp(surface.y)) == 0:
+        return 0.8
+    ratio = float(np.ptp(surface.y) / np.ptp(surface.x))
+    return ratio if 1 / 3 <= ratio <= 3 else 0.8

@@ -1,0 +1,96 @@
+"""What a user may ask of a figure, checked once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+from lsweep.errors import InputError, nearest
+
+KINDS = ("auto", "contour", "filled", "heatmap", "surface", "line")
+PLANE_KINDS = ("contour", "filled", "heatmap", "surface")
+
+Log = bool | Literal["auto"]
+Levels = int | Sequence[float] | None
+
+
+class LookOptions(TypedDict, total=False):
+    """The keywords of every drawing function. Accuracy is in per cent wherever a value is drawn.
+
+    metric: which number to draw: "loss", "accuracy", "loss_test", …
+    log: a logarithmic scale; "auto" takes one where the values are positive and span more than
+        `scale.LOG_RATIO`, never for an accuracy.
+    clip: values above are drawn at this height, and the figure says so.
+    vmin, vmax: the ends of the scale (colours, vertical axis); by default those of the values.
+    levels: about how many contour levels, or the levels themselves.
+    cmap: the name of a matplotlib colour map; by default viridis, reversed for an accuracy, so that
+        good networks are dark in both.
+    index: which slice of a box (along z), or which row of a plane drawn as a line (along y); by
+        default the one nearest to 0.
+    title: above the axes; by default the network's name from the sweep's configuration.
+    colorbar: whether to draw one; by default for `filled` and `heatmap`. A 3D surface has none: its
+        vertical axis says the same.
+    """
+
+    metric: str
+    log: Log
+    clip: float | None
+    vmin: float | None
+    vmax: float | None
+    levels: Levels
+    cmap: str | None
+    index: int | None
+    title: str | None
+    colorbar: bool | None
+
+
+@dataclass(frozen=True)
+class Look:
+    """`LookOptions` with its defaults, refused where they make no sense. Raises InputError."""
+
+    metric: str = "loss"
+    log: Log = "auto"
+    clip: float | None = None
+    vmin: float | None = None
+    vmax: float | None = None
+    levels: Levels = None
+    cmap: str | None = None
+    index: int | None = None
+    title: str | None = None
+    colorbar: bool | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("clip", "vmin", "vmax"):
+            value = getattr(self, key)
+            if value is not None and not math.isfinite(value):
+                raise InputError(f"{key} must be a finite number, got {value}", key=key)
+        if self.vmin is not None and self.vmax is not None and self.vmin >= self.vmax:
+            raise InputError(f"vmin must be below vmax, got {self.vmin:g} and {self.vmax:g}", key="vmin")
+        if self.log not in (True, False, "auto"):
+            raise InputError(f"log must be true, false or 'auto', got {self.log!r}", key="log")
+        self._check_log_bounds()
+        self._check_levels()
+
+    def _check_log_bounds(self) -> None:
+        for key in ("clip", "vmin", "vmax"):
+            value = getattr(self, key)
+            if self.log is True and value is not None and value <= 0:
+                raise InputError(f"on a log scale {key} must be above 0, got {value:g}", key=key)
+
+    def _check_levels(self) -> None:
+        if self.levels is None:
+            return
+        if isinstance(self.levels, int):
+            if not 1 <= self.levels <= 1000:
+                raise InputError(f"levels must be 1 to 1000 of them, got {self.levels}", key="levels")
+            return
+        if not len(self.levels) or not all(math.isfinite(level) for level in self.levels):
+            raise InputError(f"levels must be finite numbers, got {list(self.levels)}", key="levels")
+
+
+def check_kind(kind: str) -> None:
+    """Raise InputError, with the valid kinds, for a kind of figure that does not exist."""
+    if kind not in KINDS:
+        raise InputError(f"unknown kind of figure {kind!r}{nearest(kind, KINDS)}", key="kind")

@@ -1,0 +1,77 @@
+"""Figures into files: by suffix, whole or not at all, and the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from lsweep.errors import InputError
+
+MARGIN = 0.04  # inches, above and below
+# None leaves the entry out: a date would make two runs differ.
+METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": "lsweep"},
+    "pdf": {"Creator": "lsweep", "CreationDate": None},
+    "svg": {"Creator": "lsweep", "Date": None},
+}
+
+
+def format_of(path: Path) -> str:
+    """The figure format that a path's suffix names. Raises InputError, listing the valid ones."""
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in METADATA:
+        valid = ", ".join(f".{known}" for known in METADATA)
+        raise InputError(
+            f"cannot draw into {path}: expected a name that ends in one of {valid}", key="output"
+        )
+    return suffix
+
+
+def encode(figure: Figure, fmt: str, dpi: float) -> bytes:
+    """Render the figure; `dpi` is the resolution of PNG and of rasterised parts of PDF and SVG.
+
+    The figure keeps its width; what is empty above and below the drawing is cut off.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=fmt, dpi=dpi, metadata=METADATA[fmt], bbox_inches=_filled_height(figure))
+    return buffer.getvalue()
+
+
+def _filled_height(figure: Figure) -> Bbox:
+    """The figure's bounds in inches, cut to what is drawn in height."""
+    drawn = figure.get_tightbbox()
+    if any(ax.name == "3d" for ax in figure.axes):
+        return Bbox.from_bounds(0.0, 0.0, figure.get_figwidth(), figure.get_figheight())
+    return Bbox.from_extents(0.0, drawn.y0 - MARGIN, figure.get_figwidth(), drawn.y1 + MARGIN)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, making its folder. Raises InputError where that is impossible.
+
+    (`export.files` has the like: readers don't import each other.)
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            temporary.chmod(0o666 & ~_umask())  # mkstemp's files are for their owner alone
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}", key="output") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

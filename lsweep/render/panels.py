@@ -1,0 +1,113 @@
+"""Surfaces into the panels of a figure, all on one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from lsweep.errors import InputError
+from lsweep.render import curves, frame, planes, relief
+from lsweep.render.field import Field, extract
+from lsweep.render.look import Look
+from lsweep.render.scale import Scale, choose
+from lsweep.surface import Surface
+
+DRAW: dict[str, Callable[[Axes, Field, Scale], object]] = {
+    "contour": planes.draw_contour,
+    "filled": planes.draw_filled,
+    "heatmap": planes.draw_heatmap,
+    "surface": relief.draw_surface,
+}
+BARS = ("filled", "heatmap")  # the kinds that cannot be read without a colour bar
+
+
+def draw_panels(
+    kind: str,
+    axes: Sequence[Axes],
+    surfaces: Sequence[Surface],
+    look: Look,
+    titles: Sequence[str] | None = None,
+    *,
+    own_figure: bool,
+) -> Scale:
+    """Draw one surface per axes, on a scale that they share.
+
+    Args:
+        kind: one of `look.KINDS` but "auto".
+        axes: as many as surfaces, all of one figure.
+        titles: one per surface; None takes them from the surfaces.
+        own_figure: whether the figure is ours to put a legend beside the panels.
+
+    Returns:
+        The scale, for `finish`, which is to be called when the layout is final.
+
+    Raises:
+        InputError: a surface cannot be drawn like that, or a title is not what matplotlib can set.
+    """
+    for title in titles or ():
+        frame.check_title(title)
+    if kind == "line":
+        return _draw_lines(axes, surfaces, look, titles, own_figure)
+    return _draw_planes(kind, axes, surfaces, look, titles)
+
+
+def finish(kind: str, axes: Sequence[Axes], scale: Scale) -> None:
+    """Add what is measured in pixels: the levels written into contour lines."""
+    if kind == "contour":
+        for ax in axes:
+            planes.label_contours(ax, scale)
+
+
+def _draw_lines(
+    axes: Sequence[Axes], surfaces: Sequence[Surface], look: Look, titles: Sequence[str] | None, own: bool
+) -> Scale:
+    families = [curves.curves(surface, look) for surface in surfaces]
+    scale = choose([field for family in families for field in family.left], look)
+    legend: dict[str, Any] = {}
+    for k, (ax, surface, family) in enumerate(zip(axes, surfaces, families, strict=True)):
+        handles = curves.draw_line(ax, surface, family, scale)
+        legend |= {str(handle.get_label()): handle for handle in handles}
+        _heading(ax, family.left[0].thinned(), scale, titles[k] if titles else None)
+    if len(legend) > 1:
+        _legend(axes[0].figure, list(legend.values()), own)
+    return scale
+
+
+def _legend(figure: Any, handles: list[Any], own: bool) -> None:
+    if own:
+        columns = len(handles) if figure.get_figwidth() > 1.3 * len(handles) else 2
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+    else:
+        # On the topmost axes, or the accuracy's line would run through it.
+        figure.axes[-1].legend(handles=handles, loc="best", framealpha=0.9)
+
+
+def _draw_planes(
+    kind: str, axes: Sequence[Axes], surfaces: Sequence[Surface], look: Look, titles: Sequence[str] | None
+) -> Scale:
+    fields = [extract(surface, look.metric, 2, look.index) for surface in surfaces]
+    scale = choose(fields, look)
+    for k, (ax, field) in enumerate(zip(axes, fields, strict=True)):
+        shown = field if kind == "heatmap" else field.thinned()
+        DRAW[kind](ax, shown, scale)
+        _heading(ax, shown, scale, titles[k] if titles else None, grey=kind != "surface")
+    if kind != "surface" and (kind in BARS if look.colorbar is None else look.colorbar):
+        name = frame.name_of(look.metric, scale.percent)
+        planes.colorbar(axes[-1], name, scale, banded=kind == "filled")
+    return scale
+
+
+def _heading(ax: Axes, field: Field, scale: Scale, title: str | None, *, grey: bool = False) -> None:
+    notes = frame.remarks(field, scale, nan_grey=grey)
+    frame.heading(ax, field.title if title is None else title, notes)
+
+
+def check_axes(kind: str, ax: Axes) -> None:
+    """Raise InputError where a 3D drawing is asked for on flat axes, or the reverse."""
+    solid = ax.name == "3d"
+    if solid != (kind == "surface"):
+        raise InputError(
+            f"{kind} needs axes {'with' if kind == 'surface' else 'without'} projection='3d'", key="ax"
+        )

@@ -1,0 +1,70 @@
+"""How far a sweep is, in words, from its file alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lsweep.progress import duration
+from lsweep.surface import Status, Surface
+
+# A session that has not reported for so long is taken for ended; running ones report every few seconds.
+_SILENT = 120.0
+
+
+def describe(surface: Surface) -> str:
+    """Points by status, rate and time left of the session that is running, the best point, the sessions."""
+    total = surface.status.size
+    done, failed, pending = (surface.count(s) for s in (Status.DONE, Status.FAILED, Status.PENDING))
+    lines = [
+        f"{surface.path}",
+        f"  grid      {' × '.join(f'{n} {len(v)}' for n, v in surface.axes.items())} = {total} points",
+        f"  done      {done} ({100 * done / total:.1f} %)",
+        f"  failed    {failed}",
+        f"  pending   {pending}",
+    ]
+    lines += [
+        f"  {name:<9} {text}"
+        for name, text in (("rate", _rate(surface, pending)), ("best", _best(surface)))
+        if text
+    ]
+    lines += [f"  session   {_session(s)}" for s in surface.sessions]
+    return "\n".join(lines)
+
+
+def _rate(surface: Surface, pending: int) -> str:
+    if not surface.sessions:
+        return ""
+    last = surface.sessions[-1]
+    elapsed = last["stop"] - last["start"]
+    if last["points"] < 1 or elapsed <= 0:
+        return ""
+    rate = last["points"] / elapsed
+    if not pending:
+        return f"{rate:.3g} points/s"
+    running = time.time() - last["stop"] < max(_SILENT, 5 / rate)
+    return (
+        f"{rate:.3g} points/s, {duration(pending / rate)} {'left' if running else 'left once it is resumed'}"
+    )
+
+
+def _best(surface: Surface) -> str:
+    if not np.isfinite(surface.loss).any():
+        return ""
+    index = np.unravel_index(np.nanargmin(surface.loss), surface.shape)
+    place = ", ".join(
+        f"{n} = {v[i]:g}" for (n, v), i in zip(surface.axes.items(), reversed(index), strict=True)
+    )
+    return f"loss {surface.loss[index]:.6g} at {place}"
+
+
+def _session(session: Mapping[str, Any]) -> str:
+    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(session["start"]))
+    job = f", job {session['job']}" if session["job"] else ""
+    return (
+        f"{began}  {duration(session['stop'] - session['start'])}  {session['points']} points, "
+        f"{session['ranks']} ranks on {session['hosts']} ({session['mode']}{job})"
+    )

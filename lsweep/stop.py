@@ -1,0 +1,81 @@
+"""Leaving in time: a signal, a time limit or the job's own end stops a sweep between two points."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from lsweep.errors import ConfigError
+
+# USR2, not USR1: communication libraries use USR1 themselves. TERM is what schedulers send at the end.
+SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
+# Kept free before a deadline, on top of a few points' time: finish, make durable, finalise MPI.
+MARGIN = 20.0
+
+
+class Stop:
+    """Whether to stop, and why.
+
+    Args:
+        deadline: Unix time by which the process should have left, or None.
+    """
+
+    def __init__(self, deadline: float | None = None) -> None:
+        self.reason = ""
+        self._deadline = deadline
+
+    def request(self, reason: str) -> None:
+        """Stop before the next point; the first reason counts."""
+        self.reason = self.reason or reason
+
+    def due(self, seconds_per_point: float = 0.0) -> bool:
+        """Whether to stop before a point that may take `seconds_per_point`."""
+        if self._deadline is not None and time.time() + 2 * seconds_per_point + MARGIN > self._deadline:
+            self.request("the time limit is near")
+        return bool(self.reason)
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """Let signals request a stop. A second one acts at once, as it does without lsweep."""
+        previous = {number: signal.getsignal(number) for number in SIGNALS}
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            self.request(f"received {signal.Signals(number).name}")
+            signal.signal(number, signal.SIG_DFL)
+
+        for number in SIGNALS:
+            signal.signal(number, handle)
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def deadline(limit: str | None) -> float | None:
+    """The earlier of `--time-limit` (from now) and the job's own end (Slurm ≥ 23.02), as Unix time.
+
+    Raises:
+        ConfigError: the limit is not [[HH:]MM:]SS or D-HH:MM:SS.
+    """
+    ends = []
+    if limit is not None:
+        ends.append(time.time() + _seconds(limit))
+    job_end = os.environ.get("SLURM_JOB_END_TIME", "")
+    if job_end.isdigit():
+        ends.append(float(job_end))
+    return min(ends, default=None)
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(?:(\d+):)?(\d+)", text.strip())
+    parts = [int(p) for p in re.split(r"[-:]", text.strip())] if match else []
+    if not match or ("-" in text and len(parts) != 4):
+        raise ConfigError(f"a time limit is [[HH:]MM:]SS or D-HH:MM:SS, got {text!r}", key="--time-limit")
+    scale = (1, 60, 3600, 86400)
+    return float(sum(p * s for p, s in zip(reversed(parts), scale, strict=False)))

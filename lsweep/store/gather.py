@@ -1,0 +1,57 @@
+"""One file that rank 0 alone writes: needs no parallel HDF5, and works on every file system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from lsweep.comm import Comm
+from lsweep.store.base import GatheringStore
+from lsweep.store.batch import Batch
+from lsweep.store.reader import read
+from lsweep.store.schema import Header
+from lsweep.store.writer import FileWriter
+from lsweep.surface import Surface
+
+
+class GatherStore(GatheringStore):
+    """Batches travel to rank 0, which writes them between its own points."""
+
+    mode = "gather"
+
+    def __init__(
+        self, comm: Comm, path: Path, header: Header, status: np.ndarray, sync_seconds: float = 5.0
+    ) -> None:
+        super().__init__(comm, header.names, status, sync_seconds)
+        self._path = path
+        self._file: h5py.File | None = None
+        if comm.is_root:
+            # locking=False: a reader of the running sweep must not stop the writer; lsweep has its own lock.
+            self._file = h5py.File(path, "r+", locking=False)
+            self._writer = FileWriter(self._file, path, header.names, flush=True)
+
+    def _write(self, batch: Batch) -> None:
+        self._writer.write(batch)
+        self.on_durable(batch)
+
+    def begin_session(self, job: str, hosts: str) -> None:
+        """See `Store.begin_session`."""
+        if self._comm.is_root:
+            self._writer.begin_session(job, self._comm.size, hosts, self.mode)
+
+    def update_session(self, points: int) -> None:
+        """See `Store.update_session`."""
+        self._writer.update_session(points)
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        if self._file is not None:
+            self._writer.close()
+            self._file.close()
+        self._comm.barrier()
+
+    def surface(self) -> Surface | None:
+        """See `Store.surface`."""
+        return read(self._path) if self._comm.is_root else None

@@ -1,0 +1,126 @@
+"""One writer per file: a sidecar lock that says who, and a token that every rank can check."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lsweep.errors import InputError, LsweepError
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A held lock: `path` is the sidecar file, `token` this session's mark in it."""
+
+    path: Path
+    token: str
+
+    def check(self) -> None:
+        """Raise if the lock is no longer this session's: another one has taken the file over.
+
+        Raises:
+            LsweepError: stop writing at once.
+        """
+        if _read(self.path).get("token") != self.token:
+            raise LsweepError(f"{str(self.path)!r} is no longer held by this session; it stops writing")
+
+    def release(self) -> None:
+        """Let go, if it is still ours."""
+        if _read(self.path).get("token") == self.token:
+            self.path.unlink(missing_ok=True)
+
+
+def acquire(output: Path, *, break_lock: bool = False) -> Lock:
+    """Take the lock of an output file.
+
+    A holder on this host that is no longer alive (its process is gone, or the machine was rebooted) is
+    replaced; any other one is respected unless `break_lock`.
+
+    Raises:
+        InputError: another session holds it; the message names host, process and job.
+    """
+    path = output.with_name(output.name + ".lock")
+    token = uuid.uuid4().hex
+    for _ in range(10):
+        try:
+            _create(path, token)
+            return Lock(path, token)
+        except FileExistsError:
+            holder = _read(path)
+            if holder and not break_lock and not _is_dead(holder):
+                raise InputError(
+                    f"{str(output)!r} is being written by process {holder.get('pid')} on {holder.get('host')}"
+                    f"{_job(holder)} since {holder.get('since')}; if that is surely gone, use --break-lock",
+                    key=str(path),
+                ) from None
+            # Renaming before removing decides between two that both saw a dead holder: one rename wins.
+            grave = path.with_name(f"{path.name}.{token}")
+            try:
+                os.rename(path, grave)
+            except FileNotFoundError:
+                continue
+            grave.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot lock {str(output)!r}: {error}", key=str(path)) from None
+    raise InputError(f"cannot take the lock {str(path)!r}: others keep taking it", key=str(path))
+
+
+def _create(path: Path, token: str) -> None:
+    holder = {
+        "token": token,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "boot_id": _boot_id(),
+        "job": os.environ.get("SLURM_JOB_ID", ""),
+        "restart": os.environ.get("SLURM_RESTART_COUNT", ""),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    # Written aside and linked into place: nobody ever reads half a lock.
+    draft = path.with_name(f"{path.name}.{token}")
+    draft.write_text(json.dumps(holder))
+    try:
+        os.link(draft, path)
+    finally:
+        draft.unlink()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        holder = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _is_dead(holder: dict[str, Any]) -> bool:
+    same_job = holder.get("job") and holder.get("job") == os.environ.get("SLURM_JOB_ID")
+    if same_job and holder.get("restart") != os.environ.get("SLURM_RESTART_COUNT", ""):
+        return True  # an earlier life of this very job, ended by its requeue
+    if holder.get("host") != socket.gethostname():
+        return False
+    if holder.get("boot_id") != _boot_id():
+        return True
+    try:
+        os.kill(int(holder.get("pid", 0)), 0)
+    except (ProcessLookupError, ValueError, TypeError, OverflowError):
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _job(holder: dict[str, Any]) -> str:
+    return f" (job {holder['job']})" if holder.get("job") else ""

@@ -1,0 +1,48 @@
+"""The reference store: arrays on rank 0. Every other store must behave like it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from lsweep.comm import Comm
+from lsweep.store.base import GatheringStore
+from lsweep.store.batch import Batch
+from lsweep.store.schema import Header, datasets
+from lsweep.surface import Surface
+
+
+class MemoryStore(GatheringStore):
+    """Keeps results in memory; nothing survives the process."""
+
+    mode = "memory"
+
+    def __init__(self, comm: Comm, header: Header, sync_seconds: float = 5.0) -> None:
+        size = header.grid.size
+        super().__init__(comm, header.names, np.zeros(size, dtype=np.uint8), sync_seconds)
+        self._header = header
+        self._arrays = {
+            n: np.full(size, fill, dtype=dtype) for n, (dtype, fill) in datasets(header.names).items()
+        }
+
+    def _write(self, batch: Batch) -> None:
+        for index, name in enumerate(self.names):
+            self._arrays[name][batch.points] = batch.values[:, index]
+        for name in ("seconds", "rank", "status"):
+            self._arrays[name][batch.points] = getattr(batch, name)
+        self.on_durable(batch)
+
+    def close(self) -> None:
+        """See `Store.close`."""
+
+    def surface(self) -> Surface | None:
+        """See `Store.surface`."""
+        if not self._comm.is_root:
+            return None
+        grid = self._header.grid
+        shaped = {name: array.reshape(grid.shape) for name, array in self._arrays.items()}
+        status, seconds, rank = (shaped.pop(name) for name in ("status", "seconds", "rank"))
+        axes = {name: axis.values for name, axis in zip(grid.names, grid.axes, strict=True)}
+        provenance = json.loads(json.dumps(self._header.provenance))
+        return Surface(axes, shaped, status, seconds, rank, self._header.config, provenance)

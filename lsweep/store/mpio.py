@@ -1,0 +1,55 @@
+"""One file that every rank writes through MPI-IO, independently: no rank waits for another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from lsweep.comm import Comm
+from lsweep.store.base import Store
+from lsweep.store.batch import Batch
+from lsweep.store.reader import read
+from lsweep.store.schema import Header
+from lsweep.store.writer import FileWriter
+from lsweep.surface import Surface
+
+
+class MpioStore(Store):
+    """Each rank writes its own batches at offsets that nobody else writes."""
+
+    mode = "mpio"
+
+    def __init__(
+        self, comm: Comm, path: Path, header: Header, status: np.ndarray, sync_seconds: float = 5.0
+    ) -> None:
+        super().__init__(comm, header.names, status, sync_seconds)
+        self._path = path
+        options: dict[str, Any] = {"driver": "mpio", "comm": comm.mpi, "info": comm.file_hints()}
+        self._file = h5py.File(path, "r+", locking=False, **options)
+        self._writer = FileWriter(self._file, path, header.names, flush=False)
+
+    def _commit(self, batch: Batch) -> None:
+        self._writer.write(batch)
+        self.on_durable(batch)
+
+    def begin_session(self, job: str, hosts: str) -> None:
+        """See `Store.begin_session`."""
+        if self._comm.is_root:
+            self._writer.begin_session(job, self._comm.size, hosts, self.mode)
+
+    def update_session(self, points: int) -> None:
+        """See `Store.update_session`."""
+        self._writer.update_session(points)
+
+    def close(self) -> None:
+        """See `Store.close`. Closing is collective in HDF5."""
+        self._writer.close()
+        self._file.close()
+        self._comm.barrier()
+
+    def surface(self) -> Surface | None:
+        """See `Store.surface`."""
+        return read(self._path) if self._comm.is_root else None

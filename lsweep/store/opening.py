@@ -1,0 +1,116 @@
+"""Creating or resuming a store, collectively: rank 0 looks at the disk, all ranks learn the same."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from lsweep.comm import Comm
+from lsweep.errors import ConfigError, IdentityError, InputError
+from lsweep.store import reader, schema
+from lsweep.store.base import Store
+from lsweep.store.gather import GatherStore
+from lsweep.store.memory import MemoryStore
+from lsweep.store.mpio import MpioStore
+from lsweep.store.schema import Header
+
+
+def choose_mode(mode: str, comm: Comm) -> str:
+    """Resolve "auto": mpio where h5py has MPI and there is an MPI world, else gather.
+
+    Raises:
+        ConfigError: mpio was asked for and cannot be had.
+    """
+    parallel = bool(h5py.get_config().mpi)
+    if mode == "mpio" and not parallel:
+        raise ConfigError(
+            'store.mode = "mpio" needs an h5py built with MPI, and this one is not; set "gather", or build '
+            "h5py against a parallel HDF5 (scripts/setup.sh does)",
+            key="store.mode",
+        )
+    if mode == "mpio" and comm.mpi is None:
+        raise ConfigError('store.mode = "mpio" needs MPI; start lsweep by mpirun or srun', key="store.mode")
+    if mode == "auto":
+        return "mpio" if parallel and comm.mpi is not None else "gather"
+    return mode
+
+
+def prepare_output(path: Path) -> None:
+    """Before any work: make the folder, see that it can be written, and that what is there is a sweep.
+
+    Raises:
+        InputError: the folder cannot be made or written to.
+        FileFormatError: the path is taken by something that is no sweep.
+    """
+    if path.is_dir():
+        raise InputError(
+            f"the output {str(path)!r} is a folder; name a file, as in results/sweep.h5", key="output"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".lsweep-probe-"):
+            pass
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        full = " (make room)" if error.errno == errno.ENOSPC else ""
+        raise InputError(
+            f"cannot write to the folder {str(path.parent)!r}: {reason}{full}", key="output"
+        ) from None
+    if path.exists():
+        with reader.opened(path):
+            pass
+
+
+def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_seconds: float = 5.0) -> Store:
+    """Collective: create the file or resume it; without a path, keep results in memory.
+
+    Raises:
+        IdentityError: the file belongs to another sweep; names the field and both values.
+    """
+    if path is None:
+        return MemoryStore(comm, header, sync_seconds)
+
+    def create_or_check() -> Any:
+        if not path.exists():
+            schema.create(path, header)
+        stored, names, status = reader.read_identity(path)
+        _require_same(stored, header.identity, path)
+        if names != header.names:
+            raise IdentityError(
+                f"{str(path)!r} records the metrics {names}, this sweep {header.names}", key="metrics"
+            )
+        return status
+
+    status = comm.on_root(create_or_check)
+    kind = {"gather": GatherStore, "mpio": MpioStore}[mode]
+    return kind(comm, path, header, status, sync_seconds)
+
+
+def _require_same(stored: Mapping[str, Any], ours: Mapping[str, Any], path: Path) -> None:
+    before, now = dict(_flat(stored)), dict(_flat(ours))
+    for field in [*now, *(f for f in before if f not in now)]:
+        if before.get(field) != now.get(field):
+            raise IdentityError(
+                f"{str(path)!r} is another sweep: its {field} is {_brief(before.get(field))}, this one's is "
+                f"{_brief(now.get(field))}; choose another output, or the same settings to resume",
+                key=field,
+            )
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
+
+
+def _brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:12]}…"

@@ -1,0 +1,190 @@
+"""The file's layout (format version 1): fixed sizes, contiguous, allocated early.
+
+All metadata is written here, once, by one process. Afterwards a sweep changes raw bytes at known offsets
+only, so a process that dies in mid-write cannot leave the file unreadable. No filters, no chunks: independent
+parallel writes fail or hang with them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from lsweep.errors import ConfigError, InputError
+from lsweep.grid import Grid
+
+FORMAT = "lsweep"
+FORMAT_VERSION = 1
+# Old file structures that every HDF5 since 1.8 reads, and that need no metadata updates for raw writes.
+LIBVER = ("earliest", "v108")
+SESSIONS = 64  # rows of the ring
+SESSION = np.dtype(
+    [
+        ("job", "S64"),
+        ("ranks", "<i4"),
+        ("hosts", "S256"),
+        ("mode", "S8"),
+        ("start", "<f8"),
+        ("stop", "<f8"),
+        ("points", "<i8"),
+    ]
+)
+BOOKKEEPING: dict[str, tuple[str, Any]] = {
+    "status": ("u1", 0),
+    "seconds": ("<f4", np.nan),
+    "rank": ("<i4", -1),
+}
+RESERVED = ("x", "y", "z", *BOOKKEEPING, "sessions", "directions", "curvature", "trajectory", "certificate")
+
+
+@dataclass(frozen=True)
+class StoredDirections:
+    """What the file says of its directions.
+
+    Attributes:
+        recipe: how they were made, as the configuration has it.
+        hashes: axis → SHA-256 of the tensors.
+        fingerprints: axis → float64 samples and norms, to recognise them on another kind of CPU.
+        tensors: axis → arrays in parameter order, or empty where a seed can redraw them.
+        names: the parameters' names, in the same order.
+    """
+
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, np.ndarray] = field(default_factory=dict)
+    tensors: Mapping[str, Sequence[np.ndarray]] = field(default_factory=dict)
+    names: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Header:
+    """Everything that is fixed when a file is created.
+
+    Attributes:
+        grid: the axes.
+        names: the metrics, in the order of `Batch.values`.
+        identity: what a resume must match, field → value (JSON types).
+        config: the resolved configuration, TOML text.
+        provenance: versions, commit, hardware (JSON types).
+        directions: see there.
+    """
+
+    grid: Grid
+    names: tuple[str, ...]
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    config: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    directions: StoredDirections = StoredDirections()
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse metric names that the schema uses otherwise, or that are no plain word.
+
+    Raises:
+        ConfigError: naming the metric.
+    """
+    for name in names:
+        if name in RESERVED or not name.isidentifier():
+            raise ConfigError(
+                f"a metric cannot be called {name!r}: it must be a word other than {', '.join(RESERVED)}"
+            )
+
+
+def datasets(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """Per-point datasets: name → (dtype, fill value). `accuracy` is there even where none is defined."""
+    metrics = dict.fromkeys([*names, *(() if "accuracy" in names else ("accuracy",))], ("<f8", np.nan))
+    return {**metrics, **BOOKKEEPING}
+
+
+def create(path: Path, header: Header) -> None:
+    """Create the file whole or not at all: written under a temporary name, made durable, then renamed.
+
+    Raises:
+        InputError: the folder is not there or not writable, or the disk is full.
+    """
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+        try:
+            with h5py.File(name, "w", libver=LIBVER, locking=False) as file:
+                _write_header(file, header)
+            os.chmod(name, 0o666 & ~_umask())  # mkstemp made it private
+            fsync_path(name)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        fsync_path(path.parent)
+    except OSError as error:
+        raise InputError(f"cannot create {str(path)!r}: {error}", key="output") from None
+
+
+def fsync_path(path: str | Path) -> None:
+    """Make a file's (or folder's) contents durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _write_header(file: h5py.File, header: Header) -> None:
+    grid = header.grid
+    for name, axis in zip(grid.names, grid.axes, strict=True):
+        _dataset(file, name, (axis.num,), "<f8", None)
+        file[name][...] = axis.values
+        file[name].make_scale(name)
+    for name, (dtype, fill) in datasets(header.names).items():
+        dataset = _dataset(file, name, grid.shape, dtype, fill)
+        for dimension, axis_name in enumerate(reversed(grid.names)):
+            dataset.dims[dimension].attach_scale(file[axis_name])
+    _dataset(file, "sessions/table", (SESSIONS,), SESSION, None)
+    _write_directions(file.create_group("directions"), header.directions)
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = FORMAT_VERSION
+    file.attrs["config"] = header.config
+    file.attrs["provenance"] = json.dumps(header.provenance)
+    file.attrs["identity"] = json.dumps(header.identity)
+    file.attrs["metrics"] = json.dumps(list(header.names))
+
+
+def _write_directions(group: h5py.Group, directions: StoredDirections) -> None:
+    group.attrs["recipe"] = json.dumps(directions.recipe)
+    for axis, digest in directions.hashes.items():
+        group.attrs[f"sha256_{axis}"] = digest
+    for axis, fingerprint in directions.fingerprints.items():
+        group[f"fingerprint_{axis}"] = fingerprint
+    for axis, tensors in directions.tensors.items():
+        for index, (tensor, name) in enumerate(zip(tensors, directions.names, strict=True)):
+            group[f"{axis}/{index}"] = np.asarray(tensor, dtype="<f4")
+            group[f"{axis}/{index}"].attrs["name"] = name
+
+
+def _dataset(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any, fill: Any) -> h5py.Dataset:
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_layout(h5py.h5d.CONTIGUOUS)
+    properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_ALLOC)
+    if fill is not None:
+        properties.set_fill_value(np.asarray(fill, dtype=dtype))
+    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    links.set_create_intermediate_group(True)
+    kind = h5py.h5t.py_create(np.dtype(dtype))
+    space = h5py.h5s.create_simple(shape)
+    identifier = h5py.h5d.create(group.id, None, kind, space, properties)
+    h5py.h5o.link(identifier, group.id, name.encode(), lcpl=links)
+    return h5py.Dataset(identifier)

@@ -1,0 +1,108 @@
+"""A sweep's result as it travels: coordinates and values in numpy arrays, wherever they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lsweep.grid import AXIS_NAMES
+
+
+class Status(IntEnum):
+    """What is known of a point. Only `DONE` points carry values that a reader may trust."""
+
+    PENDING = 0
+    DONE = 1
+    FAILED = 2
+    SETTLED = 3
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Loss and other metrics over a line, plane or box of weight space.
+
+    Attributes:
+        axes: coordinates per axis, float64; keys "x"[, "y"[, "z"]], in that order.
+        metrics: values per metric name ("loss", "accuracy", "loss_test", …), float64, shaped
+            (nx,), (ny, nx) or (nz, ny, nx): `loss[j, i]` is the value at (y[j], x[i]). NaN where the
+            point is not done; a NaN where it is done is a result. Accuracy is a fraction in [0, 1].
+        status: uint8 `Status` per point, shaped alike.
+        seconds: float32, time that a point took; NaN where not done.
+        rank: int32, the rank that evaluated a point; -1 where not done.
+        config: the sweep's configuration as TOML text ("" where unknown).
+        provenance: versions, commit, hardware, hashes.
+        sessions: who worked on the file, oldest first, one mapping each.
+        path: the file it was read from, if any.
+    """
+
+    axes: Mapping[str, np.ndarray]
+    metrics: Mapping[str, np.ndarray]
+    status: np.ndarray
+    seconds: np.ndarray
+    rank: np.ndarray
+    config: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    sessions: tuple[Mapping[str, Any], ...] = ()
+    path: Path | None = None
+
+    @property
+    def x(self) -> np.ndarray:
+        """Coordinates α along d₁, (nx,)."""
+        return self.axes["x"]
+
+    @property
+    def y(self) -> np.ndarray:
+        """Coordinates β along d₂, (ny,); KeyError for a line."""
+        return self.axes["y"]
+
+    @property
+    def z(self) -> np.ndarray:
+        """Coordinates along d₃, (nz,); KeyError for lines and planes."""
+        return self.axes["z"]
+
+    @property
+    def loss(self) -> np.ndarray:
+        """The mean loss of the first split, shaped like the grid."""
+        return self.metrics["loss"]
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """The accuracy of the first split in [0, 1], shaped like the grid; all NaN where none is defined."""
+        return self.metrics["accuracy"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(nx,), (ny, nx) or (nz, ny, nx)."""
+        return self.status.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes: 1 line, 2 plane, 3 box."""
+        return self.status.ndim
+
+    @property
+    def done(self) -> np.ndarray:
+        """Boolean mask of the points that carry trusted values."""
+        return self.status == Status.DONE
+
+    @property
+    def complete(self) -> bool:
+        """Whether no point is pending."""
+        return not bool((self.status == Status.PENDING).any())
+
+    def count(self, status: Status) -> int:
+        """The number of points of that status."""
+        return int((self.status == status).sum())
+
+    def __repr__(self) -> str:
+        bounds = ", ".join(
+            f"{name} ∈ [{self.axes[name][0]:g}, {self.axes[name][-1]:g}] × {len(self.axes[name])}"
+            for name in AXIS_NAMES
+            if name in self.axes
+        )
+        return f"<Surface {bounds}; {self.count(Status.DONE)}/{self.status.size} done; {', '.join(self.metrics)}>"

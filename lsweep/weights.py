@@ -1,0 +1,140 @@
+"""The point θ in weight space: which tensors of a network move, and their place in one flat vector."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+# The dimension that counts filters (outputs), by the class of the module that owns the weight; searched
+# along the class's MRO by name, so that a library need not be imported to be known. Extend it for layers
+# of your own: `lsweep.weights.FILTER_AXIS["MyTransposedConv"] = 1`.
+FILTER_AXIS = {
+    "ConvTranspose1d": 1,
+    "ConvTranspose2d": 1,
+    "ConvTranspose3d": 1,
+    "Conv1D": 1,  # Hugging Face's linear layer with weight (in, out)
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor that moves.
+
+    Attributes:
+        name: its name in `named_parameters()` or `state_dict()`.
+        shape: its shape.
+        offset: where it begins in the flat vector, in elements.
+        filter_axis: the dimension that counts filters ([Li18] §4).
+        is_buffer: whether it is a running statistic rather than a parameter.
+        channels_last: whether it lies in the flat vector as (out, height, width, in), which 2-D convolutions
+            like best; its view still has `shape`.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    offset: int
+    filter_axis: int = 0
+    is_buffer: bool = False
+    channels_last: bool = False
+
+    @property
+    def numel(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class WeightSpace:
+    """The tensors that move, in order; tied ones once. Their elements lie end to end in a flat vector (size,)."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def size(self) -> int:
+        """The dimension of the space."""
+        return self.entries[-1].offset + self.entries[-1].numel if self.entries else 0
+
+    def views(self, flat: torch.Tensor) -> list[torch.Tensor]:
+        """The entries' tensors as views of a flat vector (size,): writing to one writes to the other."""
+        return [_view(flat[e.offset : e.offset + e.numel], e) for e in self.entries]
+
+    def flatten(self, tensors: Sequence[torch.Tensor], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """Copy tensors shaped like the entries into a new flat vector (size,) on the CPU."""
+        flat = torch.empty(self.size, dtype=dtype)
+        for view, tensor in zip(self.views(flat), tensors, strict=True):
+            view.copy_(tensor.detach())
+        return flat
+
+
+def weight_space(model: nn.Module, space: str = "weights") -> WeightSpace:
+    """List what moves: parameters ("weights"), or all floating entries of the state dict ("states").
+
+    Parameters come in `named_parameters()` order, states in `state_dict()` order. Frozen parameters move
+    like others; integer counters never do.
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    named: Iterable[tuple[str, torch.Tensor]] = model.named_parameters()
+    if space == "states":
+        tensors = model.state_dict(keep_vars=True)
+        named = [(key, value) for key, value in tensors.items() if isinstance(value, torch.Tensor)]
+    entries: list[Entry] = []
+    seen: set[int] = set()
+    offset = 0
+    for name, tensor in named:
+        if id(tensor) in seen or not tensor.is_floating_point():
+            continue
+        seen.add(id(tensor))
+        entry = Entry(
+            name,
+            tuple(tensor.shape),
+            offset,
+            filter_axis=_filter_axis(model, name),
+            is_buffer=name not in parameters,
+            channels_last=tensor.dim() == 4 and isinstance(_owner(model, name), nn.Conv2d),
+        )
+        entries.append(entry)
+        offset += entry.numel
+    return WeightSpace(tuple(entries))
+
+
+def tensors_of(model: nn.Module, space: WeightSpace) -> list[torch.Tensor]:
+    """The model's own tensors for the entries of `space`, in order."""
+    return [tensor_of(model, entry) for entry in space.entries]
+
+
+def tensor_of(model: nn.Module, entry: Entry) -> torch.Tensor:
+    """The model's own parameter or buffer of that name."""
+    return model.get_buffer(entry.name) if entry.is_buffer else model.get_parameter(entry.name)
+
+
+def sha256(*tensors: torch.Tensor) -> str:
+    """Hash the bytes of tensors, in order, dtype and shape included."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        array = tensor.detach().cpu().contiguous()
+        digest.update(f"{array.dtype}{tuple(array.shape)}".encode())
+        digest.update(array.view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _view(piece: torch.Tensor, entry: Entry) -> torch.Tensor:
+    if not entry.channels_last:
+        return piece.view(entry.shape)
+    out, into, height, width = entry.shape
+    return piece.view(out, height, width, into).permute(0, 3, 1, 2)
+
+
+def _owner(model: nn.Module, name: str) -> nn.Module:
+    return model.get_submodule(name.rpartition(".")[0])
+
+
+def _filter_axis(model: nn.Module, name: str) -> int:
+    for cls in type(_owner(model, name)).__mro__:
+        if cls.__name__ in FILTER_AXIS:
+            return FILTER_AXIS[cls.__name__]
+    return 0
