@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -60,17 +61,18 @@ def repeatable() -> Iterator[None]:
     before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    filling = torch.utils.deterministic.fill_uninitialized_memory
+    fresh: Any = torch.utils.deterministic  # a module whose attribute is a property: mypy cannot see it
+    filling = fresh.fill_uninitialized_memory
     cudnn.benchmark = cudnn.allow_tf32 = matmul.allow_tf32 = False
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Filling fresh memory only helps programs that read it before writing; it costs 3 % of a ResNet-56.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    fresh.fill_uninitialized_memory = False
     try:
         yield
     finally:
         cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = filling
+        fresh.fill_uninitialized_memory = filling
 
 
 def describe(device: torch.device) -> str:

@@ -210,7 +210,7 @@ def test_boxes_logs_and_steps_that_do_not_fit(tmp_path):
 
 
 def test_absent_vtk_is_said_plainly(plane, tmp_path, monkeypatch):
-    for name in ("lsweep.export.grids", "lsweep.export.files"):
+    for name in ("lsweep.export.grids", "lsweep.export.xml"):
         monkeypatch.delitem(sys.modules, name, raising=False)
         monkeypatch.delattr(export, name.rpartition(".")[2], raising=False)
     monkeypatch.setitem(sys.modules, "vtkmodules.vtkIOXML", None)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lsweep.errors import InputError, MissingExtra
 from lsweep.export.heights import Height
+from lsweep.files import write_bytes
 from lsweep.surface import Surface
 
 SUFFIXES = (".vts", ".vtp", ".vti")
@@ -46,13 +47,13 @@ def write(
     suffix = check_suffix(path, surface.ndim)
     how = Height(metric, log, clip, scale)
     try:
-        from lsweep.export import files, grids
+        from lsweep.export import grids, xml
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("vtk"):
             raise
         raise MissingExtra("export needs VTK, which is not installed: pip install vtk", key="vtk") from error
     build = {".vts": grids.structured, ".vtp": grids.polygons, ".vti": grids.image}[suffix]
-    files.write_bytes(path, files.encode(build(surface, how), suffix))
+    write_bytes(path, xml.encode(build(surface, how), suffix))
     return path
 
 

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 
 from lsweep.errors import InputError
+from lsweep.files import write_bytes
 from lsweep.render import frame, output
 from lsweep.render.axes import figure_of, settle
 from lsweep.render.field import title_of, wide_axes
@@ -75,7 +76,7 @@ def save(
         settle(figure)
         finish(kind, axes, scale)
         content = output.encode(figure, fmt, dpi)
-    output.write_bytes(path, content)
+    write_bytes(path, content)
     return path
 
 

@@ -1,10 +1,8 @@
-"""Figures into files: by suffix, whole or not at all, and the same bytes every time."""
+"""Figures into bytes: the format by suffix, and the same bytes every time."""
 
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -49,29 +47,3 @@ def _filled_height(figure: Figure) -> Bbox:
     if any(ax.name == "3d" for ax in figure.axes):
         return Bbox.from_bounds(0.0, 0.0, figure.get_figwidth(), figure.get_figheight())
     return Bbox.from_extents(0.0, drawn.y0 - MARGIN, figure.get_figwidth(), drawn.y1 + MARGIN)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, making its folder. Raises InputError where that is impossible.
-
-    (`export.files` has the like: readers don't import each other.)
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            temporary.chmod(0o666 & ~_umask())  # mkstemp's files are for their owner alone
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}", key="output") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import h5py
 import numpy as np
 
 from lsweep.errors import ConfigError, InputError
+from lsweep.files import replacing
 from lsweep.grid import Grid
 
 FORMAT = "lsweep"
@@ -111,17 +111,10 @@ def create(path: Path, header: Header) -> None:
         InputError: the folder is not there or not writable, or the disk is full.
     """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-        try:
-            with h5py.File(name, "w", libver=LIBVER, locking=False) as file:
+        with replacing(path) as temporary:
+            with h5py.File(temporary, "w", libver=LIBVER, locking=False) as file:
                 _write_header(file, header)
-            os.chmod(name, 0o666 & ~_umask())  # mkstemp made it private
-            fsync_path(name)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+            fsync_path(temporary)
         fsync_path(path.parent)
     except OSError as error:
         raise InputError(f"cannot create {str(path)!r}: {error}", key="output") from None
@@ -134,12 +127,6 @@ def fsync_path(path: str | Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _write_header(file: h5py.File, header: Header) -> None:
