@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from torch import nn
@@ -73,7 +75,6 @@ def sweep(
     splits = {"train": from_object(data)}
     if test_data is not None:
         splits["test"] = from_object(test_data)
-    explicit = directions if isinstance(directions, Sequence) else None
     settings: dict[str, Any] = {"loss": loss_name, "device": device, "precision": precision}
     if batch_size is not None:
         settings["batch_size"] = batch_size
@@ -85,6 +86,7 @@ def sweep(
         grid=_grid(grid),
         evaluate=configuration.part(EvaluateConfig, settings, "evaluate"),
     )
+    explicit = directions if isinstance(directions, Sequence) else None
     problem = Problem(model, splits, measured, loss_name)
     options = job.Options(progress.default() if show_progress else None)
     tensors = _explicit(model, explicit, config) if explicit is not None else None
@@ -98,17 +100,35 @@ def _objective(
     loss: str | PerExample, metrics: Mapping[str, PerExample] | None, own: Objective | None
 ) -> tuple[str, Objective]:
     if own is not None:
-        return getattr(own, "__qualname__", type(own).__qualname__), own
+        if metrics:
+            raise ConfigError("metrics go with loss; an objective returns its metrics itself", key="metrics")
+        return _name_of(own), own
     if isinstance(loss, str):
         supervised = objectives.from_config(EvaluateConfig(loss=loss))
         assert isinstance(supervised, Supervised)
         return loss, Supervised(supervised.loss, metrics)
-    return getattr(loss, "__qualname__", type(loss).__qualname__), Supervised(loss, metrics)
+    return _name_of(loss), Supervised(loss, metrics)
+
+
+def _name_of(function: Any) -> str:
+    """A function's name and a hash of its code, so that a resume tells one lambda from another."""
+    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return name
+    constants = [c for c in code.co_consts if isinstance(c, (int, float, str, bytes, tuple, type(None)))]
+    digest = hashlib.sha256(code.co_code + repr((constants, code.co_names)).encode()).hexdigest()
+    return f"{name}#{digest[:12]}"
 
 
 def _directions(given: Any) -> DirectionsConfig:
     if isinstance(given, DirectionsConfig):
         return given
+    if given is not None and (isinstance(given, str) or not isinstance(given, (Mapping, Sequence))):
+        raise ConfigError(
+            f"directions must be a recipe or one list of tensors per axis, got {given!r:.80}",
+            key="directions",
+        )
     table = dict(given) if isinstance(given, Mapping) else {}
     made: DirectionsConfig = configuration.part(DirectionsConfig, table, "directions")
     return made
@@ -117,8 +137,8 @@ def _directions(given: Any) -> DirectionsConfig:
 def _grid(given: Grid | Mapping[str, Any] | int | None) -> Grid:
     if isinstance(given, Grid):
         return given
-    if given is None or isinstance(given, int):
-        num = 51 if given is None else given
+    if given is None or isinstance(given, SupportsIndex):
+        num = 51 if given is None else operator.index(given)
         return Grid(Axis(num=num), Axis(num=num))
     made: Grid = configuration.part(Grid, dict(given), "grid")
     return made

@@ -36,22 +36,28 @@ def read(path: str | Path) -> dict[str, torch.Tensor]:
 
 def fit(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
     """Load `state` into `model` in place, after `check_fit`."""
-    check_fit(model, state, name)
-    own = model.state_dict()
-    model.load_state_dict({key: state.get(key, own[key]) for key in own})
+    model.load_state_dict({**model.state_dict(), **check_fit(model, state, name)})
 
 
-def check_fit(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
+def check_fit(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
     """See that every tensor of `state`, read from the file `name`, fits the network.
 
-    Integer buffers (BatchNorm's `num_batches_tracked`, which old checkpoints lack) are no misfit.
+    Integer buffers (BatchNorm's `num_batches_tracked`, which old checkpoints lack) are no misfit; a tied tensor
+    may be there under one of its names.
+
+    Returns:
+        the network's keys → tensors of `state`, tied ones under all their names.
 
     Raises:
         CheckpointError: which keys are missing, unexpected or misshapen.
     """
-    own = model.state_dict()
+    own = model.state_dict(keep_vars=True)
+    for prefix in _PREFIXES:  # `read` stripped them, but the network may itself be wrapped
+        if own and all(key.startswith(prefix) for key in own) and not any(key in own for key in state):
+            state = {prefix + key: value for key, value in state.items()}
+    given = {id(own[key]): state[key] for key in own if key in state}
     counters = {key for key, value in own.items() if not value.is_floating_point() and not value.is_complex()}
-    missing = [key for key in own if key not in state and key not in counters]
+    missing = [key for key in own if id(own[key]) not in given and key not in counters]
     unexpected = [key for key in state if key not in own and not key.endswith("num_batches_tracked")]
     misshapen = [
         f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
@@ -65,6 +71,7 @@ def check_fit(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> No
     ]
     if faults:
         raise CheckpointError(f"{name!r} does not fit the network; {'; '.join(faults)}", key=name)
+    return {key: state.get(key, given[id(own[key])]) for key in own if id(own[key]) in given}
 
 
 def _torch(path: Path) -> Any:
@@ -74,7 +81,9 @@ def _torch(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a damaged file
         text = str(error)
-        if "weights_only" in text or "Unsupported" in text or "GLOBAL" in text:
+        if "Unsupported operand" in text:  # an opcode that tensors do not need, or no opcode at all
+            text = "it is damaged, or needs pickle beyond tensors"
+        elif "weights_only" in text or "Unsupported" in text or "GLOBAL" in text:
             raise CheckpointError(
                 f"{str(path)!r} needs pickle beyond tensors, which could run code; save its state_dict() alone",
                 key=str(path),

@@ -5,12 +5,28 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lsweep._version import __version__
-from lsweep.errors import EXIT_BAD_INPUT, EXIT_ERROR, InputError, LsweepError, MissingExtra
+from lsweep.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_COMPLETE,
+    EXIT_ERROR,
+    EXIT_STOPPED,
+    InputError,
+    LsweepError,
+    MissingExtra,
+)
+
+if TYPE_CHECKING:
+    from lsweep.comm import Comm
+    from lsweep.config import Config
+    from lsweep.engine import Outcome
+    from lsweep.stop import Stop
 
 log = logging.getLogger("lsweep")
 
@@ -22,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = args.run(args)
         return status
     except InputError as error:
-        _say(error)
+        _say_once(error)
         return EXIT_BAD_INPUT
     except LsweepError as error:
         _say(error)
@@ -68,7 +84,7 @@ def _add_sweep(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--break-lock", action="store_true", help="take over from a session that is surely gone"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only warnings and errors")
     parser.set_defaults(run=_sweep)
 
 
@@ -94,38 +110,51 @@ def _sweep(args: argparse.Namespace) -> int:
     except ModuleNotFoundError:
         raise MissingExtra("sweeping needs torch: pip install 'lsweep[torch]'") from None
     from lsweep import comm as ranks
+    from lsweep.stop import Stop, deadline
 
+    stop = Stop(deadline(args.time_limit))  # one for all seeds
     comm = ranks.connect(need_mpi=base.store.mode == "mpio" and _parallel_hdf5())
-    _log_to_stderr(comm)
+    _log_to_stderr(comm, logging.WARNING if args.quiet or not comm.is_root else logging.INFO)
+    return _on_ranks(comm, lambda: _sweep_all(configs, comm, args, stop))
+
+
+def _on_ranks(comm: Comm, work: Callable[[], int]) -> int:
+    """Collective: do the work and return its exit status; whatever goes wrong, no rank waits for another."""
     try:
-        status = 0
-        for one in configs:
-            status = max(status, _sweep_one(one, comm, args))
-            if status == 75:
-                break
-        return status
+        return work()
     except InputError as error:
         if comm.size == 1:
             raise
         _leave_together(comm, error)
         return error.exit_status
-    except Exception:
-        # Whatever it is, no other rank may wait for this one.
+    except BaseException as error:
+        if comm.size == 1 and not isinstance(error, Exception):
+            raise
+        # An exit or an interrupt of one rank ends the others too.
         traceback.print_exc()
         if comm.size > 1:
             comm.abort(EXIT_ERROR)
         return EXIT_ERROR
 
 
-def _sweep_one(config, comm, args) -> int:  # type: ignore[no-untyped-def]
-    from lsweep import job, progress
-    from lsweep.stop import Stop, deadline
+def _sweep_all(configs: Sequence[Config], comm: Comm, args: argparse.Namespace, stop: Stop) -> int:
+    status, evaluated = EXIT_COMPLETE, 0
+    with stop.on_signals():
+        for config in configs:
+            outcome = _sweep_one(config, comm, args, stop)
+            evaluated += outcome.evaluated
+            if outcome.pending:
+                return EXIT_STOPPED if evaluated else outcome.exit_status
+            status = max(status, outcome.exit_status)
+    return status
 
-    stop = Stop(deadline(args.time_limit))
+
+def _sweep_one(config: Config, comm: Comm, args: argparse.Namespace, stop: Stop) -> Outcome:
+    from lsweep import job, progress
+
     shown = progress.Silent() if args.quiet else progress.default()
     options = job.Options(shown, stop, args.max_points, args.retry_failed)
-    with stop.on_signals():
-        outcome = job.sweep(config, comm, options, break_lock=args.break_lock)
+    outcome = job.sweep(config, comm, options, break_lock=args.break_lock)
     if comm.is_root:
         if outcome.reason:
             log.warning("stopped: %s", outcome.reason)
@@ -136,7 +165,9 @@ def _sweep_one(config, comm, args) -> int:  # type: ignore[no-untyped-def]
             f", {outcome.failed} failed (--retry-failed tries again)" if outcome.failed else "",
             f", {outcome.pending} pending (run the same command to go on)" if outcome.pending else "",
         )
-    return outcome.exit_status
+        if outcome.pending and not outcome.evaluated:
+            log.warning("not one point was evaluated: status 1, so that a job which resubmits itself ends")
+    return outcome
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -152,7 +183,7 @@ def _seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdecimal() or (dash and not (last.isdecimal() and int(last) >= int(first))):
             raise InputError(f"--seeds takes numbers and ranges, as in 0-4 or 1,5,7; got {text!r}")
         seeds += range(int(first), int(last or first) + 1)
     return list(dict.fromkeys(seeds))
@@ -160,12 +191,12 @@ def _seeds(text: str) -> list[int]:
 
 def _parallel_hdf5() -> bool:
     """Whether h5py has MPI. Without it there is no use in starting MPI for the store: it will refuse."""
-    import h5py
+    from lsweep.store.opening import is_parallel
 
-    return bool(h5py.get_config().mpi)
+    return is_parallel()
 
 
-def _leave_together(comm, error: InputError) -> None:  # type: ignore[no-untyped-def]
+def _leave_together(comm: Comm, error: InputError) -> None:
     """If all ranks met the error, rank 0 says it; a rank that met it alone says it and ends the job."""
     if comm.is_root:
         _say(error)
@@ -175,19 +206,25 @@ def _leave_together(comm, error: InputError) -> None:  # type: ignore[no-untyped
         comm.abort(error.exit_status)
 
 
-def _log_to_stderr(comm) -> None:  # type: ignore[no-untyped-def]
-    """Rank 0 speaks; the others from warnings up, with their number."""
+def _log_to_stderr(comm: Comm, level: int) -> None:
+    """Let the log speak from that level up, each rank with its number."""
     label = "" if comm.size == 1 else f" [{comm.rank}/{comm.size}]"
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"%(asctime)s{label}  %(message)s", datefmt="%H:%M:%S"))
     log.handlers[:] = [handler]
-    log.setLevel(logging.INFO if comm.is_root else logging.WARNING)
+    log.setLevel(level)
     log.propagate = False
 
 
 def _say(error: Exception) -> None:
+    print(f"lsweep: error: {error}", file=sys.stderr, flush=True)
+
+
+def _say_once(error: InputError) -> None:
+    """Before the ranks know of each other all of them meet the same error: one says so."""
     from lsweep.comm import rank_hint
 
-    # Errors met before the ranks know of each other are met by all of them: one says so.
-    if rank_hint() == 0 or not isinstance(error, InputError):
-        print(f"lsweep: error: {error}", file=sys.stderr, flush=True)
+    if rank_hint() == 0:
+        _say(error)
+    else:
+        time.sleep(2)  # mpirun kills the others as soon as one leaves, rank 0 before it has spoken

@@ -10,11 +10,12 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
 
-from lsweep.errors import InputError, LsweepError, MissingExtra
+from lsweep.errors import EXIT_ERROR, InputError, LsweepError, MissingExtra
 
 T = TypeVar("T")
 Handler = Callable[[int, Any], None]
@@ -176,6 +177,8 @@ class MpiComm(Comm):
         self.mpi = communicator
         # A communicator of its own for the mailbox: no tag of a library or of the store can meet ours.
         self._mail = communicator.Dup()
+        # And one for leaving: the barrier of a rank that leaves must not pass for that of another's `quiesce`.
+        self._exit = communicator.Dup()
         self._node = communicator.Split_type(mpi_module.COMM_TYPE_SHARED)
         self.rank, self.size = communicator.rank, communicator.size
         self.local_rank, self.local_size = self._node.rank, self._node.size
@@ -201,14 +204,18 @@ class MpiComm(Comm):
 
     def quiesce(self) -> None:
         """See `Comm.quiesce`. Nonblocking consensus (Hoefler, Siebert, Lumsdaine, PPoPP 2010)."""
-        while self._sent:
+        while True:
+            while self._sent:
+                self.poll()
+                time.sleep(_NAP)
+            barrier = self._mail.Ibarrier()
+            while not barrier.Test():
+                self.poll()
+                time.sleep(_NAP)
             self.poll()
-            time.sleep(_NAP)
-        barrier = self._mail.Ibarrier()
-        while not barrier.Test():
-            self.poll()
-            time.sleep(_NAP)
-        self.poll()
+            # A handler may have answered after its rank came to the barrier: then once more.
+            if not self._mail.allreduce(len(self._sent)):
+                return
 
     def bcast(self, value: T) -> T:
         """See `Comm.bcast`."""
@@ -242,7 +249,7 @@ class MpiComm(Comm):
 
     def all_here(self, seconds: float) -> bool:
         """See `Comm.all_here`."""
-        barrier, end = self._mail.Ibarrier(), time.monotonic() + seconds
+        barrier, end = self._exit.Ibarrier(), time.monotonic() + seconds
         while not barrier.Test():
             if time.monotonic() > end:
                 return False
@@ -290,7 +297,21 @@ def connect(*, need_mpi: bool = False) -> Comm:
         return SerialComm()
     if MPI.COMM_WORLD.size == 1 and expected > 1:
         raise InputError(_singleton(expected))
-    return MpiComm(MPI, MPI.COMM_WORLD)
+    world = MpiComm(MPI, MPI.COMM_WORLD)
+    if world.size > 1:
+        _abort_when_unhandled(world)
+    return world
+
+
+def _abort_when_unhandled(comm: Comm) -> None:
+    """Let an error that nobody handles, in a user's script say, end all ranks: they would wait for ever."""
+    report = sys.excepthook
+
+    def end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        report(kind, error, trace)
+        comm.abort(EXIT_ERROR)
+
+    sys.excepthook = end
 
 
 def rank_hint() -> int:

@@ -23,6 +23,11 @@ Normalize = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
 BiasBn = Literal["zero", "copy", "random"]
 
 
+def _check_seed(seed: int | None) -> None:
+    if seed is not None and not 0 <= seed < 2**63:  # what torch.Generator takes
+        raise ConfigError(f"a seed must be >= 0 and < 2^63, got {seed}", key="seed")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Which network, and its trained weights θ*."""
@@ -65,6 +70,9 @@ class AxisDirection:
     to: str | None = None
     path: str | None = None
 
+    def __post_init__(self) -> None:
+        _check_seed(self.seed)
+
 
 @dataclass(frozen=True)
 class DirectionsConfig:
@@ -85,6 +93,9 @@ class DirectionsConfig:
     x: AxisDirection = AxisDirection()
     y: AxisDirection = AxisDirection()
     z: AxisDirection = AxisDirection()
+
+    def __post_init__(self) -> None:
+        _check_seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -196,7 +207,16 @@ def part(cls: type[P], table: dict[str, Any], where: str) -> P:
 
 
 def with_seed(config: Config, seed: int) -> Config:
-    """The same sweep with another seed for its random directions, in a file of its own: out.h5 → out_seed3.h5."""
+    """The same sweep with another seed for its random directions, in a file of its own: out.h5 → out_seed3.h5.
+
+    Raises:
+        ConfigError: no axis draws with the common seed, so every file would hold the same sweep.
+    """
+    own = [getattr(config.directions, axis) for axis in config.grid.names]
+    if not any((o.kind or config.directions.kind) == "random" and o.seed is None for o in own):
+        raise ConfigError(
+            "--seeds: no axis has random directions drawn with directions.seed", key="directions.seed"
+        )
     output = Path(config.output)
     return dataclasses.replace(
         config,
@@ -246,7 +266,7 @@ def _build(cls: Any, table: Any, where: str) -> Any:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):  # `Literal[…] | None` is the latter
         (inner,) = [a for a in arguments if a is not type(None)]
         return _convert(inner, value, where)
     if origin is Literal:

@@ -34,14 +34,20 @@ def require_deterministic(model: nn.Module, measure: Callable[[], Mapping[str, A
 def _find_random_module(model: nn.Module, measure: Callable[[], Any]) -> str:
     """Name the first innermost module whose inputs agree between two passes and whose outputs do not."""
     calls: list[tuple[str, str, str]] = []
-    handles = []
+    handles: list[Any] = []
     for name, module in model.named_modules():
+        entered: list[str] = []  # before the call: a module may work in place on its inputs
 
-        def record(module: nn.Module, inputs: Any, output: Any, name: str = name) -> None:
+        def enter(module: nn.Module, inputs: Any, entered: list[str] = entered) -> None:
+            entered.append(_fingerprint(inputs))
+
+        def leave(
+            module: nn.Module, inputs: Any, output: Any, name: str = name, entered: list[str] = entered
+        ) -> None:
             label = f"{name or 'the network'} ({type(module).__name__})"
-            calls.append((label, _fingerprint(inputs), _fingerprint(output)))
+            calls.append((label, entered.pop(), _fingerprint(output)))
 
-        handles.append(module.register_forward_hook(record))
+        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
     try:
         measure()
         first, calls[:] = list(calls), []

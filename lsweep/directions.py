@@ -52,7 +52,7 @@ def make(
 
     Raises:
         ConfigError: a key that the kind needs is missing.
-        DirectionsError: a file's tensors do not fit the network.
+        DirectionsError: a file's tensors do not fit the network; a direction is zero, or two are the same.
     """
     shared = torch.Generator().manual_seed(config.seed)
     made = []
@@ -61,6 +61,7 @@ def make(
         own_seed = getattr(config, axis).seed is not None
         generator = torch.Generator().manual_seed(recipe.seed) if own_seed else shared
         made.append(_one(recipe, axis, space, theta, generator, sources))
+    _check_span(axes, made)
     return made
 
 
@@ -150,9 +151,26 @@ def check_fit(tensors: Tensors, space: WeightSpace, where: str) -> Tensors:
 def fingerprint(direction: Tensors) -> np.ndarray:
     """A few numbers that tell whether two directions agree: every tensor's norm, and 64 elements; float64."""
     flat = torch.cat([d.reshape(-1) for d in direction])
-    places = torch.linspace(0, flat.numel() - 1, 64).long()
+    # float64: float32 rounds 25557031 up, to one past the end of a ResNet-50.
+    places = torch.linspace(0, flat.numel() - 1, 64, dtype=torch.float64).long()
     norms = torch.stack([d.double().norm() for d in direction])
     return torch.cat([norms, flat[places].double()]).numpy()
+
+
+def _check_span(axes: Sequence[str], made: Sequence[Tensors]) -> None:
+    for index, (axis, direction) in enumerate(zip(axes, made, strict=True)):
+        if not any(bool(d.any()) for d in direction):
+            raise DirectionsError(
+                f"the direction of axis {axis} is zero everywhere, the loss would be constant along it; "
+                "look at directions.bias_bn, include, exclude and to",
+                key=f"directions.{axis}",
+            )
+        for other, before in zip(axes[:index], made[:index], strict=True):
+            if all(torch.equal(a, b) for a, b in zip(before, direction, strict=True)):
+                raise DirectionsError(
+                    f"the directions of axes {other} and {axis} are the same; give them other seeds or targets",
+                    key=f"directions.{axis}",
+                )
 
 
 def _one(
@@ -192,11 +210,11 @@ def _from_file(stored: Mapping[str, Tensors], axis: str, space: WeightSpace, pat
 def _normalize_small(d: torch.Tensor, w: torch.Tensor, bias_bn: str) -> torch.Tensor:
     if bias_bn == "zero":
         return torch.zeros_like(d)
-    return w.float().clone() if bias_bn == "copy" else d
+    return w.detach().float().clone() if bias_bn == "copy" else d
 
 
 def _normalize(d: torch.Tensor, w: torch.Tensor, axis: int, mode: str) -> torch.Tensor:
-    w = w.float()
+    w = w.detach().float()
     if mode == "none":
         return d
     if mode == "weight":

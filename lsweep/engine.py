@@ -16,7 +16,14 @@ import numpy as np
 from lsweep import schedule
 from lsweep.comm import Comm
 from lsweep.config import Config
-from lsweep.errors import EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_STOPPED, LsweepError, PointError
+from lsweep.errors import (
+    EXIT_COMPLETE,
+    EXIT_ERROR,
+    EXIT_SOME_FAILED,
+    EXIT_STOPPED,
+    LsweepError,
+    PointError,
+)
 from lsweep.evaluation import Evaluation, Evaluator
 from lsweep.progress import Progress, Silent
 from lsweep.stop import Stop
@@ -45,9 +52,12 @@ class Outcome:
 
     @property
     def exit_status(self) -> int:
-        """0 complete, 3 complete but some points failed, 75 stopped early and resumable."""
+        """0 complete, 3 complete but some points failed, 75 stopped early and resumable, 1 no progress at all.
+
+        A job that resubmits itself on 75 would do so for ever if it never came as far as one point.
+        """
         if self.pending:
-            return EXIT_STOPPED
+            return EXIT_STOPPED if self.evaluated else EXIT_ERROR
         return EXIT_SOME_FAILED if self.failed else EXIT_COMPLETE
 
 
@@ -80,8 +90,11 @@ def run(
     stop = stop or Stop()
     todo = to_evaluate(store.status, retry_failed)
     work = schedule.tiles(config.grid, todo, config.schedule.tile)
+    # Failed points last: a session that is cut short every time must get on with the others.
+    work.sort(key=lambda tile: not (store.status[tile.points] == Status.PENDING).any())
     if max_points is not None:
-        work = work[: -(-max_points // config.schedule.tile)]
+        points = np.cumsum([len(tile.points) for tile in work])
+        work = work[: int(np.searchsorted(points, max_points)) + 1]
     mine = schedule.static_cyclic(work, comm.rank, comm.size)
     if comm.is_root and len(work) < comm.size:
         log.info(

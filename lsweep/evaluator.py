@@ -218,9 +218,11 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 def _restored(model: nn.Module) -> Iterator[None]:
     """Evaluation mode; then parameters, buffers and modes come back as they were, whatever happens in between."""
     parameters = [(p, p.data, p.grad) for p in model.parameters()]
-    buffers = [(m, name, b) for m in model.modules() for name, b in m._buffers.items() if b is not None]
-    for module, name, buffer in buffers:
-        module._buffers[name] = buffer.clone()
+    buffers = [(m, dict(m._buffers)) for m in model.modules()]
+    for parameter, _, _ in parameters:
+        parameter.grad = None  # `Module.to` would convert it, in place
+    for module, own in buffers:
+        module._buffers.update({name: b.clone() for name, b in own.items() if b is not None})
     try:
         with evaluation_mode(model):
             yield
@@ -228,8 +230,9 @@ def _restored(model: nn.Module) -> Iterator[None]:
         for parameter, data, grad in parameters:
             parameter.data = data
             parameter.grad = grad
-        for module, name, buffer in buffers:
-            module._buffers[name] = buffer
+        for module, own in buffers:
+            module._buffers.clear()
+            module._buffers.update(own)
 
 
 def _running_variances(model: nn.Module) -> list[torch.Tensor]:
@@ -237,13 +240,18 @@ def _running_variances(model: nn.Module) -> list[torch.Tensor]:
 
 
 def _weighted(name: str, measured: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-    values, weight = measured if isinstance(measured, (tuple, list)) else (measured, None)
-    if weight is not None and weight.shape != values.shape:
+    pair = isinstance(measured, (tuple, list)) and len(measured) == 2
+    values, weight = measured if pair else (measured, None)
+    if weight is not None and _shape(weight) != _shape(values):
         raise InputError(
-            f"objective: {name!r} has values of shape {tuple(values.shape)} but weights of {tuple(weight.shape)}",
+            f"objective: {name!r} has values of shape {_shape(values)} but weights of {_shape(weight)}",
             key=name,
         )
     return values, weight
+
+
+def _shape(value: Any) -> tuple[int, ...] | str:
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
 
 
 def _checked_names(measured: Any) -> tuple[str, ...]:
@@ -254,8 +262,7 @@ def _checked_names(measured: Any) -> tuple[str, ...]:
     for name, value in measured.items():
         values, _ = _weighted(name, value)
         if not isinstance(values, torch.Tensor) or values.dim() != 1:
-            shape = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values).__name__
             raise InputError(
-                f"metric {name!r} must give one value per example, shape (B,); got {shape}", key=name
+                f"metric {name!r} must give one value per example, shape (B,); got {_shape(values)}", key=name
             )
     return tuple(measured)

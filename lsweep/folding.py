@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.utils import _pytree as pytree
 
 from lsweep.weights import WeightSpace, weight_space
 
@@ -44,23 +45,25 @@ class Folded:
     count: int
 
 
-def fold(model: nn.Module, space: WeightSpace, directions: Sequence[Tensors]) -> Folded:
+def fold(
+    model: nn.Module, space: WeightSpace, directions: Sequence[Tensors], dtype: torch.dtype = torch.float32
+) -> Folded:
     """Fold what can be folded exactly.
 
     Args:
         model: the network at θ*.
         space: what moves; parameters only.
         directions: one list of tensors per axis, as for `space`.
+        dtype: what the folded network and directions are rounded to, on the CPU; fold in the precision of the
+            sweep, since a folded weight has more digits than the two it comes from.
 
     Raises:
         Unfoldable: torch.fx cannot trace the network, running statistics move, or nothing is there to fold.
     """
     if any(entry.is_buffer for entry in space.entries):
         raise Unfoldable("running statistics move")
-    traced = _trace(model)
-    moved = [
-        {entry.name: d for entry, d in zip(space.entries, direction, strict=True)} for direction in directions
-    ]
+    traced = _trace(model, dtype)
+    moved = [_by_name(model, space, direction, dtype) for direction in directions]
     pairs = _pairs(traced, moved)
     for conv, norm in pairs:
         _fold_pair(traced, conv, norm, moved)
@@ -74,14 +77,16 @@ def fold(model: nn.Module, space: WeightSpace, directions: Sequence[Tensors]) ->
     return Folded(traced, folded_space, folded, len(pairs))
 
 
-def require_same(model: nn.Module, folded: nn.Module, inputs: Any) -> None:
-    """Compare both networks on a few examples, in evaluation mode.
+def require_same(model: nn.Module, folded: nn.Module, batch: Any) -> None:
+    """Compare both networks on a batch (input, target), in evaluation mode, each on its device in its precision.
 
     Raises:
-        Unfoldable: they differ by more than rounding; tracing must have lost something.
+        Unfoldable: they differ by more than rounding: tracing must have lost something; or the batch does not fit.
     """
-    with torch.no_grad():
-        expected, got = model(inputs), folded(inputs)
+    try:
+        expected, got = _output(model, batch), _output(folded, batch)
+    except Exception as error:  # what is wrong with it is told where the network as it is meets the data
+        raise Unfoldable(f"it cannot be tried on a batch ({type(error).__name__})") from None
     if not isinstance(expected, torch.Tensor) or not isinstance(got, torch.Tensor):
         raise Unfoldable("its output is no tensor")
     scale = expected.abs().max().item()
@@ -91,9 +96,29 @@ def require_same(model: nn.Module, folded: nn.Module, inputs: Any) -> None:
         raise Unfoldable("its traced form computes something else")
 
 
-def _trace(model: nn.Module) -> fx.GraphModule:
+def _output(network: nn.Module, batch: Any) -> Any:
+    like = next(p for p in network.parameters() if p.is_floating_point())
+
+    def fit(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(like.device, like.dtype if tensor.is_floating_point() else tensor.dtype)
+
+    with torch.no_grad():
+        output = network(pytree.tree_map_only(torch.Tensor, fit, batch[0]))
+    return output.double().cpu() if isinstance(output, torch.Tensor) else output
+
+
+def _by_name(
+    model: nn.Module, space: WeightSpace, direction: Tensors, dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """A direction's tensors under every name that the model has for them: tied ones have several."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    of = {id(parameters[e.name]): d.to(dtype) for e, d in zip(space.entries, direction, strict=True)}
+    return {name: of[id(parameter)] for name, parameter in parameters.items() if id(parameter) in of}
+
+
+def _trace(model: nn.Module, dtype: torch.dtype) -> fx.GraphModule:
     try:
-        duplicate = copy.deepcopy(model).eval()
+        duplicate = copy.deepcopy(model).to(device="cpu", dtype=dtype).eval()
         return fx.symbolic_trace(duplicate)
     except Exception as error:  # tracing runs the user's forward: anything can come out of it
         reason = (str(error).splitlines() or [""])[0]
@@ -112,11 +137,16 @@ def _pairs(traced: fx.GraphModule, moved: list[dict[str, torch.Tensor]]) -> list
         first, second = modules[str(conv.target)], modules[str(norm.target)]
         if type(first) not in _CONVOLUTIONS or type(second) not in _NORMS or second.running_var is None:
             continue
-        once = calls[conv.target] == calls[norm.target] == 1
-        tied = any(owners[id(p)] > 1 for m in (first, second) for p in m.parameters())
-        scales = [table[f"{norm.target}.weight"] for table in moved if second.affine]
-        if once and not tied and not any(bool(d.any()) for d in scales):
-            found.append((conv, norm))
+        if not calls[conv.target] == calls[norm.target] == 1:
+            continue
+        if any(owners[id(p)] > 1 for m in (first, second) for p in m.parameters()):
+            continue
+        # A hook may make the weight (weight_norm, spectral_norm) or change the output.
+        if any(m._forward_pre_hooks or m._forward_hooks for m in (first, second)):
+            continue
+        if second.affine and any(bool(table[f"{norm.target}.weight"].any()) for table in moved):
+            continue
+        found.append((conv, norm))
     return found
 
 
@@ -139,10 +169,10 @@ def _fold_pair(
     layer.bias = nn.Parameter(((bias - batchnorm.running_mean.double()) * scale + shift).to(dtype))
     for table in moved:
         weight, offset = f"{conv.target}.weight", f"{conv.target}.bias"
-        table[weight] = (table[weight].double() * per_filter).float()
+        table[weight] = (table[weight].double() * per_filter).to(dtype)
         moving = table[offset].double() * scale if had_bias else torch.zeros_like(scale)
         if batchnorm.affine:
             moving = moving + table[f"{norm.target}.bias"].double()
-        table[offset] = moving.float()
+        table[offset] = moving.to(dtype)
     norm.replace_all_uses_with(conv)
     traced.graph.erase_node(norm)

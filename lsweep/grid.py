@@ -10,6 +10,7 @@ import numpy as np
 from lsweep.errors import ConfigError
 
 AXIS_NAMES = ("x", "y", "z")
+MOST_POINTS = 10**8  # 10,000 × 10,000: the order of evaluation alone takes a gigabyte there
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,11 @@ class Axis:
     @property
     def values(self) -> np.ndarray:
         """The coordinates, float64 (num,)."""
-        return np.linspace(self.min, self.max, self.num)
+        values = np.linspace(self.min, self.max, self.num)
+        # linspace(-1, 1, 99)[49] is 1.1e-16: the centre is the centre, to the last bit.
+        rounding = 4 * np.finfo(np.float64).eps * max(abs(self.min), abs(self.max))
+        values[1:-1][np.abs(values[1:-1]) < rounding] = 0.0
+        return values
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,8 @@ class Grid:
     def __post_init__(self) -> None:
         if self.z is not None and self.y is None:
             raise ConfigError("grid.z needs grid.y: a box has three axes", key="grid.z")
+        if self.size > MOST_POINTS:
+            raise ConfigError(f"a grid has at most {MOST_POINTS:.0e} points, got {self.size:.3g}", key="grid")
 
     @property
     def axes(self) -> tuple[Axis, ...]:

@@ -19,6 +19,7 @@ from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import InputError, LsweepError
 from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
+from lsweep.grid import AXIS_NAMES
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem, build
 from lsweep.progress import Progress
@@ -149,13 +150,7 @@ def execute(
             names=evaluator.names,
             identity=identity,
             config=config.to_toml(),
-            provenance={
-                **provenance.collect(),
-                "device": device.describe(chosen),
-                "ranks": comm.size,
-                "threads": torch.get_num_threads(),
-                "batch_size": batch_size,
-            },
+            provenance=_provenance(comm, chosen, batch_size) if comm.is_root else {},
             directions=_stored(config, space, made, hashes, explicit is not None),
         )
         store = open_store(output, mode, comm, header, config.store.sync_seconds)
@@ -173,8 +168,8 @@ def make_directions(
     def target(path: str) -> Tensors:
         state = share_tree(comm, lambda: checkpoint.read(path))
         with comm.together():
-            checkpoint.check_fit(problem.model, state, path)
-        return [state[entry.name] for entry in space.entries]
+            fitting = checkpoint.check_fit(problem.model, state, path)
+        return [fitting[entry.name] for entry in space.entries]
 
     def file(path: str) -> dict[str, Tensors]:
         def read() -> dict[str, Tensors]:
@@ -203,7 +198,7 @@ def _agree(comm: Comm, made: list[Tensors], output: Path | None) -> tuple[list[T
         return _match_stored(output, made, hashes)
 
     adopted, replaced = share_tree(comm, begun_with)
-    made = [replaced.get(axis, direction) for axis, direction in zip("xyz", made, strict=False)]
+    made = [replaced.get(axis, direction) for axis, direction in zip(AXIS_NAMES, made, strict=False)]
     return made, adopted
 
 
@@ -211,7 +206,7 @@ def _match_stored(output: Path, made: list[Tensors], hashes: list[str]) -> tuple
     """Compare with the directions in the file: the hashes to go by, and stored tensors to use instead."""
     stored = reader.read_directions(output)
     adopted, replaced = list(hashes), {}
-    for index, axis in enumerate("xyz"[: len(made)]):
+    for index, axis in enumerate(AXIS_NAMES[: len(made)]):
         before = stored.get(axis)
         if before is None or before["sha256"] == hashes[index]:
             continue
@@ -246,7 +241,7 @@ def _evaluator(
     with comm.together():
         model = problem.model
         if config.evaluate.fold_batchnorm and isinstance(problem.objective, Supervised):
-            model, space, made = _folded(problem, space, made)
+            model, space, made = _folded(problem, space, made, DTYPES[config.evaluate.precision])
         evaluator = stack.enter_context(
             borrow(
                 model,
@@ -265,14 +260,14 @@ def _evaluator(
 
 
 def _folded(
-    problem: Problem, space: WeightSpace, made: list[Tensors]
+    problem: Problem, space: WeightSpace, made: list[Tensors], dtype: torch.dtype
 ) -> tuple[torch.nn.Module, WeightSpace, list[Tensors]]:
     """The network to evaluate: with BatchNorm folded where that is exact, else as it is."""
     try:
-        folded = folding.fold(problem.model, space, made)
+        folded = folding.fold(problem.model, space, made, dtype)
         batch = next(next(iter(problem.splits.values())).batches(8))
         with evaluation_mode(problem.model):
-            folding.require_same(problem.model, folded.model, batch[0])
+            folding.require_same(problem.model, folded.model, batch)
     except folding.Unfoldable as reason:
         log.info("BatchNorm is not folded: %s", reason)
         return problem.model, space, made
@@ -323,11 +318,26 @@ def _identity(config: Config, problem: Problem, hashes: list[str], batch_size: i
     }
 
 
+def _provenance(comm: Comm, chosen: torch.device, batch_size: int) -> dict[str, Any]:
+    return {
+        **provenance.collect(),
+        "device": device.describe(chosen),
+        "ranks": comm.size,
+        "threads": torch.get_num_threads(),
+        "batch_size": batch_size,
+    }
+
+
+def _recipe(config: Config, axis: str) -> dict[str, Any]:
+    resolved = dataclasses.asdict(directions.resolve(config.directions, axis))
+    return {key: value for key, value in resolved.items() if value is not None and key not in AXIS_NAMES}
+
+
 def _stored(
     config: Config, space: WeightSpace, made: list[Tensors], hashes: list[str], explicit: bool
 ) -> StoredDirections:
     names = config.grid.names
-    recipes = {axis: dataclasses.asdict(directions.resolve(config.directions, axis)) for axis in names}
+    recipes = {axis: _recipe(config, axis) for axis in names}
     # A seed redraws random directions; others hang on files that may be gone tomorrow.
     kept = [axis for axis in names if explicit or config.directions.keep or recipes[axis]["kind"] != "random"]
     return StoredDirections(

@@ -7,6 +7,7 @@ objective names "loss".
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -32,7 +33,15 @@ def cross_entropy(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
     Returns:
         (B,), averaged over d1, … where there are any.
+
+    Raises:
+        DataError: one output only, for which this loss is zero whatever the weights.
     """
+    if output.dim() > 1 and output.shape[1] == 1 and not target.is_floating_point():
+        raise DataError(
+            'loss "cross_entropy" needs an output per class, the network has one; for a binary classifier name '
+            "a loss of your own (evaluate.loss)"
+        )
     return _per_example(F.cross_entropy(output, target, reduction="none"))
 
 
@@ -58,7 +67,15 @@ def mse_softmax(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     Args:
         output: (B, C) scores.
         target: (B,) class indices.
+
+    Raises:
+        DataError: other shapes or types.
     """
+    if output.dim() != 2 or not _classes(output, target):
+        raise DataError(
+            'loss "mse_softmax" needs scores (B, C) and class indices (B,), got '
+            f"{tuple(output.shape)} and {target.dtype} {tuple(target.shape)}"
+        )
     one_hot = F.one_hot(target.long(), output.shape[1])
     return ((output.softmax(dim=1) - one_hot) ** 2).mean(dim=1)
 
@@ -124,7 +141,11 @@ def from_config(config: EvaluateConfig) -> Objective:
             f'unknown loss {config.loss!r}{nearest(config.loss, LOSSES)}; your own is "package.module:function"',
             key="evaluate.loss",
         )
-    return Supervised(loss, dict(_metric(text) for text in config.metrics))
+    metrics = [_metric(text) for text in config.metrics]
+    for name, times in Counter(name for name, _ in metrics).items():
+        if times > 1:
+            raise ConfigError(f"the metric {name!r} is given twice", key="evaluate.metrics")
+    return Supervised(loss, dict(metrics))
 
 
 def _metric(text: str) -> tuple[str, PerExample]:
@@ -183,8 +204,10 @@ def check_labels(model: nn.Module, examples: Any, batch_size: int) -> None:
 
 
 def _classes(output: torch.Tensor, target: torch.Tensor) -> bool:
+    # One output is a regression or a binary classifier: its largest score says nothing.
     integer = not target.is_floating_point() and not target.is_complex() and target.dtype != torch.bool
-    return integer and output.dim() >= 2 and target.shape == output.shape[:1] + output.shape[2:]
+    scores = output.dim() >= 2 and output.shape[1] > 1
+    return integer and scores and target.shape == output.shape[:1] + output.shape[2:]
 
 
 def _pair(batch: Any) -> tuple[Any, torch.Tensor]:

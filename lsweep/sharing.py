@@ -61,11 +61,9 @@ def share_examples(
         return data
     sendable = False
     if comm.is_root:
-        rest = (
-            getattr(data, "transform", None),
-            [x for x in pytree.tree_leaves(_tree(data)) if not _is_tensor(x)],
-        )
-        sendable = _can_pickle(rest)
+        leaves, spec = pytree.tree_flatten(_tree(data))
+        rest = [leaf for leaf in leaves if not _is_tensor(leaf)]
+        sendable = _can_pickle((getattr(data, "transform", None), rest, spec))
     if not comm.bcast(sendable):
         with comm.together():
             data = data if comm.is_root else load()

@@ -52,9 +52,10 @@ def _rate(surface: Surface, pending: int) -> str:
 
 
 def _best(surface: Surface) -> str:
-    if not np.isfinite(surface.loss).any():
+    finite = np.where(np.isfinite(surface.loss), surface.loss, np.nan)
+    if np.isnan(finite).all():
         return ""
-    index = np.unravel_index(np.nanargmin(surface.loss), surface.shape)
+    index = np.unravel_index(np.nanargmin(finite), surface.shape)
     place = ", ".join(
         f"{n} = {v[i]:g}" for (n, v), i in zip(surface.axes.items(), reversed(index), strict=True)
     )

@@ -54,7 +54,7 @@ class Stop:
             yield
         finally:
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not Python's
 
 
 def deadline(limit: str | None) -> float | None:

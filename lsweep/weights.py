@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from lsweep.errors import ModelError
+
 # The dimension that counts filters (outputs), by the class of the module that owns the weight; searched
 # along the class's MRO by name, so that a library need not be imported to be known. Extend it for layers
 # of your own: `lsweep.weights.FILTER_AXIS["MyTransposedConv"] = 1`.
@@ -76,8 +78,22 @@ def weight_space(model: nn.Module, space: str = "weights") -> WeightSpace:
 
     Parameters come in `named_parameters()` order, states in `state_dict()` order. Frozen parameters move
     like others; integer counters never do.
+
+    Raises:
+        ModelError: a parameter has no values yet, or a module is TorchScript.
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
+    for name, parameter in parameters.items():
+        if isinstance(parameter, nn.parameter.UninitializedParameter) or parameter.is_meta:
+            raise ModelError(
+                f"the network's parameter {name!r} has no values yet: it is lazy or meta", key=name
+            )
+    owners = dict(model.named_modules(remove_duplicate=False))
+    for name, owner in owners.items():
+        if isinstance(owner, torch.jit.ScriptModule):
+            raise ModelError(
+                f"{name or 'the network'!r} is TorchScript, whose buffers cannot be lent", key=name
+            )
     named: Iterable[tuple[str, torch.Tensor]] = model.named_parameters()
     if space == "states":
         tensors = model.state_dict(keep_vars=True)
@@ -93,9 +109,9 @@ def weight_space(model: nn.Module, space: str = "weights") -> WeightSpace:
             name,
             tuple(tensor.shape),
             offset,
-            filter_axis=_filter_axis(model, name),
+            filter_axis=_filter_axis(owners[name.rpartition(".")[0]]),
             is_buffer=name not in parameters,
-            channels_last=tensor.dim() == 4 and isinstance(_owner(model, name), nn.Conv2d),
+            channels_last=tensor.dim() == 4 and isinstance(owners[name.rpartition(".")[0]], nn.Conv2d),
         )
         entries.append(entry)
         offset += entry.numel
@@ -104,12 +120,9 @@ def weight_space(model: nn.Module, space: str = "weights") -> WeightSpace:
 
 def tensors_of(model: nn.Module, space: WeightSpace) -> list[torch.Tensor]:
     """The model's own tensors for the entries of `space`, in order."""
-    return [tensor_of(model, entry) for entry in space.entries]
-
-
-def tensor_of(model: nn.Module, entry: Entry) -> torch.Tensor:
-    """The model's own parameter or buffer of that name."""
-    return model.get_buffer(entry.name) if entry.is_buffer else model.get_parameter(entry.name)
+    own: dict[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    own.update(model.named_buffers(remove_duplicate=False))
+    return [own[entry.name] for entry in space.entries]
 
 
 def sha256(*tensors: torch.Tensor) -> str:
@@ -129,12 +142,8 @@ def _view(piece: torch.Tensor, entry: Entry) -> torch.Tensor:
     return piece.view(out, height, width, into).permute(0, 3, 1, 2)
 
 
-def _owner(model: nn.Module, name: str) -> nn.Module:
-    return model.get_submodule(name.rpartition(".")[0])
-
-
-def _filter_axis(model: nn.Module, name: str) -> int:
-    for cls in type(_owner(model, name)).__mro__:
+def _filter_axis(owner: nn.Module) -> int:
+    for cls in type(owner).__mro__:
         if cls.__name__ in FILTER_AXIS:
             return FILTER_AXIS[cls.__name__]
     return 0

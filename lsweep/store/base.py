@@ -77,10 +77,14 @@ class GatheringStore(Store):
         self, comm: Comm, names: tuple[str, ...], status: np.ndarray, sync_seconds: float = 5.0
     ) -> None:
         super().__init__(comm, names, status, sync_seconds)
-        comm.on("batch", lambda source, batch: self._write(batch))
+        comm.on("batch", lambda source, batch: self._receive(batch))
 
     def _commit(self, batch: Batch) -> None:
         self._comm.post(0, "batch", batch)
+
+    def _receive(self, batch: Batch) -> None:
+        self.guard()  # it may have travelled for a while
+        self._write(batch)
 
     @abstractmethod
     def _write(self, batch: Batch) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 from lsweep.errors import FileFormatError
 from lsweep.grid import AXIS_NAMES
 
-# A file may declare any shape it likes; nothing of ours is near this.
+# A file may declare any shape it likes, and reading would allocate it: what it declares must be there.
 MOST_BYTES = 16 << 30
+MOST_EXPANSION = 1100  # of compressed data; deflate's limit is 1032
 
 
 @contextmanager
@@ -59,11 +60,10 @@ def checked(
     def refuse(problem: str) -> FileFormatError:
         return FileFormatError(f"{where} {problem}", key=name)
 
-    for part in _prefixes(name):
-        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
-            raise refuse(
-                "is absent" if part not in group else "is a link to elsewhere, which is not followed"
-            )
+    if not is_hard(group, name):
+        raise refuse(
+            "is a link to elsewhere, which is not followed" if is_there(group, name) else "is absent"
+        )
     dataset = group[name]
     if not isinstance(dataset, h5py.Dataset):
         raise refuse("is not a dataset")
@@ -75,9 +75,29 @@ def checked(
         raise refuse(f"has shape {dataset.shape}, expected {ndim} dimensions")
     if shape is not None and dataset.shape != shape:
         raise refuse(f"has shape {dataset.shape}, expected {shape}")
-    if dataset.size * max(1, dataset.dtype.itemsize) > MOST_BYTES:
-        raise refuse(f"declares {dataset.shape} values, more than lsweep would ever read")
+    size, held = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
+    if size > MOST_BYTES or size > held * (MOST_EXPANSION if dataset.chunks else 1):
+        raise refuse(f"declares {dataset.shape} values, more than are there")
     return dataset
+
+
+def is_there(group: h5py.Group, name: str) -> bool:
+    """Whether there is a link of that path. No link is followed: `name in group` would open another file."""
+    for part in _prefixes(name):
+        if not group.id.links.exists(part.encode()):
+            return False
+        if group.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
+            return True
+    return True
+
+
+def is_hard(group: h5py.Group, name: str) -> bool:
+    """Whether the path leads through hard links only, so that following it stays in this file."""
+    links = group.id.links
+    return all(
+        links.exists(part.encode()) and links.get_info(part.encode()).type == h5py.h5l.TYPE_HARD
+        for part in _prefixes(name)
+    )
 
 
 def read_direction_file(path: str | Path) -> dict[str, list[np.ndarray]]:
@@ -93,11 +113,11 @@ def read_direction_file(path: str | Path) -> dict[str, list[np.ndarray]]:
         found = {}
         for axis in AXIS_NAMES:
             for name in (f"directions/{axis}", f"{axis}direction"):
-                if isinstance(file.get(name), h5py.Group):
+                if is_hard(file, name) and isinstance(file[name], h5py.Group):
                     found[axis] = _numbered(file[name])
         if found:
             return found
-        if "directions" in file:
+        if is_there(file, "directions"):
             raise FileFormatError(
                 f"{str(path)!r} keeps the recipe of its directions, not the tensors: use the same seed, or "
                 "sweep with directions.keep = true",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lsweep.errors import InputError, LsweepError
+
+# Seconds before a holder on this host is taken at its word: ranks outlive a launcher that was killed by about one.
+PATIENCE = 4.0
 
 
 @dataclass(frozen=True)
@@ -40,35 +44,45 @@ def acquire(output: Path, *, break_lock: bool = False) -> Lock:
     """Take the lock of an output file.
 
     A holder on this host that is no longer alive (its process is gone, or the machine was rebooted) is
-    replaced; any other one is respected unless `break_lock`.
+    replaced; any other one is respected unless `break_lock`. One on this host gets a moment to go.
 
     Raises:
         InputError: another session holds it; the message names host, process and job.
     """
     path = output.with_name(output.name + ".lock")
     token = uuid.uuid4().hex
-    for _ in range(10):
+    patience = time.monotonic() + PATIENCE
+    while True:
         try:
             _create(path, token)
             return Lock(path, token)
         except FileExistsError:
             holder = _read(path)
-            if holder and not break_lock and not _is_dead(holder):
+            if break_lock or not holder or _is_dead(holder):
+                _bury(path, path.with_name(f"{path.name}.{token}"), holder)
+            elif holder.get("host") == socket.gethostname() and time.monotonic() < patience:
+                time.sleep(0.1)
+            else:
                 raise InputError(
                     f"{str(output)!r} is being written by process {holder.get('pid')} on {holder.get('host')}"
                     f"{_job(holder)} since {holder.get('since')}; if that is surely gone, use --break-lock",
                     key=str(path),
                 ) from None
-            # Renaming before removing decides between two that both saw a dead holder: one rename wins.
-            grave = path.with_name(f"{path.name}.{token}")
-            try:
-                os.rename(path, grave)
-            except FileNotFoundError:
-                continue
-            grave.unlink(missing_ok=True)
         except OSError as error:
             raise InputError(f"cannot lock {str(output)!r}: {error}", key=str(path)) from None
-    raise InputError(f"cannot take the lock {str(path)!r}: others keep taking it", key=str(path))
+
+
+def _bury(path: Path, grave: Path, holder: dict[str, Any]) -> None:
+    """Remove the lock of `holder`. Of two that do so at once, one rename wins."""
+    try:
+        os.rename(path, grave)
+    except FileNotFoundError:
+        return
+    if _read(grave).get("token") != holder.get("token"):
+        # The other one was faster, and this is its lock already: it goes back.
+        with contextlib.suppress(FileExistsError):
+            os.link(grave, path)
+    grave.unlink(missing_ok=True)
 
 
 def _create(path: Path, token: str) -> None:
@@ -83,11 +97,11 @@ def _create(path: Path, token: str) -> None:
     }
     # Written aside and linked into place: nobody ever reads half a lock.
     draft = path.with_name(f"{path.name}.{token}")
-    draft.write_text(json.dumps(holder))
     try:
+        draft.write_text(json.dumps(holder))
         os.link(draft, path)
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from lsweep.comm import Comm
 from lsweep.store.base import GatheringStore
 from lsweep.store.batch import Batch
 from lsweep.store.schema import Header, datasets
-from lsweep.surface import Surface
+from lsweep.surface import Status, Surface
 
 
 class MemoryStore(GatheringStore):
@@ -43,6 +43,8 @@ class MemoryStore(GatheringStore):
         grid = self._header.grid
         shaped = {name: array.reshape(grid.shape) for name, array in self._arrays.items()}
         status, seconds, rank = (shaped.pop(name) for name in ("status", "seconds", "rank"))
+        done = status == Status.DONE
+        seconds, rank = np.where(done, seconds, np.float32(np.nan)), np.where(done, rank, np.int32(-1))
         axes = {name: axis.values for name, axis in zip(grid.names, grid.axes, strict=True)}
         provenance = json.loads(json.dumps(self._header.provenance))
         return Surface(axes, shaped, status, seconds, rank, self._header.config, provenance)

@@ -27,7 +27,7 @@ def choose_mode(mode: str, comm: Comm) -> str:
     Raises:
         ConfigError: mpio was asked for and cannot be had.
     """
-    parallel = bool(h5py.get_config().mpi)
+    parallel = is_parallel()
     if mode == "mpio" and not parallel:
         raise ConfigError(
             'store.mode = "mpio" needs an h5py built with MPI, and this one is not; set "gather", or build '
@@ -39,6 +39,11 @@ def choose_mode(mode: str, comm: Comm) -> str:
     if mode == "auto":
         return "mpio" if parallel and comm.mpi is not None else "gather"
     return mode
+
+
+def is_parallel() -> bool:
+    """Whether h5py has MPI."""
+    return bool(h5py.get_config().mpi)
 
 
 def prepare_output(path: Path) -> None:

@@ -116,7 +116,7 @@ def create(path: Path, header: Header) -> None:
                 _write_header(file, header)
             fsync_path(temporary)
         fsync_path(path.parent)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # h5py raises either when the disk is full
         raise InputError(f"cannot create {str(path)!r}: {error}", key="output") from None
 
 

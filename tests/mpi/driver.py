@@ -1,0 +1,111 @@
+"""Sweeps by `engine.run` with a null evaluator and no torch: what the tests in this folder run under mpiexec.
+
+    python driver.py SCENARIO FOLDER [KEY=VALUE ...]
+
+Scenario `sweep` sweeps 11 × 7 points, resuming what is there; the others do the same and go wrong on purpose.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lsweep import cli, engine
+from lsweep.comm import Comm, connect
+from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig
+from lsweep.errors import InputError
+from lsweep.evaluation import Evaluation
+from lsweep.grid import Axis, Grid
+from lsweep.stop import Stop
+from lsweep.store import Header, open_store
+from lsweep.store.lock import acquire
+
+GRID = Grid(Axis(-1.0, 1.0, 11), Axis(0.0, 3.0, 7))
+
+
+class Null:
+    """Any function of the coordinates will do, as long as its bits are telling."""
+
+    names = ("loss", "accuracy", "loss_test", "accuracy_test")
+
+    def __init__(self, comm: Comm, scenario: str, seconds: float) -> None:
+        self._comm, self._scenario, self._seconds = comm, scenario, seconds
+        self._tiles = 0
+
+    def evaluate(self, coordinates: np.ndarray) -> Evaluation:
+        self._tiles += 1
+        time.sleep(self._seconds * len(coordinates))
+        self._go_wrong(coordinates)
+        x, y = coordinates[:, 0], coordinates[:, 1]
+        loss = np.sin(3 * x) * np.exp(y) + x / 7
+        loss[(x < 0) & (y == 3.0)] = np.nan
+        values = np.stack([loss, x**2, loss * 3, y**2], axis=1)
+        return Evaluation(values, np.full(len(x), 0.001))
+
+    def _go_wrong(self, coordinates: np.ndarray) -> None:
+        last = self._comm.rank == self._comm.size - 1
+        if self._scenario == "cuda" and last and self._tiles == 3:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        if self._scenario == "input" and last and self._tiles == 3:
+            raise InputError("the data changed under our feet")
+        if self._scenario == "exit" and last and self._tiles == 3:
+            sys.exit(5)
+        if self._scenario == "bad_points" and (np.isclose(coordinates, [1.0, 3.0]).all(axis=1)).any():
+            raise ValueError("no such place")
+        if self._scenario == "too_many":
+            raise ValueError("nothing works")
+        if self._scenario == "handler" and last and self._tiles == 3:
+            self._comm.post(0, "explode", "now")
+
+
+def explode(source: int, message: str) -> None:
+    raise ValueError(f"rank {source} says {message}")
+
+
+def main(comm: Comm) -> int:
+    scenario, folder = sys.argv[1], Path(sys.argv[2])
+    options: dict[str, Any] = {"mode": "gather", "tile": "1", "seconds": "0", "sync": "5", "max": "0"}
+    options |= dict(argument.split("=") for argument in sys.argv[3:])
+    output = folder / "sweep.h5"
+    config = Config(
+        output=str(output),
+        model=ModelConfig("null"),
+        data=DataConfig("null"),
+        grid=GRID,
+        evaluate=EvaluateConfig(max_failures=3),
+        schedule=ScheduleConfig(tile=int(options["tile"])),
+    )
+    lock = comm.on_root(lambda: acquire(output))
+    # No identity but the grid: a sweep must be resumed by any number of ranks, in any mode.
+    header = Header(GRID, Null.names, {"axes": [11, 7]})
+    store = open_store(output, options["mode"], comm, header, float(options["sync"]))
+    store.guard = lock.check
+    comm.on("explode", explode)
+    stop = Stop()
+    with stop.on_signals():
+        outcome = engine.run(
+            config,
+            comm,
+            store,
+            Null(comm, scenario, float(options["seconds"])),
+            stop=stop,
+            max_points=int(options["max"]) or None,
+            retry_failed=scenario == "retry",
+        )
+    store.close()
+    if comm.is_root:
+        lock.release()
+        print(f"done {outcome.done} failed {outcome.failed} pending {outcome.pending} {outcome.evaluated}")
+        print(outcome.reason)
+    return outcome.exit_status
+
+
+if __name__ == "__main__":
+    signal.alarm(120)
+    ranks = connect()
+    sys.exit(cli._on_ranks(ranks, lambda: main(ranks)))

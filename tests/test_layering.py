@@ -1,0 +1,186 @@
+"""The house: imports point downwards, the readers need little, and the ground floor is light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import lsweep
+
+PACKAGE = Path(lsweep.__file__).parent
+
+# A room is a module of lsweep, or a package with all that is in it.
+FLOORS = {
+    0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
+        evaluator folding plugins progress stop files""",
+    1: "comm sharing device schedule store provenance models data",
+    2: "engine problem job train",
+    3: "api status render export compare watch slurm",
+    4: "cli __main__",
+}
+FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
+
+# What one floor's rooms may import of each other; a new line here is a decision.
+DRAWN = {
+    "checkpoint": "errors",
+    "config": "errors grid",
+    "determinism": "errors weights",
+    "directions": "config errors weights",
+    "evaluator": "determinism errors evaluation objective weights",
+    "files": "errors",
+    "folding": "weights",
+    "grid": "errors",
+    "objective": "config errors plugins",
+    "plugins": "errors",
+    "stop": "errors",
+    "surface": "grid",
+    "weights": "errors",
+    "device": "comm",
+    "sharing": "comm data",
+    "store": "comm",
+    "job": "engine problem",
+}
+
+READERS = ("render", "export", "compare", "status", "watch")
+READERS_NEED = {"errors", "grid", "surface", "progress", "files", "store.reader"}
+
+# The heavy libraries, and where each may be imported at all.
+HOMES = {
+    "mpi4py": {"comm"},
+    "h5py": {"store"},
+    "matplotlib": {"render"},
+    "vtk": {"export"},
+    "vtkmodules": {"export"},
+    "torchvision": {"models", "data"},
+    "sklearn": {"data"},
+    "tqdm": {"progress"},
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    """Dotted name below lsweep → syntax tree; packages by their `__init__`, lsweep itself left out."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if name:
+            found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+MODULES = modules()
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """What is imported anywhere in a module, also inside functions; `from a import b` gives a.b."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(tree: ast.AST) -> set[str]:
+    """The modules of lsweep that a tree imports, below lsweep: "store.reader"."""
+    found = set()
+    for name in imports(tree):
+        parts = name.split(".")[1:] if name.startswith("lsweep.") else []
+        while parts and ".".join(parts) not in MODULES:
+            parts.pop()  # `lsweep.store.reader.read` is of the module before it
+        found.add(".".join(parts))
+    return found - {""}
+
+
+def room(module: str) -> str:
+    return module.split(".")[0]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_downwards(module: str) -> None:
+    own = room(module)
+    assert own in FLOOR, f"{own} has no place in the house yet"
+    for target in {room(target) for target in within(MODULES[module])} - {own}:
+        drawn = target in DRAWN.get(own, "").split() or own in ("cli", "__main__")
+        assert FLOOR[target] < FLOOR[own] or (FLOOR[target] == FLOOR[own] and drawn), (
+            f"{module} imports {target}"
+        )
+
+
+def test_what_is_drawn_is_there() -> None:
+    there: dict[str, set[str]] = {}
+    for module, tree in MODULES.items():
+        there.setdefault(room(module), set()).update(room(target) for target in within(tree))
+    assert all(set(rooms.split()) <= there[own] for own, rooms in DRAWN.items())
+
+
+def test_no_circles() -> None:
+    graph: dict[str, set[str]] = {}
+    for module, tree in MODULES.items():
+        graph.setdefault(room(module), set()).update({room(t) for t in within(tree)} - {room(module)})
+    assert TopologicalSorter(graph).static_order()
+    list(TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if room(m) in READERS])
+def test_readers_need_little(module: str) -> None:
+    others = {target for target in within(MODULES[module]) if room(target) != room(module)}
+    assert others <= READERS_NEED
+    assert not {name.split(".")[0] for name in imports(MODULES[module])} & {"torch", "mpi4py", "h5py"}
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_heavy_libraries_have_a_home(library: str) -> None:
+    users = {room(m) for m, tree in MODULES.items() if library in {n.split(".")[0] for n in imports(tree)}}
+    assert users <= HOMES[library]
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level packages that a fresh interpreter holds after a statement."""
+    code = f"{statement}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    return set(run.stdout.split())
+
+
+def test_the_package_itself_is_light() -> None:
+    heavy = {"numpy", "torch", "mpi4py", "h5py", "matplotlib", "vtk", "vtkmodules", "tqdm", "scipy"}
+    assert not loaded_by("import lsweep, lsweep.cli") & heavy
+
+
+def test_the_ground_floor_needs_neither_mpi_nor_hdf5_nor_matplotlib() -> None:
+    ground = ", ".join(f"lsweep.{room}" for room, floor in FLOOR.items() if floor == 0)
+    loaded = loaded_by(f"import {ground}, lsweep.schedule, lsweep.provenance")
+    assert "torch" in loaded and not loaded & {
+        "mpi4py",
+        "h5py",
+        "matplotlib",
+        "vtk",
+        "vtkmodules",
+        "torchvision",
+    }
+
+
+def test_values_that_travel_need_no_torch() -> None:
+    light = "errors config grid surface plugins progress stop evaluation schedule provenance status compare"
+    assert "torch" not in loaded_by(f"import {', '.join(f'lsweep.{m}' for m in light.split())}")
+
+
+def test_reading_needs_neither_torch_nor_mpi() -> None:
+    loaded = loaded_by(
+        "import lsweep; lsweep.open, lsweep.Surface, lsweep.Axis; import lsweep.render, lsweep.export"
+    )
+    assert "h5py" in loaded and not loaded & {"torch", "mpi4py"}
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'swep'"):
+        _ = lsweep.swep  # type: ignore[attr-defined]
+    assert {"open", "sweep", "models", "Surface"} <= set(dir(lsweep))

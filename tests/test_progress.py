@@ -1,0 +1,83 @@
+"""Progress in lines, by a clock of our own."""
+
+from __future__ import annotations
+
+import pytest
+
+from lsweep.progress import Bar, Lines, Silent, default, duration
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def lines_of(seconds_per_point: float, points: int, done: int = 0) -> list[str]:
+    written: list[str] = []
+    clock = Clock()
+    lines = Lines(written.append, clock)
+    lines.start(points, done)
+    for _ in range(points - done):
+        clock.now += seconds_per_point
+        lines.advance(1)
+    lines.stop()
+    return written
+
+
+def test_often_at_first_then_every_minute() -> None:
+    elapsed = [line.split(", ")[2] for line in lines_of(1.0, 300)]
+    assert elapsed[:5] == [f"{t} elapsed" for t in ("0:05", "0:15", "0:35", "1:15", "2:15")]
+    assert elapsed[-1] == "5:00 elapsed" and len(elapsed) == 8
+
+
+def test_what_a_line_says() -> None:
+    first = lines_of(5.0, 10)[0].split("  ", 1)[1]
+    assert first == "1/10 points (10.0 %), 0.2 points/s, 0:05 elapsed, 0:45 left"
+
+
+def test_a_resume_counts_its_own_rate() -> None:
+    first = lines_of(5.0, 10, done=8)[0].split("  ", 1)[1]
+    assert first == "9/10 points (90.0 %), 0.2 points/s, 0:05 elapsed, 0:05 left"
+
+
+def test_nothing_done_says_no_rate() -> None:
+    assert lines_of(1.0, 4, done=4)[0].split("  ", 1)[1] == "4/4 points (100.0 %), 0 points/s, 0:00 elapsed"
+    assert "0/0 points" in lines_of(1.0, 0)[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0:00"),
+        (0.4, "0:00"),
+        (59.6, "1:00"),
+        (61, "1:01"),
+        (3599.5, "1:00:00"),
+        (100 * 3600 + 1, "100:00:01"),
+    ],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
+    assert isinstance(default(), Lines)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert isinstance(default(), Bar)
+
+
+@pytest.mark.parametrize("make", [Bar, Silent])
+def test_a_bar_and_silence(make: type[Bar] | type[Silent], capsys: pytest.CaptureFixture[str]) -> None:
+    progress = make()
+    progress.start(4, 1)
+    progress.advance(3)
+    progress.stop()
+    assert ("4/4" in capsys.readouterr().err) == (make is Bar)
+
+
+def test_stop_without_a_start() -> None:
+    Bar().stop()

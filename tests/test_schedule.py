@@ -1,0 +1,56 @@
+"""Who evaluates what: everything once, coarse first, whoever asks."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lsweep.grid import Axis, Grid
+from lsweep.schedule import static_cyclic, tiles
+
+GRIDS = st.lists(st.integers(1, 9), min_size=1, max_size=3).map(
+    lambda nums: Grid(*[Axis(num=n) for n in nums])
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Grid, np.ndarray, int]:
+    """A grid, what is pending, and a tile size."""
+    grid = draw(GRIDS)
+    pending = np.random.default_rng(draw(st.integers(0, 99))).random(grid.size) < draw(
+        st.sampled_from([0, 0.3, 1])
+    )
+    return grid, pending, draw(st.integers(1, 12))
+
+
+@given(cases(), st.integers(1, 7))
+def test_all_tickets_of_all_ranks_are_the_pending_points(
+    case: tuple[Grid, np.ndarray, int], ranks: int
+) -> None:
+    grid, pending, size = case
+    work = tiles(grid, pending, size)
+    dealt = [p for rank in range(ranks) for tile in static_cyclic(work, rank, ranks) for p in tile.points]
+    assert sorted(dealt) == np.flatnonzero(pending).tolist()
+
+
+@given(cases())
+def test_tiles_are_the_grid_s_whatever_is_pending(case: tuple[Grid, np.ndarray, int]) -> None:
+    grid, pending, size = case
+    whole = {tile.index: set(tile.points) for tile in tiles(grid, np.ones(grid.size, bool), size)}
+    for tile in tiles(grid, pending, size):
+        assert set(tile.points) <= whole[tile.index] and len(tile.points)
+        assert np.array_equal(tile.points, np.sort(tile.points)) and set(tile.points // size) == {tile.index}
+
+
+@given(GRIDS)
+def test_coarse_to_fine(grid: Grid) -> None:
+    order = np.concatenate([tile.points for tile in tiles(grid, np.ones(grid.size, bool))])
+    assert (np.diff(grid.levels()[order]) >= 0).all()
+
+
+@given(cases(), st.integers(1, 7))
+def test_balanced_to_within_one(case: tuple[Grid, np.ndarray, int], ranks: int) -> None:
+    work = tiles(*case)
+    shares = [len(static_cyclic(work, rank, ranks)) for rank in range(ranks)]
+    assert max(shares) - min(shares) <= 1
