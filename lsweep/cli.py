@@ -138,10 +138,16 @@ def _on_ranks(comm: Comm, work: Callable[[], int]) -> int:
 
 
 def _sweep_all(configs: Sequence[Config], comm: Comm, args: argparse.Namespace, stop: Stop) -> int:
+    from lsweep import job, progress
+
+    shown = progress.Silent() if args.quiet else progress.default()
+    options = job.Options(shown, stop, args.max_points, args.retry_failed)
     status, evaluated = EXIT_COMPLETE, 0
     with stop.on_signals():
-        for config in configs:
-            outcome = _sweep_one(config, comm, args, stop)
+        outcomes = job.sweeps(configs, comm, options, break_lock=args.break_lock)
+        for config, outcome in zip(configs, outcomes, strict=True):
+            if comm.is_root:
+                _report(config, outcome)
             evaluated += outcome.evaluated
             if outcome.pending:
                 return EXIT_STOPPED if evaluated else outcome.exit_status
@@ -149,25 +155,18 @@ def _sweep_all(configs: Sequence[Config], comm: Comm, args: argparse.Namespace, 
     return status
 
 
-def _sweep_one(config: Config, comm: Comm, args: argparse.Namespace, stop: Stop) -> Outcome:
-    from lsweep import job, progress
-
-    shown = progress.Silent() if args.quiet else progress.default()
-    options = job.Options(shown, stop, args.max_points, args.retry_failed)
-    outcome = job.sweep(config, comm, options, break_lock=args.break_lock)
-    if comm.is_root:
-        if outcome.reason:
-            log.warning("stopped: %s", outcome.reason)
-        log.info(
-            "%s: %d points done%s%s",
-            config.output,
-            outcome.done,
-            f", {outcome.failed} failed (--retry-failed tries again)" if outcome.failed else "",
-            f", {outcome.pending} pending (run the same command to go on)" if outcome.pending else "",
-        )
-        if outcome.pending and not outcome.evaluated:
-            log.warning("not one point was evaluated: status 1, so that a job which resubmits itself ends")
-    return outcome
+def _report(config: Config, outcome: Outcome) -> None:
+    if outcome.reason:
+        log.warning("stopped: %s", outcome.reason)
+    log.info(
+        "%s: %d points done%s%s",
+        config.output,
+        outcome.done,
+        f", {outcome.failed} failed (--retry-failed tries again)" if outcome.failed else "",
+        f", {outcome.pending} pending (run the same command to go on)" if outcome.pending else "",
+    )
+    if outcome.pending and not outcome.evaluated:
+        log.warning("not one point was evaluated: status 1, so that a job which resubmits itself ends")
 
 
 def _status(args: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from lsweep.weights import WeightSpace, weight_space
 
 Tensors = list[torch.Tensor]
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class Unfoldable(Exception):
@@ -135,7 +135,7 @@ def _pairs(traced: fx.GraphModule, moved: list[dict[str, torch.Tensor]]) -> list
         if not isinstance(conv, fx.Node) or conv.op != "call_module" or len(conv.users) != 1:
             continue
         first, second = modules[str(conv.target)], modules[str(norm.target)]
-        if type(first) not in _CONVOLUTIONS or type(second) not in _NORMS or second.running_var is None:
+        if type(first) not in _CONVOLUTIONS or type(second) not in NORMS or second.running_var is None:
             continue
         if not calls[conv.target] == calls[norm.target] == 1:
             continue
@@ -155,7 +155,7 @@ def _fold_pair(
 ) -> None:
     """Fold one BatchNorm, in float64, and the directions of the two layers with it."""
     layer, batchnorm = traced.get_submodule(str(conv.target)), traced.get_submodule(str(norm.target))
-    assert isinstance(layer, _CONVOLUTIONS) and isinstance(batchnorm, _NORMS)
+    assert isinstance(layer, _CONVOLUTIONS) and isinstance(batchnorm, NORMS)
     assert batchnorm.running_mean is not None and batchnorm.running_var is not None
     scale = (batchnorm.running_var.double() + batchnorm.eps).rsqrt()
     shift = torch.zeros_like(scale)

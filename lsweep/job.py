@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from lsweep import checkpoint, device, directions, engine, folding, provenance, weights
+from lsweep import agreement, device, engine, folding, provenance, weights
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import InputError, LsweepError
 from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
-from lsweep.grid import AXIS_NAMES
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem, build
 from lsweep.progress import Progress
-from lsweep.sharing import share_tree
 from lsweep.stop import Stop
-from lsweep.store import (
-    Header,
-    Store,
-    StoredDirections,
-    choose_mode,
-    foreign,
-    open_store,
-    prepare_output,
-    reader,
-    schema,
-)
+from lsweep.store import Header, Store, choose_mode, open_store, prepare_output, schema
 from lsweep.store.lock import Lock, acquire
 from lsweep.surface import Surface
 from lsweep.weights import WeightSpace
@@ -72,10 +58,23 @@ def sweep(
     Raises:
         InputError: on every rank alike, for anything wrong with the input.
     """
-    output = Path(config.output)
-    with claimed(comm, output, break_lock=break_lock) as lock:
-        outcome, _ = execute(config, build(config, comm), comm, output, options, lock=lock)
-    return outcome
+    return next(sweeps([config], comm, options, break_lock=break_lock))
+
+
+def sweeps(
+    configs: Sequence[Config], comm: Comm, options: Options = Options(), *, break_lock: bool = False
+) -> Iterator[engine.Outcome]:
+    """Collective: the same one after another, for configurations of one network and one data set.
+
+    These are built once: each building would take another share of the hosts' memory.
+    """
+    problem = None
+    for config in configs:
+        output = Path(config.output)
+        with claimed(comm, output, break_lock=break_lock) as lock:
+            problem = problem or build(config, comm)
+            outcome, _ = execute(config, problem, comm, output, options, lock=lock)
+        yield outcome
 
 
 @contextmanager
@@ -135,9 +134,8 @@ def execute(
     with comm.together():
         if not space.entries:
             raise InputError("the network has no parameters, so there is nothing to move")
-    theta = [t.detach().cpu() for t in weights.tensors_of(problem.model, space)]
-    made = list(explicit) if explicit is not None else make_directions(config, problem, comm, space, theta)
-    made, hashes = _agree(comm, made, output)
+    made = list(explicit) if explicit is not None else agreement.make(config, problem.model, comm, space)
+    made, hashes = agreement.agree(comm, made, output)
     batch_size = config.evaluate.batch_size or BATCH_SIZE[chosen.type]
     # Before the model is lent: while it moves, its weights are no identity.
     identity = comm.on_root_only(lambda: _identity(config, problem, hashes, batch_size)) or {}
@@ -151,81 +149,13 @@ def execute(
             identity=identity,
             config=config.to_toml(),
             provenance=_provenance(comm, chosen, batch_size) if comm.is_root else {},
-            directions=_stored(config, space, made, hashes, explicit is not None),
+            directions=agreement.stored(config, space, made, hashes, explicit=explicit is not None),
         )
         store = open_store(output, mode, comm, header, config.store.sync_seconds)
         if lock is not None:
             store.guard = lock.check
         outcome = _run(config, comm, store, evaluator, options)
     return outcome, store.surface()
-
-
-def make_directions(
-    config: Config, problem: Problem, comm: Comm, space: WeightSpace, theta: Tensors
-) -> list[Tensors]:
-    """Collective: make the directions that the configuration describes; files are read by rank 0 alone."""
-
-    def target(path: str) -> Tensors:
-        state = share_tree(comm, lambda: checkpoint.read(path))
-        with comm.together():
-            fitting = checkpoint.check_fit(problem.model, state, path)
-        return [fitting[entry.name] for entry in space.entries]
-
-    def file(path: str) -> dict[str, Tensors]:
-        def read() -> dict[str, Tensors]:
-            stored = foreign.read_direction_file(path)
-            return {axis: [torch.from_numpy(a) for a in arrays] for axis, arrays in stored.items()}
-
-        found: dict[str, Tensors] = share_tree(comm, read)
-        return found
-
-    sources = directions.Sources(checkpoint=target, file=file)
-    return directions.make(config.directions, config.grid.names, space, theta, sources)
-
-
-def _agree(comm: Comm, made: list[Tensors], output: Path | None) -> tuple[list[Tensors], list[str]]:
-    """Collective: the same directions on every rank, and on a resume the ones that the file began with."""
-    hashes = [weights.sha256(*direction) for direction in made]
-    if any(other != hashes for other in comm.allgather(hashes)):
-        # torch.randn is not bit-equal across kinds of CPU: rank 0's numbers are everybody's.
-        log.info("ranks drew different directions; rank 0's are used")
-        made = share_tree(comm, lambda: made)
-        hashes = [weights.sha256(*direction) for direction in made]
-
-    def begun_with() -> tuple[list[str], dict[str, Any]]:
-        if output is None or not output.exists():
-            return hashes, {}
-        return _match_stored(output, made, hashes)
-
-    adopted, replaced = share_tree(comm, begun_with)
-    made = [replaced.get(axis, direction) for axis, direction in zip(AXIS_NAMES, made, strict=False)]
-    return made, adopted
-
-
-def _match_stored(output: Path, made: list[Tensors], hashes: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """Compare with the directions in the file: the hashes to go by, and stored tensors to use instead."""
-    stored = reader.read_directions(output)
-    adopted, replaced = list(hashes), {}
-    for index, axis in enumerate(AXIS_NAMES[: len(made)]):
-        before = stored.get(axis)
-        if before is None or before["sha256"] == hashes[index]:
-            continue
-        ours = directions.fingerprint(made[index])
-        theirs = before["fingerprint"]
-        if ours.shape != theirs.shape or not np.allclose(
-            ours, theirs, rtol=1e-6, atol=1e-6 * np.abs(theirs).max()
-        ):
-            continue  # another direction: the identity check says so
-        adopted[index] = before["sha256"]
-        if before["stored"]:
-            arrays = foreign.read_direction_file(output)[axis]
-            replaced[axis] = [torch.from_numpy(array) for array in arrays]
-        log.info(
-            "direction %s differs in its last bits from the file's (another kind of CPU?): %s",
-            axis,
-            "the stored one is used" if before["stored"] else "accepted, it agrees within 1e-6",
-        )
-    return adopted, replaced
 
 
 def _evaluator(
@@ -269,7 +199,8 @@ def _folded(
         with evaluation_mode(problem.model):
             folding.require_same(problem.model, folded.model, batch)
     except folding.Unfoldable as reason:
-        log.info("BatchNorm is not folded: %s", reason)
+        if any(isinstance(m, folding.NORMS) for m in problem.model.modules()):
+            log.info("BatchNorm is not folded: %s", reason)
         return problem.model, space, made
     log.info("%d BatchNorm layers are folded into the convolutions before them", folded.count)
     return folded.model, folded.space, folded.directions
@@ -290,8 +221,9 @@ def _run(
             retry_failed=options.retry_failed,
         )
     except BaseException:
-        if comm.size == 1:  # closing is collective: with other ranks in their loops it would hang
-            store.close()
+        if comm.size == 1:  # with other ranks in their loops it would hang: closing is collective
+            with closing(store):
+                store.sync()
         raise
     store.close()
     return outcome
@@ -326,24 +258,3 @@ def _provenance(comm: Comm, chosen: torch.device, batch_size: int) -> dict[str, 
         "threads": torch.get_num_threads(),
         "batch_size": batch_size,
     }
-
-
-def _recipe(config: Config, axis: str) -> dict[str, Any]:
-    resolved = dataclasses.asdict(directions.resolve(config.directions, axis))
-    return {key: value for key, value in resolved.items() if value is not None and key not in AXIS_NAMES}
-
-
-def _stored(
-    config: Config, space: WeightSpace, made: list[Tensors], hashes: list[str], explicit: bool
-) -> StoredDirections:
-    names = config.grid.names
-    recipes = {axis: _recipe(config, axis) for axis in names}
-    # A seed redraws random directions; others hang on files that may be gone tomorrow.
-    kept = [axis for axis in names if explicit or config.directions.keep or recipes[axis]["kind"] != "random"]
-    return StoredDirections(
-        recipe={"kind": "explicit"} if explicit else recipes,
-        hashes=dict(zip(names, hashes, strict=True)),
-        fingerprints={axis: directions.fingerprint(d) for axis, d in zip(names, made, strict=True)},
-        tensors={axis: [t.numpy() for t in d] for axis, d in zip(names, made, strict=True) if axis in kept},
-        names=[entry.name for entry in space.entries],
-    )

@@ -20,7 +20,7 @@ FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
         evaluator folding plugins progress stop files""",
     1: "comm sharing device schedule store provenance models data",
-    2: "engine problem job train",
+    2: "engine problem agreement job train",
     3: "api status render export compare watch slurm",
     4: "cli __main__",
 }
@@ -44,7 +44,7 @@ DRAWN = {
     "device": "comm",
     "sharing": "comm data",
     "store": "comm",
-    "job": "engine problem",
+    "job": "engine problem agreement",
 }
 
 READERS = ("render", "export", "compare", "status", "watch")

@@ -1,0 +1,116 @@
+"""One set of directions for all: the same tensors on every rank and in every session of a sweep."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lsweep import checkpoint, directions, weights
+from lsweep.comm import Comm
+from lsweep.config import Config
+from lsweep.directions import Tensors
+from lsweep.grid import AXIS_NAMES
+from lsweep.sharing import share_tree
+from lsweep.store import StoredDirections, foreign, reader
+from lsweep.weights import WeightSpace
+
+log = logging.getLogger("lsweep")
+
+
+def make(config: Config, model: nn.Module, comm: Comm, space: WeightSpace) -> list[Tensors]:
+    """Collective: make the directions that the configuration describes; files are read by rank 0 alone."""
+    theta = [t.detach().cpu() for t in weights.tensors_of(model, space)]
+
+    def target(path: str) -> Tensors:
+        state = share_tree(comm, lambda: checkpoint.read(path))
+        with comm.together():
+            fitting = checkpoint.check_fit(model, state, path)
+        return [fitting[entry.name] for entry in space.entries]
+
+    def file(path: str) -> dict[str, Tensors]:
+        def read() -> dict[str, Tensors]:
+            stored = foreign.read_direction_file(path)
+            return {axis: [torch.from_numpy(a) for a in arrays] for axis, arrays in stored.items()}
+
+        found: dict[str, Tensors] = share_tree(comm, read)
+        return found
+
+    sources = directions.Sources(checkpoint=target, file=file)
+    return directions.make(config.directions, config.grid.names, space, theta, sources)
+
+
+def agree(comm: Comm, made: list[Tensors], output: Path | None) -> tuple[list[Tensors], list[str]]:
+    """Collective: the same directions on every rank, and on a resume the ones that the file began with.
+
+    Returns:
+        the directions, and per axis the SHA-256 that identifies them.
+    """
+    hashes = [weights.sha256(*direction) for direction in made]
+    if any(other != hashes for other in comm.allgather(hashes)):
+        # torch.randn is not bit-equal across kinds of CPU: rank 0's numbers are everybody's.
+        log.info("ranks drew different directions; rank 0's are used")
+        made = share_tree(comm, lambda: made)
+        hashes = [weights.sha256(*direction) for direction in made]
+
+    def begun_with() -> tuple[list[str], dict[str, Any]]:
+        if output is None or not output.exists():
+            return hashes, {}
+        return _match_stored(output, made, hashes)
+
+    adopted, replaced = share_tree(comm, begun_with)
+    made = [replaced.get(axis, direction) for axis, direction in zip(AXIS_NAMES, made, strict=False)]
+    return made, adopted
+
+
+def _match_stored(output: Path, made: list[Tensors], hashes: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Compare with the directions in the file: the hashes to go by, and stored tensors to use instead."""
+    stored = reader.read_directions(output)
+    adopted, replaced = list(hashes), {}
+    for index, axis in enumerate(AXIS_NAMES[: len(made)]):
+        before = stored.get(axis)
+        if before is None or before["sha256"] == hashes[index]:
+            continue
+        ours = directions.fingerprint(made[index])
+        theirs = before["fingerprint"]
+        if ours.shape != theirs.shape or not np.allclose(
+            ours, theirs, rtol=1e-6, atol=1e-6 * np.abs(theirs).max()
+        ):
+            continue  # another direction: the identity check says so
+        adopted[index] = before["sha256"]
+        if before["stored"]:
+            arrays = foreign.read_direction_file(output)[axis]
+            replaced[axis] = [torch.from_numpy(array) for array in arrays]
+        log.info(
+            "direction %s differs in its last bits from the file's (another kind of CPU?): %s",
+            axis,
+            "the stored one is used" if before["stored"] else "accepted, it agrees within 1e-6",
+        )
+    return adopted, replaced
+
+
+def stored(
+    config: Config, space: WeightSpace, made: list[Tensors], hashes: list[str], *, explicit: bool
+) -> StoredDirections:
+    """What the file keeps of them: recipe, hashes and fingerprints; tensors where no seed can redraw them."""
+    names = config.grid.names
+    recipes = {axis: _recipe(config, axis) for axis in names}
+    # A seed redraws random directions; others hang on files that may be gone tomorrow.
+    kept = [axis for axis in names if explicit or config.directions.keep or recipes[axis]["kind"] != "random"]
+    return StoredDirections(
+        recipe={"kind": "explicit"} if explicit else recipes,
+        hashes=dict(zip(names, hashes, strict=True)),
+        fingerprints={axis: directions.fingerprint(d) for axis, d in zip(names, made, strict=True)},
+        tensors={axis: [t.numpy() for t in d] for axis, d in zip(names, made, strict=True) if axis in kept},
+        names=[entry.name for entry in space.entries],
+    )
+
+
+def _recipe(config: Config, axis: str) -> dict[str, Any]:
+    resolved = dataclasses.asdict(directions.resolve(config.directions, axis))
+    return {key: value for key, value in resolved.items() if value is not None and key not in AXIS_NAMES}
