@@ -96,7 +96,7 @@ def run(
         points = np.cumsum([len(tile.points) for tile in work])
         work = work[: int(np.searchsorted(points, max_points)) + 1]
     mine = schedule.static_cyclic(work, comm.rank, comm.size)
-    if comm.is_root and len(work) < comm.size:
+    if comm.is_root and 0 < len(work) < comm.size:
         log.info(
             "%d of %d ranks stay idle: only %d tiles are pending", comm.size - len(work), comm.size, len(work)
         )
