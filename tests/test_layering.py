@@ -124,8 +124,7 @@ def test_no_circles() -> None:
     graph: dict[str, set[str]] = {}
     for module, tree in MODULES.items():
         graph.setdefault(room(module), set()).update({room(t) for t in within(tree)} - {room(module)})
-    assert TopologicalSorter(graph).static_order()
-    list(TopologicalSorter(graph).static_order())
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if room(m) in READERS])
