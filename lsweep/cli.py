@@ -18,6 +18,7 @@ from lsweep.errors import (
     EXIT_ERROR,
     EXIT_STOPPED,
     InputError,
+    LockError,
     LsweepError,
     MissingExtra,
 )
@@ -127,6 +128,12 @@ def _on_ranks(comm: Comm, work: Callable[[], int]) -> int:
             raise
         _leave_together(comm, error)
         return error.exit_status
+    except LockError as error:
+        # The others find out by themselves, or are as dead as this one is to them: nothing to say at length.
+        _say(error)
+        if comm.size > 1:
+            comm.abort(error.exit_status)
+        return error.exit_status
     except BaseException as error:
         if comm.size == 1 and not isinstance(error, Exception):
             raise
@@ -156,7 +163,9 @@ def _sweep_all(configs: Sequence[Config], comm: Comm, args: argparse.Namespace, 
 
 
 def _report(config: Config, outcome: Outcome) -> None:
-    if outcome.reason:
+    if outcome.broken and outcome.pending:
+        _say(f"{outcome.reason}; nothing acknowledged is lost: make room and run the same command again")
+    elif outcome.reason:
         log.warning("stopped: %s", outcome.reason)
     log.info(
         "%s: %d points done%s%s",
@@ -165,7 +174,7 @@ def _report(config: Config, outcome: Outcome) -> None:
         f", {outcome.failed} failed (--retry-failed tries again)" if outcome.failed else "",
         f", {outcome.pending} pending (run the same command to go on)" if outcome.pending else "",
     )
-    if outcome.pending and not outcome.evaluated:
+    if outcome.pending and not outcome.evaluated and not outcome.broken:
         log.warning("not one point was evaluated: status 1, so that a job which resubmits itself ends")
 
 
@@ -215,7 +224,7 @@ def _log_to_stderr(comm: Comm, level: int) -> None:
     log.propagate = False
 
 
-def _say(error: Exception) -> None:
+def _say(error: Exception | str) -> None:
     print(f"lsweep: error: {error}", file=sys.stderr, flush=True)
 
 

@@ -17,12 +17,14 @@ from lsweep import schedule
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.errors import (
+    EXIT_BAD_INPUT,
     EXIT_COMPLETE,
     EXIT_ERROR,
     EXIT_SOME_FAILED,
     EXIT_STOPPED,
     LsweepError,
     PointError,
+    StoreError,
 )
 from lsweep.evaluation import Evaluation, Evaluator
 from lsweep.progress import Progress, Silent
@@ -42,6 +44,7 @@ class Outcome:
         done, failed, pending: points of the whole grid by status.
         evaluated: points that became durable in this session.
         reason: why it stopped early, or "".
+        broken: whether the output could not be written any more.
     """
 
     done: int
@@ -49,15 +52,17 @@ class Outcome:
     pending: int
     evaluated: int
     reason: str = ""
+    broken: bool = False
 
     @property
     def exit_status(self) -> int:
         """0 complete, 3 complete but some points failed, 75 stopped early and resumable, 1 no progress at all.
 
-        A job that resubmits itself on 75 would do so for ever if it never came as far as one point.
+        A job that resubmits itself on 75 would do so for ever if it never came as far as one point. An output
+        that could not take even one is bad input, 2.
         """
         if self.pending:
-            return EXIT_STOPPED if self.evaluated else EXIT_ERROR
+            return EXIT_STOPPED if self.evaluated else EXIT_BAD_INPUT if self.broken else EXIT_ERROR
         return EXIT_SOME_FAILED if self.failed else EXIT_COMPLETE
 
 
@@ -191,7 +196,7 @@ class _Books:
         comm.on("durable", lambda source, points: self._note(points))
         comm.on("failed", lambda source, points: self._note_failures(points))
         comm.on("stop", lambda source, reason: self._be_told(reason))
-        store.on_durable = lambda batch: comm.post(0, "durable", len(batch))
+        store.on_durable, store.on_failure = self._acknowledge, self._give_up
         self._final = store.status.copy()
         self._told = False
 
@@ -202,15 +207,17 @@ class _Books:
             self._progress.start(self._config.grid.size, done)
 
     def count(self, batch: Batch) -> None:
-        self._final[batch.points] = batch.status
         failed = int((batch.status == Status.FAILED).sum())
         if failed:
             self._comm.post(0, "failed", failed)
 
     def tell_to_stop(self) -> None:
-        """Pass a stop on to the others, unless it came from one of them."""
+        """Pass a stop on to the others, once, unless it came from one of them."""
+        if self._told:
+            return
+        self._told = True
         for rank in range(self._comm.size):
-            if rank != self._comm.rank and not self._told:
+            if rank != self._comm.rank:
                 self._comm.post(rank, "stop", self._stop.reason)
 
     def close(self) -> Outcome:
@@ -219,17 +226,28 @@ class _Books:
         for points, status in self._comm.allgather((mine, self._final[mine])):
             self._final[points] = status
         reasons = [reason for reason in self._comm.allgather(self._stop.reason) if reason]
+        broken = any(self._comm.allgather(self._store.failure is not None))
         if self._comm.is_root:
             self._store.update_session(self._durable)
             self._progress.stop()
         done, failed, pending = (
             int((self._final == s).sum()) for s in (Status.DONE, Status.FAILED, Status.PENDING)
         )
-        return Outcome(done, failed, pending, self._comm.bcast(self._durable), reasons[0] if reasons else "")
+        reason = reasons[0] if reasons else ""
+        return Outcome(done, failed, pending, self._comm.bcast(self._durable), reason, broken)
 
     def _be_told(self, reason: str) -> None:
         self._told = True
         self._stop.request(reason)
+
+    def _acknowledge(self, batch: Batch) -> None:
+        self._final[batch.points] = batch.status
+        self._comm.post(0, "durable", len(batch))
+
+    def _give_up(self, failure: StoreError) -> None:
+        """Once a write has failed there is no use in evaluating more, here or elsewhere."""
+        self._stop.request(f"{self._config.output!r} {failure}")
+        self.tell_to_stop()
 
     def _note(self, points: int) -> None:
         self._durable += points

@@ -187,6 +187,35 @@ def check_a_session_that_lost_its_lock_writes_nothing(place: Place) -> None:
     assert close(store).status.tolist() == [1, 0, 0, 0, 0, 0, 0]
 
 
+def check_a_failed_write_is_the_last(place: Place) -> None:
+    """Nothing is acknowledged after it, though the disk may have room again: what HDF5 holds is unknown."""
+    if place.mode == "memory":
+        return
+    store = place.open(GRIDS["line"], seconds=0.0)
+    durable: list[int] = []
+    failures: list[str] = []
+    store.on_durable = lambda batch: durable.extend(batch.points.tolist())
+    store.on_failure = lambda failure: failures.append(str(failure))
+    store.put(results([0]))
+    write = store._writer.write
+
+    def full(batch: Batch) -> None:
+        raise OSError(28, "No space left on device")
+
+    store._writer.write = full
+    store.put(results([1]))
+    store._writer.write = write
+    store.put(results([2]))
+    store.update_session(3)
+    surface = close(store)
+    assert durable == [0]
+    assert failures == ["cannot be written any more: No space left on device"] == [str(store.failure)]
+    assert surface.status.tolist() == [1, 0, 0, 0, 0, 0, 0]
+    again = place.open(GRIDS["line"])
+    again.put(results([1, 2]))
+    assert close(again).status.tolist() == [1, 1, 1, 0, 0, 0, 0]
+
+
 def check_ring_of_sessions(place: Place) -> None:
     if place.mode == "memory":
         return

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lsweep.errors import InputError, LsweepError
+from lsweep.errors import InputError, LockError
 
 # Seconds before a holder on this host is taken at its word: ranks outlive a launcher that was killed by about one.
 PATIENCE = 4.0
@@ -29,10 +29,13 @@ class Lock:
         """Raise if the lock is no longer this session's: another one has taken the file over.
 
         Raises:
-            LsweepError: stop writing at once.
+            LockError: stop writing at once.
         """
         if _read(self.path).get("token") != self.token:
-            raise LsweepError(f"{str(self.path)!r} is no longer held by this session; it stops writing")
+            raise LockError(
+                f"{str(self.path)!r} is no longer held by this run (another one took over, or it was removed); "
+                "it stops writing"
+            )
 
     def release(self) -> None:
         """Let go, if it is still ours."""

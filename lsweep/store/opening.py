@@ -70,6 +70,10 @@ def prepare_output(path: Path) -> None:
     if path.exists():
         with reader.opened(path):
             pass
+        if not os.access(path, os.W_OK):
+            raise InputError(
+                f"cannot write to {str(path)!r}: it is read-only; allow writing to it", key="output"
+            )
 
 
 def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_seconds: float = 5.0) -> Store:

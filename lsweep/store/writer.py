@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from lsweep.errors import InputError
 from lsweep.store.batch import Batch, runs
 from lsweep.store.schema import SESSION, SESSIONS
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Say in words that a file cannot be opened for writing.
+
+    Raises:
+        InputError: instead of what h5py raises.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise InputError(f"cannot open {str(path)!r} for writing: {reason}", key="output") from None
 
 
 class FileWriter:

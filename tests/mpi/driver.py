@@ -22,8 +22,9 @@ from lsweep.errors import InputError
 from lsweep.evaluation import Evaluation
 from lsweep.grid import Axis, Grid
 from lsweep.stop import Stop
-from lsweep.store import Header, open_store
+from lsweep.store import Batch, Header, open_store
 from lsweep.store.lock import acquire
+from lsweep.store.writer import FileWriter
 
 GRID = Grid(Axis(-1.0, 1.0, 11), Axis(0.0, 3.0, 7))
 
@@ -59,8 +60,14 @@ class Null:
             raise ValueError("no such place")
         if self._scenario == "too_many":
             raise ValueError("nothing works")
+        if self._scenario == "full" and last and self._tiles == 3:
+            FileWriter.write = no_room  # type: ignore[method-assign]
         if self._scenario == "handler" and last and self._tiles == 3:
             self._comm.post(0, "explode", "now")
+
+
+def no_room(self: FileWriter, batch: Batch) -> None:
+    raise RuntimeError("Can't flush: file write failed: errno = 122, error message = 'Disk quota exceeded'")
 
 
 def explode(source: int, message: str) -> None:

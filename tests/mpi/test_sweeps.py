@@ -179,6 +179,20 @@ def test_one_failing_rank_ends_the_job(scenario: str, said: str, tmp_path: Path)
     assert again.process.returncode == 0, again.err  # nothing is in its way
 
 
+def test_a_disk_that_is_full_stops_all_ranks(mode: str, tmp_path: Path, truth: dict[str, bytes]) -> None:
+    """Told by the rank whose write failed; what was acknowledged stays, and the sweep goes on after room is made."""
+    ranks = 1 if mode == "gather" else 3  # in gather mode only rank 0 writes, and `full` strikes the last
+    job = sweep(ranks, tmp_path, f"mode={mode}", "seconds=0.02", "sync=0", scenario="full")
+    assert job.process.returncode == 75, job.err
+    assert "Traceback" not in job.err
+    assert job.out.split("\n")[1].endswith("sweep.h5' cannot be written any more: Disk quota exceeded")
+    done = int(job.out.split()[1])
+    assert done == int(job.out.split()[6]) == int(read(tmp_path / "sweep.h5").done.sum())
+    assert 2 <= done < TOTAL
+    assert sweep(2, tmp_path, f"mode={mode}").process.returncode == 0
+    assert bits(read(tmp_path / "sweep.h5")) == truth
+
+
 def test_a_failed_point_is_noted_and_tried_again(mode: str, tmp_path: Path, truth: dict[str, bytes]) -> None:
     job = sweep(2, tmp_path, f"mode={mode}", "tile=4", scenario="bad_points")
     assert job.process.returncode == 3, job.err
