@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lsweep.errors import EXIT_ERROR, InputError, LsweepError, MissingExtra
+from lsweep.tickets import LocalTickets, MpiTickets, Tickets
 
 T = TypeVar("T")
 Handler = Callable[[int, Any], None]
@@ -36,6 +37,8 @@ class Comm(ABC):
         rank, size: this rank and how many there are.
         local_rank, local_size: the same among the ranks on this host.
         host: this host's name.
+        on_sign_of_life: told which rank a message came from, whatever it says.
+        on_listened: told that all that had arrived was delivered.
     """
 
     rank = 0
@@ -47,6 +50,8 @@ class Comm(ABC):
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self.on_sign_of_life: Callable[[int], None] = lambda source: None
+        self.on_listened: Callable[[], None] = lambda: None
 
     @property
     def is_root(self) -> bool:
@@ -58,6 +63,7 @@ class Comm(ABC):
         self._handlers[tag] = handler
 
     def _deliver(self, source: int, tag: str, message: Any) -> None:
+        self.on_sign_of_life(source)
         self._handlers[tag](source, message)
 
     @abstractmethod
@@ -87,6 +93,10 @@ class Comm(ABC):
     @abstractmethod
     def share(self, array: np.ndarray | None) -> np.ndarray:
         """Collective: rank 0's array, once per host in memory that the host's ranks share; read-only."""
+
+    def tickets(self) -> Tickets:
+        """Collective: a counter that all ranks draw from."""
+        return LocalTickets()
 
     def all_here(self, seconds: float) -> bool:
         """Whether all ranks call this within that time."""
@@ -143,6 +153,7 @@ class SerialComm(Comm):
 
     def poll(self) -> None:
         """See `Comm.poll`."""
+        self.on_listened()
 
     def quiesce(self) -> None:
         """See `Comm.quiesce`."""
@@ -200,6 +211,7 @@ class MpiComm(Comm):
         while self._mail.iprobe(status=status):
             tag, message = self._mail.recv(source=status.source, tag=status.tag)
             self._deliver(status.source, tag, message)
+        self.on_listened()
         self._sent = [request for request in self._sent if not request.test()[0]]
 
     def quiesce(self) -> None:
@@ -246,6 +258,10 @@ class MpiComm(Comm):
                 self._leaders.Bcast(flat[start : start + _CHUNK])
         self._node.Barrier()
         return flat.view(dtype).reshape(shape)
+
+    def tickets(self) -> Tickets:
+        """See `Comm.tickets`."""
+        return MpiTickets(self._MPI, self.mpi)
 
     def all_here(self, seconds: float) -> bool:
         """See `Comm.all_here`."""

@@ -126,11 +126,17 @@ class EvaluateConfig:
 class ScheduleConfig:
     """Which rank evaluates which tile."""
 
-    kind: Literal["auto", "static"] = "auto"
+    kind: Literal["auto", "static", "dynamic"] = "auto"  # auto: dynamic where the ranks' devices differ
     tile: int = 1
     share_gpu: bool = False
+    silent_seconds: float = 120.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.silent_seconds < float("inf"):
+            raise ConfigError(
+                f"schedule.silent_seconds must be finite and > 0, got {self.silent_seconds}",
+                key="schedule.silent_seconds",
+            )
         if self.tile < 1:
             raise ConfigError(f"schedule.tile must be >= 1, got {self.tile}", key="schedule.tile")
 

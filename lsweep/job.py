@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -154,7 +155,7 @@ def execute(
         store = open_store(output, mode, comm, header, config.store.sync_seconds)
         if lock is not None:
             store.guard = lock.check
-        outcome = _run(config, comm, store, evaluator, options)
+        outcome = _run(_scheduled(config, comm, chosen), comm, store, evaluator, options)
     return outcome, store.surface()
 
 
@@ -227,6 +228,15 @@ def _run(
         raise
     store.close()
     return outcome
+
+
+def _scheduled(config: Config, comm: Comm, chosen: torch.device) -> Config:
+    """Collective: "auto" is static, which needs no communication, unless the ranks' devices are of several kinds."""
+    if config.schedule.kind != "auto":
+        return config
+    mixed = len(set(comm.allgather(device.describe(chosen)))) > 1
+    kind: Literal["static", "dynamic"] = "dynamic" if mixed else "static"
+    return dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kind=kind))
 
 
 def _identity(config: Config, problem: Problem, hashes: list[str], batch_size: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Who evaluates which tile: a fixed partition of the grid, dealt cyclically, coarse to fine."""
+"""Who evaluates which tile: a fixed partition of the grid, coarse to fine, dealt in turn or on demand."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,3 +50,14 @@ def static_cyclic(work: list[Tile], rank: int, size: int) -> list[Tile]:
     Needs no communication; grid points cost the same, so it balances to within one tile.
     """
     return work[rank::size]
+
+
+def dynamic(work: list[Tile], take: Callable[[], int]) -> Iterator[Tile]:
+    """Whatever tile is next, to whoever asks first: balances ranks of unlike speed.
+
+    Args:
+        work: the same list on every rank.
+        take: a number from a counter that all ranks share, each number once; see `lsweep.tickets`.
+    """
+    while (ticket := take()) < len(work):
+        yield work[ticket]

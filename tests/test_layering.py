@@ -18,9 +18,9 @@ PACKAGE = Path(lsweep.__file__).parent
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
-        evaluator folding plugins progress stop files""",
-    1: "comm sharing device schedule store provenance models data",
-    2: "engine problem agreement job train",
+        evaluator folding plugins progress stop files watchdog""",
+    1: "comm tickets sharing device schedule store provenance models data",
+    2: "engine books problem agreement job train",
     3: "api status render export compare watch slurm",
     4: "cli __main__",
 }
@@ -40,7 +40,10 @@ DRAWN = {
     "plugins": "errors",
     "stop": "errors",
     "surface": "grid",
+    "watchdog": "progress",
     "weights": "errors",
+    "engine": "books",
+    "comm": "tickets",
     "device": "comm",
     "sharing": "comm data",
     "store": "comm",
