@@ -18,7 +18,7 @@ from lsweep.books import Books, Outcome
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.errors import LsweepError, PointError
-from lsweep.evaluation import Evaluation, Evaluator
+from lsweep.evaluation import Column, Evaluation, Evaluator
 from lsweep.progress import Progress, Silent
 from lsweep.stop import Stop
 from lsweep.store.base import Store
@@ -154,7 +154,7 @@ def _evaluate(config: Config, comm: Comm, evaluator: Evaluator, tile: schedule.T
     coordinates = config.grid.coordinates(tile.points)
     try:
         result = evaluator.evaluate(coordinates)
-        return _batch(comm, tile.points, result, Status.DONE)
+        return _batch(comm, evaluator, tile.points, result, Status.DONE)
     except Exception as error:
         if _is_fatal(error):
             raise
@@ -168,7 +168,7 @@ def _evaluate(config: Config, comm: Comm, evaluator: Evaluator, tile: schedule.T
             ) from error
         log.warning("point (%s) failed: %s: %s", place, type(error).__name__, error)
         nothing = Evaluation(np.full((1, len(evaluator.names)), np.nan), np.zeros(1))
-        return _batch(comm, tile.points, nothing, Status.FAILED)
+        return _batch(comm, evaluator, tile.points, nothing, Status.FAILED)
 
 
 def _is_fatal(error: Exception) -> bool:
@@ -179,11 +179,16 @@ def _is_fatal(error: Exception) -> bool:
     return name in ("AcceleratorError", "OutOfMemoryError") or "CUDA" in str(error) or "MPI_" in str(error)
 
 
-def _batch(comm: Comm, points: np.ndarray, result: Evaluation, status: Status) -> Batch:
+def _batch(comm: Comm, evaluator: Evaluator, points: np.ndarray, result: Evaluation, status: Status) -> Batch:
+    announced: dict[str, Column] = getattr(evaluator, "columns", {})
     return Batch(
         points=points,
         values=result.values,
         status=np.full(len(points), status, dtype=np.uint8),
         seconds=result.seconds.astype(np.float32),
         rank=np.full(len(points), comm.rank, dtype=np.int32),
+        columns={
+            name: np.asarray(result.columns.get(name, np.full(len(points), fill)), dtype=dtype)
+            for name, (dtype, fill) in announced.items()
+        },
     )

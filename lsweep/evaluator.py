@@ -6,12 +6,14 @@ are. Sums over examples are float64 on the device, and the host reads them once 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,9 +22,12 @@ from torch.utils import _pytree as pytree
 
 from lsweep.determinism import require_deterministic
 from lsweep.errors import InputError
-from lsweep.evaluation import Evaluation
+from lsweep.evaluation import Column, Evaluation
 from lsweep.objective import Objective
 from lsweep.weights import WeightSpace, tensors_of
+
+T = TypeVar("T")
+log = logging.getLogger("lsweep")
 
 
 class Examples(Protocol):
@@ -43,7 +48,10 @@ class LossEvaluator:
     Attributes:
         names: the metrics in order; those of a second split carry its name ("loss_test").
         notes: what was remarkable, and at how many points.
+        columns: further numbers per point; "batch_size" is smaller than asked for where memory was short.
     """
+
+    columns: Mapping[str, Column] = MappingProxyType({"batch_size": ("<i4", 0)})
 
     def __init__(
         self,
@@ -61,7 +69,7 @@ class LossEvaluator:
         self._batch_size = batch_size
         self._variances = _running_variances(model) if moves_buffers else []
         self.notes: Counter[str] = Counter()
-        self._metrics = self._dry_run()
+        self._metrics = self._in_memory(self._dry_run)
         self.names = tuple(
             self._column(split, name) for split, names in self._metrics.items() for name in names
         )
@@ -69,12 +77,13 @@ class LossEvaluator:
     def evaluate(self, coordinates: np.ndarray) -> Evaluation:
         """Evaluate points given as (k, ndim) coordinates, x first; see `Evaluator`."""
         start = time.perf_counter()
-        marks = []
+        marks, sizes = [], []
         with torch.no_grad():
             sums = []
             for point in coordinates:
                 self.move(point)
-                sums.append(self._sums_or_nan())
+                sums.append(self._in_memory(self._sums_or_nan))
+                sizes.append(self._batch_size)
                 marks.append(time.perf_counter())
             values = torch.stack(sums).cpu().numpy()
         # On a GPU the marks only say when work was queued: share the tile's time out evenly.
@@ -83,7 +92,7 @@ class LossEvaluator:
         seconds = (
             np.diff([start, *marks]) if on_cpu else np.full(len(marks), (stop - start) / max(1, len(marks)))
         )
-        return Evaluation(values, seconds)
+        return Evaluation(values, seconds, {"batch_size": np.array(sizes, dtype=np.int32)})
 
     def move(self, point: Sequence[float] | np.ndarray) -> None:
         """Set the network's weights to θ* + Σ point[i]·d[i], in place."""
@@ -91,6 +100,23 @@ class LossEvaluator:
         for coordinate, direction in zip(point, self._directions, strict=True):
             torch.add(source, direction, alpha=float(coordinate), out=self._flat)
             source = self._flat
+
+    def _in_memory(self, work: Callable[[], T]) -> T:
+        """Do the work; where memory is short, with batches of half the size, from now on.
+
+        Other kernels may be chosen for smaller batches: the point is outside the promise of equal bits.
+        """
+        while True:
+            try:
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error) or self._batch_size == 1:
+                    raise
+            # Outside of the handler: its traceback would keep the tensors of the failed pass alive.
+            log.warning("out of memory with %d examples a batch: halved", self._batch_size)
+            self._batch_size //= 2
+            if self._flat.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def _sums_or_nan(self) -> torch.Tensor:
         sums = torch.cat([self._sums(split) for split in self._splits])
@@ -233,6 +259,12 @@ def _restored(model: nn.Module) -> Iterator[None]:
         for module, own in buffers:
             module._buffers.clear()
             module._buffers.update(own)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory was short, the device's or the host's; torch says the latter with a plain RuntimeError."""
+    short = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
+    return short or "DefaultCPUAllocator" in str(error)
 
 
 def _running_variances(model: nn.Module) -> list[torch.Tensor]:

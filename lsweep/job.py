@@ -151,6 +151,7 @@ def execute(
             config=config.to_toml(),
             provenance=_provenance(comm, chosen, batch_size) if comm.is_root else {},
             directions=agreement.stored(config, space, made, hashes, explicit=explicit is not None),
+            columns=evaluator.columns,
         )
         store = open_store(output, mode, comm, header, config.store.sync_seconds)
         if lock is not None:

@@ -14,7 +14,7 @@ import numpy as np
 from lsweep.errors import FileFormatError
 from lsweep.grid import AXIS_NAMES
 from lsweep.store.foreign import checked, is_hard, is_there, open_file
-from lsweep.store.schema import BOOKKEEPING, FORMAT, FORMAT_VERSION, SESSION, datasets
+from lsweep.store.schema import BOOKKEEPING, COLUMNS, FORMAT, FORMAT_VERSION, SESSION, datasets
 from lsweep.surface import Status, Surface
 
 J = TypeVar("J", list, dict)
@@ -49,6 +49,7 @@ def read(path: str | Path) -> Surface:
             provenance=_json(file, "provenance", dict),
             sessions=_sessions(file),
             path=path,
+            columns={n: checked(file, n, kinds="iu", shape=shape)[...] for n in COLUMNS if is_there(file, n)},
         )
 
 
@@ -64,6 +65,9 @@ def read_identity(path: Path) -> tuple[dict[str, Any], tuple[str, ...], np.ndarr
         for name, (dtype, _) in datasets(names).items():
             if checked(file, name, shape=shape).dtype != np.dtype(dtype):
                 raise FileFormatError(f"{str(path)!r}: {name!r} has type {file[name].dtype}", key=name)
+        for name in COLUMNS:
+            if is_there(file, name):
+                checked(file, name, kinds="iu", shape=shape)
         if checked(file, "sessions/table", ndim=1).dtype != SESSION:
             raise FileFormatError(f"{str(path)!r}: the table of sessions is damaged", key="sessions/table")
         return _json(file, "identity", dict), names, file["status"][...].reshape(-1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from lsweep.errors import InputError
 from lsweep.store.batch import Batch, runs
-from lsweep.store.schema import SESSION, SESSIONS
+from lsweep.store.schema import COLUMNS, SESSION, SESSIONS
 
 
 @contextmanager
@@ -46,6 +46,7 @@ class FileWriter:
         self._file, self._flush = file, flush
         self._descriptor = os.open(path, os.O_RDONLY)
         self._columns = [file[name].id for name in names]
+        self._extra = {name: file[name].id for name in COLUMNS if name in file}
         self._status, self._seconds, self._rank = (file[n].id for n in ("status", "seconds", "rank"))
         self._shape = file["status"].shape
         self._session: int | None = None
@@ -55,6 +56,10 @@ class FileWriter:
         pieces = runs(batch.points, self._shape[-1])
         for index, dataset in enumerate(self._columns):
             self._put(dataset, batch.points, np.ascontiguousarray(batch.values[:, index]), pieces)
+        for name, dataset in self._extra.items():
+            if name in batch.columns:
+                values = np.ascontiguousarray(batch.columns[name], dtype=dataset.dtype)
+                self._put(dataset, batch.points, values, pieces)
         self._put(self._seconds, batch.points, batch.seconds, pieces)
         self._put(self._rank, batch.points, batch.rank, pieces)
         self._durable()
