@@ -18,7 +18,7 @@ PACKAGE = Path(lsweep.__file__).parent
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
-        evaluator folding plugins progress stop files watchdog""",
+        evaluator folding plugins progress stop slurm_job files watchdog""",
     1: "comm tickets sharing device schedule store provenance models data",
     2: "engine books problem agreement job train",
     3: "api status render export compare watch slurm",
@@ -171,7 +171,8 @@ def test_the_ground_floor_needs_neither_mpi_nor_hdf5_nor_matplotlib() -> None:
 
 
 def test_values_that_travel_need_no_torch() -> None:
-    light = "errors config grid surface plugins progress stop evaluation schedule provenance status compare"
+    light = """errors config grid surface plugins progress stop slurm_job evaluation schedule provenance status
+        compare"""
     assert "torch" not in loaded_by(f"import {', '.join(f'lsweep.{m}' for m in light.split())}")
 
 
