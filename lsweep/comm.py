@@ -102,6 +102,11 @@ class Comm(ABC):
         """Whether all ranks call this within that time."""
         return True
 
+    @property
+    def library(self) -> str:
+        """The MPI library in a few words, "" without one."""
+        return ""
+
     def file_hints(self) -> Any:
         """MPI-IO hints for opening a shared file."""
         raise NotImplementedError("a process without MPI has no MPI-IO")
@@ -272,6 +277,12 @@ class MpiComm(Comm):
             time.sleep(_NAP)
         return True
 
+    @property
+    def library(self) -> str:
+        """See `Comm.library`."""
+        words = self._MPI.Get_library_version().replace("\0", " ").split()
+        return " ".join(words[:4]).split(",")[0]
+
     def file_hints(self) -> Any:
         """See `Comm.file_hints`."""
         # ROMIO's data sieving is read-modify-write: it would put back old bytes of other ranks' points.
@@ -296,6 +307,11 @@ def connect(*, need_mpi: bool = False) -> Comm:
         InputError: a launcher started several processes, but MPI sees a world of one.
     """
     expected = _expected_size(os.environ)
+    if expected > 1 and _without_pmi(os.environ):
+        raise InputError(
+            f"srun started {expected} tasks without a PMI, so that they cannot find each other: start lsweep by "
+            "`srun --mpi=pmix` (`srun --mpi=list` shows what this Slurm has), or by mpirun inside the job"
+        )
     if not need_mpi and not any(name in os.environ for name in _LAUNCHED):
         if expected > 1:
             raise InputError(_singleton(expected))
@@ -337,6 +353,14 @@ def rank_hint() -> int:
 
 def _expected_size(environ: Mapping[str, str]) -> int:
     return next((int(environ[name]) for name in _SIZES if environ.get(name, "").isdigit()), 1)
+
+
+def _without_pmi(environ: Mapping[str, str]) -> bool:
+    """Whether we are a step's task with no way to the others: Open MPI would abort in MPI_Init, at length."""
+    in_step = "SLURM_STEP_NUM_TASKS" in environ and "SLURM_PROCID" in environ
+    told = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE", "PMI_FD")
+    # mpirun inside a job starts its daemons by srun; their children carry its own variables.
+    return in_step and not any(name in environ for name in told)
 
 
 def _singleton(expected: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import time
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from lsweep import slurm_job
 from lsweep.errors import ConfigError
 
 # USR2, not USR1: communication libraries use USR1 themselves. TERM is what schedulers send at the end.
@@ -21,13 +21,14 @@ MARGIN = 20.0
 class Stop:
     """Whether to stop, and why.
 
-    Args:
+    Attributes:
+        reason: why to stop, or "".
         deadline: Unix time by which the process should have left, or None.
     """
 
     def __init__(self, deadline: float | None = None) -> None:
         self.reason = ""
-        self._deadline = deadline
+        self.deadline = deadline
 
     def request(self, reason: str) -> None:
         """Stop before the next point; the first reason counts."""
@@ -35,7 +36,7 @@ class Stop:
 
     def due(self, seconds_per_point: float = 0.0) -> bool:
         """Whether to stop before a point that may take `seconds_per_point`."""
-        if self._deadline is not None and time.time() + 2 * seconds_per_point + MARGIN > self._deadline:
+        if self.deadline is not None and time.time() + 2 * seconds_per_point + MARGIN > self.deadline:
             self.request("the time limit is near")
         return bool(self.reason)
 
@@ -57,8 +58,18 @@ class Stop:
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not Python's
 
 
+def check_limit(limit: str | None) -> None:
+    """Refuse an impossible `--time-limit` before any work.
+
+    Raises:
+        ConfigError: it is not [[HH:]MM:]SS or D-HH:MM:SS.
+    """
+    if limit is not None:
+        _seconds(limit)
+
+
 def deadline(limit: str | None) -> float | None:
-    """The earlier of `--time-limit` (from now) and the job's own end (Slurm ≥ 23.02), as Unix time.
+    """The earlier of `--time-limit` (from now) and the job's own end, as Unix time; may ask Slurm, so on rank 0 only.
 
     Raises:
         ConfigError: the limit is not [[HH:]MM:]SS or D-HH:MM:SS.
@@ -66,9 +77,9 @@ def deadline(limit: str | None) -> float | None:
     ends = []
     if limit is not None:
         ends.append(time.time() + _seconds(limit))
-    job_end = os.environ.get("SLURM_JOB_END_TIME", "")
-    if job_end.isdigit():
-        ends.append(float(job_end))
+    job_end = slurm_job.end_time()
+    if job_end is not None:
+        ends.append(job_end)
     return min(ends, default=None)
 
 

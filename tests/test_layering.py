@@ -18,10 +18,10 @@ PACKAGE = Path(lsweep.__file__).parent
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
-        evaluator folding plugins progress stop slurm_job files watchdog""",
-    1: "comm tickets sharing device schedule store provenance models data",
-    2: "engine books problem agreement job train",
-    3: "api status render export compare watch slurm",
+        evaluator folding plugins progress stop slurm_job filesystem files watchdog""",
+    1: "comm tickets cores sharing device schedule store provenance models data",
+    2: "engine books problem agreement preparation job preflight train",
+    3: "api check status render export compare watch slurm",
     4: "cli __main__",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
@@ -38,16 +38,18 @@ DRAWN = {
     "grid": "errors",
     "objective": "config errors plugins",
     "plugins": "errors",
-    "stop": "errors",
+    "stop": "errors slurm_job",
     "surface": "grid",
     "watchdog": "progress",
     "weights": "errors",
     "engine": "books",
     "comm": "tickets",
-    "device": "comm",
+    "cores": "comm",
+    "device": "comm cores",
     "sharing": "comm data",
     "store": "comm",
-    "job": "engine problem agreement",
+    "preparation": "problem agreement",
+    "job": "engine problem preparation",
 }
 
 READERS = ("render", "export", "compare", "status", "watch")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from lsweep.comm import Comm
 from lsweep.errors import ConfigError, IdentityError, InputError
@@ -44,6 +45,11 @@ def choose_mode(mode: str, comm: Comm) -> str:
 def is_parallel() -> bool:
     """Whether h5py has MPI."""
     return bool(h5py.get_config().mpi)
+
+
+def hdf5_version() -> tuple[int, ...]:
+    """The version of the HDF5 library under h5py."""
+    return tuple(h5py.version.hdf5_version_tuple)
 
 
 def prepare_output(path: Path) -> None:
@@ -88,17 +94,27 @@ def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_se
     def create_or_check() -> Any:
         if not path.exists():
             schema.create(path, header)
-        stored, names, status = reader.read_identity(path)
-        _require_same(stored, header.identity, path)
-        if names != header.names:
-            raise IdentityError(
-                f"{str(path)!r} records the metrics {names}, this sweep {header.names}", key="metrics"
-            )
-        return status
+        return resumable(path, header)
 
     status = comm.on_root(create_or_check)
     kind = {"gather": GatherStore, "mpio": MpioStore}[mode]
     return kind(comm, path, header, status, sync_seconds)
+
+
+def resumable(path: Path, header: Header) -> np.ndarray:
+    """The status of an existing file's points, uint8, flat, if it is the sweep that `header` describes.
+
+    Raises:
+        IdentityError: the file belongs to another sweep; names the field and both values.
+        FileFormatError: it is damaged.
+    """
+    stored, names, status = reader.read_identity(path)
+    _require_same(stored, header.identity, path)
+    if names != header.names:
+        raise IdentityError(
+            f"{str(path)!r} records the metrics {names}, this sweep {header.names}", key="metrics"
+        )
+    return status
 
 
 def _require_same(stored: Mapping[str, Any], ours: Mapping[str, Any], path: Path) -> None:
