@@ -138,7 +138,7 @@ def _time(ready: Prepared, comm: Comm, pending: int, more_ranks: int | None) -> 
     if more_ranks is not None:
         text += f", {_long(_needed(pending, slowest, more_ranks))} on {more_ranks} like these"
     end = comm.on_root(lambda: stop.deadline(None))
-    left = math.inf if end is None else end - time.time() - stop.MARGIN
+    left = math.inf if end is None else end - time.time()
     if needed <= left:
         yield Finding("time", "ok", text)
     elif slowest * 2 > left:

@@ -14,8 +14,10 @@ from lsweep.errors import ConfigError
 
 # USR2, not USR1: communication libraries use USR1 themselves. TERM is what schedulers send at the end.
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
-# Kept free before a deadline, on top of a few points' time: finish, make durable, finalise MPI.
+# Seconds kept free before a job's end, on top of a few points' time: make durable, finalise MPI.
 MARGIN = 20.0
+# Of a limit that the user gives, where nobody kills at once, at most this share.
+_SHARE = 0.1
 
 
 class Stop:
@@ -23,7 +25,7 @@ class Stop:
 
     Attributes:
         reason: why to stop, or "".
-        deadline: Unix time by which the process should have left, or None.
+        deadline: Unix time by which the last point should be done, or None.
     """
 
     def __init__(self, deadline: float | None = None) -> None:
@@ -36,7 +38,7 @@ class Stop:
 
     def due(self, seconds_per_point: float = 0.0) -> bool:
         """Whether to stop before a point that may take `seconds_per_point`."""
-        if self.deadline is not None and time.time() + 2 * seconds_per_point + MARGIN > self.deadline:
+        if self.deadline is not None and time.time() + 2 * seconds_per_point > self.deadline:
             self.request("the time limit is near")
         return bool(self.reason)
 
@@ -69,17 +71,20 @@ def check_limit(limit: str | None) -> None:
 
 
 def deadline(limit: str | None) -> float | None:
-    """The earlier of `--time-limit` (from now) and the job's own end, as Unix time; may ask Slurm, so on rank 0 only.
+    """When the last point should be done, as Unix time: a margin before `--time-limit` or the job's own end.
+
+    May ask Slurm, so on rank 0 only.
 
     Raises:
         ConfigError: the limit is not [[HH:]MM:]SS or D-HH:MM:SS.
     """
     ends = []
     if limit is not None:
-        ends.append(time.time() + _seconds(limit))
+        seconds = _seconds(limit)
+        ends.append(time.time() + seconds - min(MARGIN, _SHARE * seconds))
     job_end = slurm_job.end_time()
     if job_end is not None:
-        ends.append(job_end)
+        ends.append(job_end - MARGIN)
     return min(ends, default=None)
 
 
