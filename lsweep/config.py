@@ -107,12 +107,12 @@ class EvaluateConfig:
     metrics: tuple[str, ...] = ()
     precision: Literal["fp32", "fp64"] = "fp32"
     device: str = "auto"
-    batch_size: int | None = None
+    batch_size: int | Literal["auto"] | None = None  # None: a constant per kind of device; auto: measured
     fold_batchnorm: bool = True
     max_failures: int = 5
 
     def __post_init__(self) -> None:
-        if self.batch_size is not None and self.batch_size < 1:
+        if isinstance(self.batch_size, int) and self.batch_size < 1:
             raise ConfigError(
                 f"evaluate.batch_size must be >= 1, got {self.batch_size}", key="evaluate.batch_size"
             )
@@ -273,8 +273,12 @@ def _build(cls: Any, table: Any, where: str) -> Any:
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):  # `Literal[…] | None` is the latter
-        (inner,) = [a for a in arguments if a is not type(None)]
-        return _convert(inner, value, where)
+        inner = [a for a in arguments if a is not type(None)]
+        words = [a for a in inner if typing.get_origin(a) is Literal]
+        others = [a for a in inner if a not in words]
+        return _convert(
+            (words if others == [] or (words and isinstance(value, str)) else others)[0], value, where
+        )
     if origin is Literal:
         if value not in arguments or not isinstance(value, str):
             raise ConfigError(

@@ -49,6 +49,7 @@ class LossEvaluator:
         names: the metrics in order; those of a second split carry its name ("loss_test").
         notes: what was remarkable, and at how many points.
         columns: further numbers per point; "batch_size" is smaller than asked for where memory was short.
+        batch_size: examples per forward pass.
     """
 
     columns: Mapping[str, Column] = MappingProxyType({"batch_size": ("<i4", 0)})
@@ -66,7 +67,7 @@ class LossEvaluator:
     ) -> None:
         self._model, self._splits, self._objective = model, splits, objective
         self._theta, self._directions, self._flat = theta, directions, flat
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._variances = _running_variances(model) if moves_buffers else []
         self.notes: Counter[str] = Counter()
         self._metrics = self._in_memory(self._dry_run)
@@ -83,7 +84,7 @@ class LossEvaluator:
             for point in coordinates:
                 self.move(point)
                 sums.append(self._in_memory(self._sums_or_nan))
-                sizes.append(self._batch_size)
+                sizes.append(self.batch_size)
                 marks.append(time.perf_counter())
             values = torch.stack(sums).cpu().numpy()
         # On a GPU the marks only say when work was queued: share the tile's time out evenly.
@@ -101,6 +102,23 @@ class LossEvaluator:
             torch.add(source, direction, alpha=float(coordinate), out=self._flat)
             source = self._flat
 
+    def try_out(self, batch_size: int, examples: int) -> int:
+        """Evaluate the first `examples` of the first split, or a few more, and wait: for measurements.
+
+        Returns:
+            how many examples that were.
+        """
+        split, count = next(iter(self._splits)), 0
+        with torch.no_grad():
+            for batch in self._splits[split].batches(batch_size):
+                measured = self._objective(self._model, batch)
+                values, _ = _weighted("loss", measured["loss"])
+                count += len(values)
+                if count >= examples:
+                    break
+            values.sum().item()
+        return count
+
     def _in_memory(self, work: Callable[[], T]) -> T:
         """Do the work; where memory is short, with batches of half the size, from now on.
 
@@ -110,11 +128,11 @@ class LossEvaluator:
             try:
                 return work()
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error) or self._batch_size == 1:
+                if not _out_of_memory(error) or self.batch_size == 1:
                     raise
             # Outside of the handler: its traceback would keep the tensors of the failed pass alive.
-            log.warning("out of memory with %d examples a batch: halved", self._batch_size)
-            self._batch_size //= 2
+            log.warning("out of memory with %d examples a batch: halved", self.batch_size)
+            self.batch_size //= 2
             if self._flat.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -133,7 +151,7 @@ class LossEvaluator:
         double = torch.float64 if device.type != "mps" else torch.float32
         totals = torch.zeros(len(names), dtype=double, device=device)
         weights = torch.zeros(len(names), dtype=double, device=device)
-        for batch in self._splits[split].batches(self._batch_size):
+        for batch in self._splits[split].batches(self.batch_size):
             measured = self._objective(self._model, batch)
             for index, name in enumerate(names):
                 values, weight = _weighted(name, measured[name])
@@ -154,7 +172,7 @@ class LossEvaluator:
         found = {}
         with torch.no_grad():
             for split in self._splits:
-                batch = next(self._splits[split].batches(self._batch_size))
+                batch = next(self._splits[split].batches(self.batch_size))
                 measured = require_deterministic(self._model, partial(self._objective, self._model, batch))
                 found[split] = _checked_names(measured)
         return found

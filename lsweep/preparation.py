@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lsweep import agreement, device, folding, provenance, weights
+from lsweep import agreement, device, folding, provenance, tuning, weights
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
@@ -19,7 +19,7 @@ from lsweep.errors import InputError
 from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem
-from lsweep.store import Header, choose_mode, schema
+from lsweep.store import Header, choose_mode, reader, schema
 from lsweep.weights import WeightSpace
 
 log = logging.getLogger("lsweep")
@@ -67,17 +67,20 @@ def prepare(
             raise InputError("the network has no parameters, so there is nothing to move")
     made = list(explicit) if explicit is not None else agreement.make(config, problem.model, comm, space)
     made, hashes = agreement.agree(comm, made, output)
-    batch_size = config.evaluate.batch_size or BATCH_SIZE[chosen.type]
+    wanted = config.evaluate.batch_size
+    batch_size = wanted if isinstance(wanted, int) else BATCH_SIZE[chosen.type]
     # Before the model is lent: while it moves, its weights are no identity.
-    identity = comm.on_root_only(lambda: _identity(config, problem, hashes, batch_size)) or {}
+    identity = comm.on_root_only(lambda: _identity(config, problem, hashes)) or {}
     with ExitStack() as stack:
         stack.enter_context(device.threads_of(comm))
         stack.enter_context(device.repeatable())
         evaluator = _evaluator(stack, config, problem, comm, space, made, chosen, batch_size)
+        if wanted == "auto":
+            batch_size = evaluator.batch_size = _fastest_batch(comm, evaluator, problem, output, chosen)
         header = Header(
             grid=config.grid,
             names=evaluator.names,
-            identity=identity,
+            identity={**identity, "batch_size": batch_size},
             config=config.to_toml(),
             provenance=_provenance(comm, chosen, batch_size) if comm.is_root else {},
             directions=agreement.stored(config, space, made, hashes, explicit=explicit is not None),
@@ -134,7 +137,32 @@ def _folded(
     return folded.model, folded.space, folded.directions
 
 
-def _identity(config: Config, problem: Problem, hashes: list[str], batch_size: int) -> dict[str, Any]:
+def _fastest_batch(
+    comm: Comm, evaluator: LossEvaluator, problem: Problem, output: Path | None, chosen: torch.device
+) -> int:
+    """Collective: what the file began with, since it is part of the result's bits; else what is measured to be best."""
+
+    def stored() -> int:
+        known = reader.read_identity(output)[0] if output is not None and output.exists() else {}
+        size = known.get("batch_size", 0)
+        return size if isinstance(size, int) and size > 0 else 0
+
+    size = comm.on_root(stored)
+    if size:
+        return size
+    examples = len(next(iter(problem.splits.values())))
+    candidates = [c for c in tuning.CANDIDATES[chosen.type] if c <= examples] or [examples]
+
+    def work(candidate: int) -> int:
+        return evaluator.try_out(candidate, max(candidate, tuning.SAMPLE[chosen.type]))
+
+    size = tuning.fastest(comm, candidates, work)
+    if comm.is_root:
+        log.info("%d examples a batch are the fastest here", size)
+    return size
+
+
+def _identity(config: Config, problem: Problem, hashes: list[str]) -> dict[str, Any]:
     """What makes two sweeps the same: a resume must match it field by field."""
     grid = config.grid
     floating = [
@@ -150,7 +178,6 @@ def _identity(config: Config, problem: Problem, hashes: list[str], batch_size: i
         "loss": problem.name,
         "metrics": list(config.evaluate.metrics),
         "precision": config.evaluate.precision,
-        "batch_size": batch_size,
         "fold_batchnorm": config.evaluate.fold_batchnorm,
     }
 

@@ -48,7 +48,7 @@ DEFAULTS = {
         "fold_batchnorm": True,
         "max_failures": 5,
     },
-    "schedule": {"kind": "auto", "tile": 1, "share_gpu": False},
+    "schedule": {"kind": "auto", "tile": 1, "share_gpu": False, "silent_seconds": 120.0},
     "store": {"mode": "auto", "sync_seconds": 5.0},
 }
 

@@ -19,7 +19,7 @@ PACKAGE = Path(lsweep.__file__).parent
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
         evaluator folding plugins progress stop slurm_job filesystem files watchdog""",
-    1: "comm tickets cores sharing device schedule store provenance models data",
+    1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: "engine books problem agreement preparation job preflight train",
     3: "api check status render export compare watch slurm",
     4: "cli __main__",
@@ -45,6 +45,7 @@ DRAWN = {
     "engine": "books",
     "comm": "tickets",
     "cores": "comm",
+    "tuning": "comm",
     "device": "comm cores",
     "sharing": "comm data",
     "store": "comm",
