@@ -108,6 +108,7 @@ class EvaluateConfig:
     precision: Literal["fp32", "fp64"] = "fp32"
     device: str = "auto"
     batch_size: int | Literal["auto"] | None = None  # None: a constant per kind of device; auto: measured
+    points_at_once: int | Literal["auto"] = 1
     fold_batchnorm: bool = True
     max_failures: int = 5
 
@@ -115,6 +116,11 @@ class EvaluateConfig:
         if isinstance(self.batch_size, int) and self.batch_size < 1:
             raise ConfigError(
                 f"evaluate.batch_size must be >= 1, got {self.batch_size}", key="evaluate.batch_size"
+            )
+        if isinstance(self.points_at_once, int) and self.points_at_once < 1:
+            raise ConfigError(
+                f"evaluate.points_at_once must be >= 1, got {self.points_at_once}",
+                key="evaluate.points_at_once",
             )
         if self.max_failures < 0:
             raise ConfigError(

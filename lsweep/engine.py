@@ -153,13 +153,16 @@ def _evaluate(config: Config, comm: Comm, evaluator: Evaluator, tile: schedule.T
     """Evaluate a tile; if it raises, point by point, so that one bad point spoils no others."""
     coordinates = config.grid.coordinates(tile.points)
     try:
-        result = evaluator.evaluate(coordinates)
+        result = _result(config, evaluator, tile)
         return _batch(comm, evaluator, tile.points, result, Status.DONE)
     except Exception as error:
         if _is_fatal(error):
             raise
         if len(tile.points) > 1:
-            single = [schedule.Tile(tile.index, tile.points[i : i + 1]) for i in range(len(tile.points))]
+            single = [
+                schedule.Tile(tile.index, tile.points[i : i + 1], range(p, p + 1))
+                for i, p in enumerate(tile.points)
+            ]
             return concatenate([_evaluate(config, comm, evaluator, one) for one in single])
         place = ", ".join(f"{v:g}" for v in coordinates[0])
         if not coordinates.any():
@@ -169,6 +172,16 @@ def _evaluate(config: Config, comm: Comm, evaluator: Evaluator, tile: schedule.T
         log.warning("point (%s) failed: %s: %s", place, type(error).__name__, error)
         nothing = Evaluation(np.full((1, len(evaluator.names)), np.nan), np.zeros(1))
         return _batch(comm, evaluator, tile.points, nothing, Status.FAILED)
+
+
+def _result(config: Config, evaluator: Evaluator, tile: schedule.Tile) -> Evaluation:
+    """Its pending points; computed with all the others where they share their arithmetic, and so their bits."""
+    if not getattr(evaluator, "joint", False):
+        return evaluator.evaluate(config.grid.coordinates(tile.points))
+    whole = evaluator.evaluate(config.grid.coordinates(np.array(tile.whole)))
+    rows = tile.points - tile.whole.start
+    columns = {name: values[rows] for name, values in whole.columns.items()}
+    return Evaluation(whole.values[rows], whole.seconds[rows], columns)
 
 
 def _is_fatal(error: Exception) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
@@ -42,33 +43,55 @@ class Examples(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Lent:
+    """A borrowed network and what it is evaluated on, on one device in one precision.
+
+    Attributes:
+        model: its moving tensors are views of `flat`.
+        splits: name → examples, the first one under the plain metric names.
+        objective: see `lsweep.objective`.
+        space: which tensors move.
+        theta: the centre θ*, (space.size,).
+        directions: one vector per axis, (space.size,).
+        flat: where the network is now, (space.size,).
+    """
+
+    model: nn.Module
+    splits: Mapping[str, Any]
+    objective: Objective
+    space: WeightSpace
+    theta: torch.Tensor
+    directions: Sequence[torch.Tensor]
+    flat: torch.Tensor
+
+    def move(self, point: Sequence[float] | np.ndarray) -> None:
+        """Set the network's weights to θ* + Σ point[i]·d[i], in place."""
+        source = self.theta
+        for coordinate, direction in zip(point, self.directions, strict=True):
+            torch.add(source, direction, alpha=float(coordinate), out=self.flat)
+            source = self.flat
+
+
 class LossEvaluator:
     """Evaluates an objective over one or two splits. Use `borrow` to make one.
 
     Attributes:
         names: the metrics in order; those of a second split carry its name ("loss_test").
         notes: what was remarkable, and at how many points.
+        lent: what it works on.
         columns: further numbers per point; "batch_size" is smaller than asked for where memory was short.
         batch_size: examples per forward pass.
     """
 
     columns: Mapping[str, Column] = MappingProxyType({"batch_size": ("<i4", 0)})
 
-    def __init__(
-        self,
-        model: nn.Module,
-        splits: Mapping[str, _Cast],
-        objective: Objective,
-        theta: torch.Tensor,
-        directions: Sequence[torch.Tensor],
-        flat: torch.Tensor,
-        batch_size: int,
-        moves_buffers: bool = False,
-    ) -> None:
-        self._model, self._splits, self._objective = model, splits, objective
-        self._theta, self._directions, self._flat = theta, directions, flat
-        self.batch_size = batch_size
-        self._variances = _running_variances(model) if moves_buffers else []
+    def __init__(self, lent: Lent, batch_size: int) -> None:
+        self.lent, self.batch_size = lent, batch_size
+        self._model, self._splits, self._objective = lent.model, lent.splits, lent.objective
+        self._flat = lent.flat
+        moves_buffers = any(entry.is_buffer for entry in lent.space.entries)
+        self._variances = _running_variances(lent.model) if moves_buffers else []
         self.notes: Counter[str] = Counter()
         self._metrics = self._in_memory(self._dry_run)
         self.names = tuple(
@@ -82,7 +105,7 @@ class LossEvaluator:
         with torch.no_grad():
             sums = []
             for point in coordinates:
-                self.move(point)
+                self.lent.move(point)
                 sums.append(self._in_memory(self._sums_or_nan))
                 sizes.append(self.batch_size)
                 marks.append(time.perf_counter())
@@ -94,13 +117,6 @@ class LossEvaluator:
             np.diff([start, *marks]) if on_cpu else np.full(len(marks), (stop - start) / max(1, len(marks)))
         )
         return Evaluation(values, seconds, {"batch_size": np.array(sizes, dtype=np.int32)})
-
-    def move(self, point: Sequence[float] | np.ndarray) -> None:
-        """Set the network's weights to θ* + Σ point[i]·d[i], in place."""
-        source = self._theta
-        for coordinate, direction in zip(point, self._directions, strict=True):
-            torch.add(source, direction, alpha=float(coordinate), out=self._flat)
-            source = self._flat
 
     def try_out(self, batch_size: int, examples: int) -> int:
         """Evaluate the first `examples` of the first split, or a few more, and wait: for measurements.
@@ -168,7 +184,7 @@ class LossEvaluator:
 
     def _dry_run(self) -> dict[str, tuple[str, ...]]:
         """Find the metrics' names on one batch of each split, and that they do not depend on chance."""
-        self.move([0.0] * len(self._directions))
+        self.lent.move([0.0] * len(self.lent.directions))
         found = {}
         with torch.no_grad():
             for split in self._splits:
@@ -226,8 +242,7 @@ def borrow(
             with torch.no_grad():
                 for examples in cast.values():
                     check(model, examples, batch_size)
-        moves_buffers = any(entry.is_buffer for entry in space.entries)
-        yield LossEvaluator(model, cast, objective, theta, axes, flat, batch_size, moves_buffers)
+        yield LossEvaluator(Lent(model, cast, objective, space, theta, axes, flat), batch_size)
 
 
 class _Cast:

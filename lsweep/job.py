@@ -8,9 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import torch
 
 from lsweep import device, engine
 from lsweep.comm import Comm
@@ -18,7 +15,7 @@ from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import LsweepError
 from lsweep.evaluator import LossEvaluator
-from lsweep.preparation import prepare
+from lsweep.preparation import Prepared, prepare
 from lsweep.problem import Problem, build
 from lsweep.progress import Progress
 from lsweep.stop import Stop
@@ -128,7 +125,7 @@ def execute(
         store = open_store(output, ready.mode, comm, ready.header, config.store.sync_seconds)
         if lock is not None:
             store.guard = lock.check
-        outcome = _run(_scheduled(config, comm, ready.device), comm, store, ready.evaluator, options)
+        outcome = _run(_scheduled(config, comm, ready), comm, store, ready.evaluator, options)
     return outcome, store.surface()
 
 
@@ -155,10 +152,14 @@ def _run(
     return outcome
 
 
-def _scheduled(config: Config, comm: Comm, chosen: torch.device) -> Config:
-    """Collective: "auto" is static, which needs no communication, unless the ranks' devices are of several kinds."""
-    if config.schedule.kind != "auto":
-        return config
-    mixed = len(set(comm.allgather(device.describe(chosen)))) > 1
-    kind: Literal["static", "dynamic"] = "dynamic" if mixed else "static"
-    return dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kind=kind))
+def _scheduled(config: Config, comm: Comm, ready: Prepared) -> Config:
+    """Collective: "auto" is static, which needs no communication, unless the ranks' devices are of several kinds.
+
+    Points that share their arithmetic are a tile.
+    """
+    kind = config.schedule.kind
+    mixed = len(set(comm.allgather(device.describe(ready.device)))) > 1
+    if kind == "auto":
+        kind = "dynamic" if mixed else "static"
+    tile = config.schedule.tile if ready.points_at_once == 1 else ready.points_at_once
+    return dataclasses.replace(config, schedule=dataclasses.replace(config.schedule, kind=kind, tile=tile))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from lsweep import agreement, device, folding, provenance, tuning, weights
@@ -19,6 +20,7 @@ from lsweep.errors import InputError
 from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem
+from lsweep.several import JointEvaluator, over
 from lsweep.store import Header, choose_mode, reader, schema
 from lsweep.weights import WeightSpace
 
@@ -38,12 +40,14 @@ class Prepared:
         device: this rank's.
         evaluator: this rank's, on the model that it borrowed.
         header: what the file says, complete on rank 0.
+        points_at_once: points that share their arithmetic; the tile must be as large.
     """
 
     mode: str
     device: torch.device
     evaluator: LossEvaluator
     header: Header
+    points_at_once: int = 1
 
 
 @contextmanager
@@ -75,18 +79,28 @@ def prepare(
         stack.enter_context(device.threads_of(comm))
         stack.enter_context(device.repeatable())
         evaluator = _evaluator(stack, config, problem, comm, space, made, chosen, batch_size)
+        stored = comm.on_root(lambda: _stored(output))
         if wanted == "auto":
-            batch_size = evaluator.batch_size = _fastest_batch(comm, evaluator, problem, output, chosen)
+            batch_size = evaluator.batch_size = stored.get("batch_size") or _fastest_batch(
+                comm, evaluator, problem, chosen
+            )
+        identity["batch_size"] = batch_size
+        together = config.evaluate.points_at_once
+        if together == "auto":
+            together = stored.get("points_at_once", 1) if stored else _most_at_once(comm, evaluator, problem)
+        if together > 1:  # files of a time before it could be more lack the field
+            evaluator = _joint(comm, evaluator)
+            identity["points_at_once"] = together
         header = Header(
             grid=config.grid,
             names=evaluator.names,
-            identity={**identity, "batch_size": batch_size},
+            identity=identity,
             config=config.to_toml(),
             provenance=_provenance(comm, chosen, batch_size) if comm.is_root else {},
             directions=agreement.stored(config, space, made, hashes, explicit=explicit is not None),
             columns=evaluator.columns,
         )
-        yield Prepared(mode, chosen, evaluator, header)
+        yield Prepared(mode, chosen, evaluator, header, together)
 
 
 def _evaluator(
@@ -137,19 +151,42 @@ def _folded(
     return folded.model, folded.space, folded.directions
 
 
-def _fastest_batch(
-    comm: Comm, evaluator: LossEvaluator, problem: Problem, output: Path | None, chosen: torch.device
-) -> int:
-    """Collective: what the file began with, since it is part of the result's bits; else what is measured to be best."""
+def _stored(output: Path | None) -> dict[str, int]:
+    """What an existing file began with; since it is part of the result's bits, it is not measured again."""
+    known = reader.read_identity(output)[0] if output is not None and output.exists() else {}
+    return {key: value for key, value in known.items() if type(value) is int and value > 0}
 
-    def stored() -> int:
-        known = reader.read_identity(output)[0] if output is not None and output.exists() else {}
-        size = known.get("batch_size", 0)
-        return size if isinstance(size, int) and size > 0 else 0
 
-    size = comm.on_root(stored)
-    if size:
-        return size
+def _most_at_once(comm: Comm, evaluator: LossEvaluator, problem: Problem) -> int:
+    """Collective: how many points together are the fastest; 1 where they cannot be evaluated together."""
+    try:
+        joint = _joint(comm, evaluator)
+    except InputError:
+        return 1
+    axes = len(evaluator.lent.directions)
+    examples = sum(len(split) for split in problem.splits.values())
+
+    def work(count: int) -> int:
+        (evaluator if count == 1 else joint).evaluate(np.zeros((count, axes)))
+        return count * examples
+
+    count = tuning.fastest(comm, tuning.TOGETHER, work)
+    if comm.is_root and count > 1:
+        log.info("%d points at once are the fastest here", count)
+    return count
+
+
+def _joint(comm: Comm, evaluator: LossEvaluator) -> JointEvaluator:
+    """Collective: an evaluator of several points at once over the same borrowed network.
+
+    Raises:
+        InputError: this network, objective or space does not allow it.
+    """
+    with comm.together():
+        return over(evaluator)
+
+
+def _fastest_batch(comm: Comm, evaluator: LossEvaluator, problem: Problem, chosen: torch.device) -> int:
     examples = len(next(iter(problem.splits.values())))
     candidates = [c for c in tuning.CANDIDATES[chosen.type] if c <= examples] or [examples]
 

@@ -17,10 +17,12 @@ class Tile:
     Attributes:
         index: which tile of the partition it is.
         points: (k,) int64 flat indices of its pending points, increasing.
+        whole: flat indices of all its points, pending or not.
     """
 
     index: int
     points: np.ndarray
+    whole: range
 
 
 def tiles(grid: Grid, pending: np.ndarray, size: int = 1) -> list[Tile]:
@@ -39,7 +41,7 @@ def tiles(grid: Grid, pending: np.ndarray, size: int = 1) -> list[Tile]:
     for index in np.unique(np.flatnonzero(pending) // size):
         start, stop = index * size, min((index + 1) * size, grid.size)
         points = start + np.flatnonzero(pending[start:stop])
-        found.append((int(level[start:stop].min()), Tile(int(index), points)))
+        found.append((int(level[start:stop].min()), Tile(int(index), points, range(start, stop))))
     found.sort(key=lambda item: (item[0], item[1].index))
     return [tile for _, tile in found]
 

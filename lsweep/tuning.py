@@ -14,6 +14,8 @@ CANDIDATES = {
     "cuda": (250, 500, 1000, 2000, 4000, 8000),
     "mps": (100, 250, 500, 1000),
 }
+# Points at once.
+TOGETHER = (1, 4, 16, 64)
 # Examples per trial, or one batch if that is more.
 SAMPLE = {"cpu": 128, "cuda": 8000, "mps": 1000}
 _REPEATS = 3

@@ -18,7 +18,7 @@ PACKAGE = Path(lsweep.__file__).parent
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
-        evaluator folding plugins progress stop slurm_job filesystem files watchdog""",
+        evaluator several folding plugins progress stop slurm_job filesystem files watchdog""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: "engine books problem agreement preparation job preflight train",
     3: "api check status render export compare watch slurm",
@@ -38,6 +38,7 @@ DRAWN = {
     "grid": "errors",
     "objective": "config errors plugins",
     "plugins": "errors",
+    "several": "errors evaluation evaluator objective",
     "stop": "errors slurm_job",
     "surface": "grid",
     "watchdog": "progress",
