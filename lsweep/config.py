@@ -105,7 +105,8 @@ class EvaluateConfig:
     loss: str = "cross_entropy"
     objective: str | None = None
     metrics: tuple[str, ...] = ()
-    precision: Literal["fp32", "fp64"] = "fp32"
+    precision: Literal["fp32", "fp64", "tf32", "bf16", "fp16", "auto"] = "fp32"
+    tolerance: float = 0.01
     device: str = "auto"
     batch_size: int | Literal["auto"] | None = None  # None: a constant per kind of device; auto: measured
     points_at_once: int | Literal["auto"] = 1
@@ -116,6 +117,10 @@ class EvaluateConfig:
         if isinstance(self.batch_size, int) and self.batch_size < 1:
             raise ConfigError(
                 f"evaluate.batch_size must be >= 1, got {self.batch_size}", key="evaluate.batch_size"
+            )
+        if not 0 < self.tolerance < 1:
+            raise ConfigError(
+                f"evaluate.tolerance must be > 0 and < 1, got {self.tolerance}", key="evaluate.tolerance"
             )
         if isinstance(self.points_at_once, int) and self.points_at_once < 1:
             raise ConfigError(

@@ -251,10 +251,18 @@ class _Cast:
     def __init__(self, examples: Any, dtype: torch.dtype) -> None:
         self._examples, self._dtype = examples, dtype
         self.tree = getattr(examples, "tree", None)
+        self.can_select = hasattr(
+            examples, "select"
+        )  # batches that the user's loader put together are not cut anew
 
     def batches(self, size: int) -> Iterator[Any]:
         """See `Examples`."""
         for batch in self._examples.batches(size):
+            yield pytree.tree_map_only(torch.Tensor, self._cast, batch)
+
+    def select(self, indices: torch.Tensor, size: int) -> Iterator[Any]:
+        """See `lsweep.data.ResidentData`; only where `can_select`."""
+        for batch in self._examples.select(indices, size):
             yield pytree.tree_map_only(torch.Tensor, self._cast, batch)
 
     def _cast(self, tensor: torch.Tensor) -> torch.Tensor:

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 
 from lsweep import agreement, device, folding, provenance, tuning, weights
+from lsweep.certified import CHEAP, CertifiedEvaluator
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
-from lsweep.errors import InputError
+from lsweep.errors import ConfigError, InputError
 from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
+from lsweep.grid import Grid
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem
 from lsweep.several import JointEvaluator, over
@@ -28,7 +30,8 @@ log = logging.getLogger("lsweep")
 
 # Examples per forward pass, by kind of device: a constant, because it is part of the result's bits.
 BATCH_SIZE = {"cpu": 50, "cuda": 1000, "mps": 500}
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+# Lower precisions worth trying, by kind of device.
+PRECISIONS = {"cpu": ["bf16"], "cuda": ["tf32", "bf16", "fp16"], "mps": ["fp16"]}
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,16 @@ def prepare(
         together = config.evaluate.points_at_once
         if together == "auto":
             together = stored.get("points_at_once", 1) if stored else _most_at_once(comm, evaluator, problem)
+        kind = _precision(config, comm, evaluator, problem, stored, chosen)
+        identity["precision"] = kind
+        if kind in CHEAP:
+            evaluator = _certified(comm, evaluator, kind, config.evaluate.tolerance)
+            identity["tolerance"] = config.evaluate.tolerance
+            if together > 1:
+                raise ConfigError(
+                    f"evaluate.points_at_once = {together} needs precision fp32 or fp64, not {kind}",
+                    key="evaluate.points_at_once",
+                )
         if together > 1:  # files of a time before it could be more lack the field
             evaluator = _joint(comm, evaluator)
             identity["points_at_once"] = together
@@ -116,7 +129,7 @@ def _evaluator(
     with comm.together():
         model = problem.model
         if config.evaluate.fold_batchnorm and isinstance(problem.objective, Supervised):
-            model, space, made = _folded(problem, space, made, DTYPES[config.evaluate.precision])
+            model, space, made = _folded(problem, space, made, _dtype(config))
         evaluator = stack.enter_context(
             borrow(
                 model,
@@ -125,7 +138,7 @@ def _evaluator(
                 space,
                 made,
                 device=chosen,
-                dtype=DTYPES[config.evaluate.precision],
+                dtype=_dtype(config),
                 batch_size=batch_size,
                 check=check_labels if isinstance(problem.objective, Supervised) else None,
             )
@@ -151,10 +164,11 @@ def _folded(
     return folded.model, folded.space, folded.directions
 
 
-def _stored(output: Path | None) -> dict[str, int]:
-    """What an existing file began with; since it is part of the result's bits, it is not measured again."""
+def _stored(output: Path | None) -> dict[str, Any]:
+    """What an existing file began with: since it is part of the result's bits, it is not measured again."""
     known = reader.read_identity(output)[0] if output is not None and output.exists() else {}
-    return {key: value for key, value in known.items() if type(value) is int and value > 0}
+    kinds = {"batch_size": int, "points_at_once": int, "precision": str}
+    return {key: known[key] for key, kind in kinds.items() if type(known.get(key)) is kind}
 
 
 def _most_at_once(comm: Comm, evaluator: LossEvaluator, problem: Problem) -> int:
@@ -174,6 +188,64 @@ def _most_at_once(comm: Comm, evaluator: LossEvaluator, problem: Problem) -> int
     if comm.is_root and count > 1:
         log.info("%d points at once are the fastest here", count)
     return count
+
+
+def _dtype(config: Config) -> torch.dtype:
+    """Of the network that is borrowed: lower precisions are copies of it, checked against it."""
+    return torch.float64 if config.evaluate.precision == "fp64" else torch.float32
+
+
+def _precision(
+    config: Config,
+    comm: Comm,
+    evaluator: LossEvaluator,
+    problem: Problem,
+    stored: dict[str, Any],
+    chosen: torch.device,
+) -> str:
+    """Collective: what is asked for; for "auto" what the file began with, or the fastest of what the device has."""
+    wanted = config.evaluate.precision
+    if wanted == "tf32" and chosen.type != "cuda":
+        raise ConfigError(
+            f'precision "tf32" needs a CUDA GPU, the device is {chosen}', key="evaluate.precision"
+        )
+    if wanted != "auto":
+        return wanted
+    if stored:
+        return str(stored.get("precision", "fp32"))
+    kinds = ["fp32", *PRECISIONS[chosen.type]]
+    try:
+        cheap = {kind: _certified(comm, evaluator, kind, config.evaluate.tolerance) for kind in kinds[1:]}
+    except InputError as error:
+        if comm.is_root:
+            log.info("precision auto is fp32: %s", error)
+        return "fp32"
+    # Half way out along each axis, on both sides: neither at the minimum nor where all is chaos.
+    points = np.stack([config.grid.coordinates(np.array([p]))[0] for p in _quarter_points(config.grid)])
+
+    def work(index: int) -> int:
+        (cheap[kinds[index]] if index else evaluator).evaluate(points)
+        return len(points)
+
+    kind = kinds[tuning.fastest(comm, range(len(kinds)), work, repeats=1)]
+    if comm.is_root:
+        log.info("precision %s is the fastest here at a tolerance of %g", kind, config.evaluate.tolerance)
+    return kind
+
+
+def _quarter_points(grid: Grid) -> list[int]:
+    """Flat indices of the points a quarter of the way along the grid, and three quarters."""
+    return [int(np.ravel_multi_index([(n - 1) * q // 4 for n in grid.shape], grid.shape)) for q in (1, 3)]
+
+
+def _certified(comm: Comm, evaluator: LossEvaluator, kind: str, tolerance: float) -> CertifiedEvaluator:
+    """Collective: an evaluator in a lower precision over the network that `evaluator` borrowed.
+
+    Raises:
+        InputError: this objective or data set does not allow it.
+    """
+    with comm.together():
+        return CertifiedEvaluator(evaluator.lent, evaluator.batch_size, CHEAP[kind], tolerance)
 
 
 def _joint(comm: Comm, evaluator: LossEvaluator) -> JointEvaluator:
@@ -214,7 +286,6 @@ def _identity(config: Config, problem: Problem, hashes: list[str]) -> dict[str, 
         "data": {split: examples.sha256() for split, examples in problem.splits.items()},
         "loss": problem.name,
         "metrics": list(config.evaluate.metrics),
-        "precision": config.evaluate.precision,
         "fold_batchnorm": config.evaluate.fold_batchnorm,
     }
 

@@ -21,7 +21,9 @@ SAMPLE = {"cpu": 128, "cuda": 8000, "mps": 1000}
 _REPEATS = 3
 
 
-def fastest(comm: Comm, candidates: Sequence[int], work: Callable[[int], int]) -> int:
+def fastest(
+    comm: Comm, candidates: Sequence[int], work: Callable[[int], int], *, repeats: int = _REPEATS
+) -> int:
     """Collective: the candidate with the most examples per second, over all ranks together.
 
     Ranks share memory and caches, so all measure the same candidate at the same time. Of candidates that are
@@ -31,11 +33,13 @@ def fastest(comm: Comm, candidates: Sequence[int], work: Callable[[int], int]) -
         comm: the ranks.
         candidates: increasing.
         work: evaluates with a candidate and returns how many examples that were; waits for the device.
+        repeats: trials of each, of which the best counts; before a single one nothing is warmed up.
     """
-    rates = np.zeros((_REPEATS, len(candidates)))
+    rates = np.zeros((repeats, len(candidates)))
     for index, candidate in enumerate(candidates):
-        work(candidate)  # once to warm up: kernels are chosen and weights are packed
-        for repeat in range(_REPEATS):
+        if repeats > 1:
+            work(candidate)  # kernels are chosen and weights are packed
+        for repeat in range(repeats):
             comm.barrier()
             start = time.perf_counter()
             examples = work(candidate)

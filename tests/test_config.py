@@ -45,6 +45,7 @@ DEFAULTS = {
         "metrics": [],
         "precision": "fp32",
         "device": "auto",
+        "tolerance": 0.01,
         "points_at_once": 1,
         "fold_batchnorm": True,
         "max_failures": 5,

@@ -18,7 +18,8 @@ PACKAGE = Path(lsweep.__file__).parent
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
-        evaluator several folding plugins progress stop slurm_job filesystem files watchdog""",
+        evaluator several strata precision certified folding plugins progress stop slurm_job filesystem files
+        watchdog""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: "engine books problem agreement preparation job preflight train",
     3: "api check status render export compare watch slurm",
@@ -28,6 +29,7 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split(
 
 # What one floor's rooms may import of each other; a new line here is a decision.
 DRAWN = {
+    "certified": "errors evaluation evaluator objective precision strata weights",
     "checkpoint": "errors",
     "config": "errors grid",
     "determinism": "errors weights",
@@ -38,6 +40,7 @@ DRAWN = {
     "grid": "errors",
     "objective": "config errors plugins",
     "plugins": "errors",
+    "precision": "strata",
     "several": "errors evaluation evaluator objective",
     "stop": "errors slurm_job",
     "surface": "grid",
