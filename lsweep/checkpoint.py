@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lsweep import trail
 from lsweep.errors import CheckpointError, MissingExtra
 
 # Under which keys training scripts keep the state dict, most telling first.
@@ -22,15 +23,17 @@ def read(path: str | Path) -> dict[str, torch.Tensor]:
 
     `.safetensors` is read natively, anything else by `torch.load(weights_only=True)`: a file that needs
     pickle beyond tensors is refused and nothing of it runs. `{"state_dict": …}` is unwrapped and wrappers'
-    prefixes are stripped.
+    prefixes are stripped. Of a trail, the folder that `lsweep train` wrote, the last checkpoint is read.
 
     Raises:
         CheckpointError: no such file, damaged, unsafe, or without tensors; the message names the file.
     """
     path = Path(path)
+    if trail.is_trail(path):
+        path = trail.last_checkpoint(path)
     if not path.is_file():
         raise CheckpointError(f"no weights file at {str(path)!r}", key=str(path))
-    content = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
+    content = read_tensors(path) if path.suffix == ".safetensors" else _torch(path)
     return _strip_prefixes(_find_state(content, path))
 
 
@@ -94,7 +97,8 @@ def _torch(path: Path) -> Any:
         ) from None
 
 
-def _safetensors(path: Path) -> Any:
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All of a safetensors file: name → tensor on the CPU. Raises CheckpointError."""
     try:
         from safetensors.torch import load_file
     except ImportError:
@@ -102,7 +106,8 @@ def _safetensors(path: Path) -> Any:
             "reading .safetensors needs safetensors: pip install 'lsweep[torch]'", key=str(path)
         ) from None
     try:
-        return load_file(path, device="cpu")
+        tensors: dict[str, torch.Tensor] = load_file(path, device="cpu")
+        return tensors
     except Exception as error:  # SafetensorError, OSError, ValueError by version
         raise CheckpointError(f"{str(path)!r} is not a readable checkpoint: {error}", key=str(path)) from None
 

@@ -51,12 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from lsweep.export.cli import add_parser as add_export
     from lsweep.render.cli import add_parser as add_render
+    from lsweep.train_cli import add_parser as add_train
 
     parser = argparse.ArgumentParser(
         prog="lsweep", description="Loss landscapes of neural networks, in parallel."
     )
     parser.add_argument("--version", action="version", version=f"lsweep {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
+    add_train(verbs)
     _add_sweep(verbs)
     _add_status(verbs)
     _add_check(verbs)

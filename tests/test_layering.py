@@ -19,10 +19,11 @@ PACKAGE = Path(lsweep.__file__).parent
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
         evaluator several strata precision certified folding plugins progress stop slurm_job filesystem files
-        watchdog""",
+        watchdog trail trajectory checkpoint_rows augmentation label_noise optimisers measurement""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
-    2: "engine books problem agreement preparation job preflight train",
-    3: "api check status render export compare watch slurm",
+    2: """engine books problem agreement preparation job preflight train training training_data trail_writer
+        path""",
+    3: "api check status render export compare watch slurm train_cli trajectory_cli directions_cli",
     4: "cli __main__",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
@@ -30,7 +31,8 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split(
 # What one floor's rooms may import of each other; a new line here is a decision.
 DRAWN = {
     "certified": "errors evaluation evaluator objective precision strata weights",
-    "checkpoint": "errors",
+    "checkpoint": "errors trail",
+    "checkpoint_rows": "checkpoint errors trail weights",
     "config": "errors grid",
     "determinism": "errors weights",
     "directions": "config errors weights",
@@ -38,12 +40,16 @@ DRAWN = {
     "files": "errors",
     "folding": "weights",
     "grid": "errors",
+    "label_noise": "errors",
+    "measurement": "evaluator objective",
     "objective": "config errors plugins",
+    "optimisers": "config errors",
     "plugins": "errors",
     "precision": "strata",
     "several": "errors evaluation evaluator objective",
     "stop": "errors slurm_job",
     "surface": "grid",
+    "trail": "errors",
     "watchdog": "progress",
     "weights": "errors",
     "engine": "books",
@@ -55,6 +61,8 @@ DRAWN = {
     "store": "comm",
     "preparation": "problem agreement",
     "job": "engine problem preparation",
+    "train": "preparation trail_writer training training_data",
+    "training": "trail_writer training_data",
 }
 
 READERS = ("render", "export", "compare", "status", "watch")
