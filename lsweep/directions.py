@@ -29,10 +29,12 @@ class Sources:
     Attributes:
         checkpoint: path → one tensor per entry, the target θ′ of an interpolation.
         file: path → axis name → arrays in parameter order, as stored in a direction file.
+        principal: (recipe, j) → the j-th principal axis of the recipe's trail, counted from 0.
     """
 
     checkpoint: Callable[[str], Tensors]
     file: Callable[[str], Mapping[str, Tensors]]
+    principal: Callable[[DirectionsConfig, int], Tensors] | None = None
 
 
 def make(
@@ -56,8 +58,13 @@ def make(
     """
     shared = torch.Generator().manual_seed(config.seed)
     made = []
+    components = 0
     for axis in axes:
         recipe = resolve(config, axis)
+        if recipe.kind == "pca":
+            made.append(_principal(recipe, components, sources))
+            components += 1
+            continue
         own_seed = getattr(config, axis).seed is not None
         generator = torch.Generator().manual_seed(recipe.seed) if own_seed else shared
         made.append(_one(recipe, axis, space, theta, generator, sources))
@@ -101,6 +108,16 @@ def interpolate(theta: Tensors, target: Tensors) -> Tensors:
 def select(direction: Tensors, space: WeightSpace, include: Sequence[str], exclude: Sequence[str]) -> Tensors:
     """Zero what no pattern of `include` matches (none given: all match) and what one of `exclude` does.
 
+    Raises:
+        ConfigError: see `moving`.
+    """
+    chosen = moving(space, include, exclude)
+    return [d if moves else torch.zeros_like(d) for d, moves in zip(direction, chosen, strict=True)]
+
+
+def moving(space: WeightSpace, include: Sequence[str], exclude: Sequence[str]) -> list[bool]:
+    """Which entries move.
+
     Patterns are shell wildcards on the whole parameter name: "layer1.*", "*.bias".
 
     Raises:
@@ -120,11 +137,10 @@ def select(direction: Tensors, space: WeightSpace, include: Sequence[str], exclu
 
         return (not include or hit(include)) and not hit(exclude)
 
-    if not any(moves(entry) for entry in space.entries):
+    chosen = [moves(entry) for entry in space.entries]
+    if not any(chosen):
         raise ConfigError("directions.include and .exclude leave no parameter to move", key="directions")
-    return [
-        d if moves(entry) else torch.zeros_like(d) for d, entry in zip(direction, space.entries, strict=True)
-    ]
+    return chosen
 
 
 def check_fit(tensors: Tensors, space: WeightSpace, where: str) -> Tensors:
@@ -194,6 +210,15 @@ def _one(
         drawn = random(space, generator)
         direction = normalize(drawn, theta, space, recipe.normalize, recipe.bias_bn)
     return select(direction, space, recipe.include, recipe.exclude)
+
+
+def _principal(recipe: DirectionsConfig, component: int, sources: Sources) -> Tensors:
+    if not recipe.trail or sources.principal is None:
+        raise ConfigError(
+            'directions.kind = "pca" needs directions.trail, the folder that `lsweep train` wrote',
+            key="directions.trail",
+        )
+    return sources.principal(recipe, component)
 
 
 def _from_file(stored: Mapping[str, Tensors], axis: str, space: WeightSpace, path: str) -> Tensors:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -212,8 +212,3 @@ def _inside(name: Any) -> str:
 def _hash(path: str) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def learning_rate_drops(lr: Sequence[float]) -> list[int]:
-    """The indices of checkpoints after which the learning rate is lower than before."""
-    return [i for i in range(len(lr) - 1) if lr[i + 1] < lr[i] * (1 - 1e-9)]

@@ -19,10 +19,10 @@ PACKAGE = Path(lsweep.__file__).parent
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
         evaluator several strata precision certified folding plugins progress stop slurm_job filesystem files
-        watchdog trail trajectory checkpoint_rows augmentation label_noise optimisers measurement""",
+        watchdog trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine books problem agreement preparation job preflight train training training_data trail_writer
-        path""",
+        trajectories projections""",
     3: "api check status render export compare watch slurm train_cli trajectory_cli directions_cli",
     4: "cli __main__",
 }
@@ -30,9 +30,10 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split(
 
 # What one floor's rooms may import of each other; a new line here is a decision.
 DRAWN = {
+    "alignment": "config directions weights",
     "certified": "errors evaluation evaluator objective precision strata weights",
     "checkpoint": "errors trail",
-    "checkpoint_rows": "checkpoint errors trail weights",
+    "checkpoint_rows": "checkpoint errors weights",
     "config": "errors grid",
     "determinism": "errors weights",
     "directions": "config errors weights",
@@ -49,6 +50,7 @@ DRAWN = {
     "several": "errors evaluation evaluator objective",
     "stop": "errors slurm_job",
     "surface": "grid",
+    "trajectory": "errors",
     "trail": "errors",
     "watchdog": "progress",
     "weights": "errors",
@@ -59,7 +61,8 @@ DRAWN = {
     "device": "comm cores",
     "sharing": "comm data",
     "store": "comm",
-    "preparation": "problem agreement",
+    "preparation": "problem agreement trajectories",
+    "projections": "trajectories",
     "job": "engine problem preparation",
     "train": "preparation trail_writer training training_data",
     "training": "trail_writer training_data",

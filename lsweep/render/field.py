@@ -84,7 +84,7 @@ def extract(surface: Surface, metric: str, dims: int, index: int | None = None) 
     """
     if metric not in surface.metrics:
         valid = ", ".join(sorted(surface.metrics))
-        raise InputError(f"no metric {metric!r} in {_place(surface)} (valid: {valid})", key="metric")
+        raise InputError(f"no metric {metric!r} in {place_of(surface)} (valid: {valid})", key="metric")
     names, where, cuts = _cut(surface, dims, index)
     percent = is_accuracy(metric)
     status = surface.status[where]
@@ -137,7 +137,7 @@ def _cut(surface: Surface, dims: int, index: int | None) -> tuple[tuple[str, ...
     stay = [name for name in names if len(surface.axes[name]) > 1] or ["x"]
     if len(stay) < dims:
         raise InputError(
-            f"{_place(surface)} has one point along all axes but {', '.join(stay)}: too few for a plane;"
+            f"{place_of(surface)} has one point along all axes but {', '.join(stay)}: too few for a plane;"
             " draw it with kind = line",
             key="kind",
         )
@@ -177,5 +177,6 @@ def _covered(values: np.ndarray, stride: int) -> int:
     return int(known.sum()) * stride**values.ndim
 
 
-def _place(surface: Surface) -> str:
+def place_of(surface: Surface) -> str:
+    """The file's name, for messages."""
     return surface.path.name if surface.path else "the surface"
