@@ -50,7 +50,7 @@ def make(
         found: dict[str, Tensors] = share_tree(comm, read)
         return found
 
-    sources = directions.Sources(checkpoint=target, file=file, principal=principal)
+    sources = directions.Sources(target, file, *([principal] if principal else []))
     return directions.make(config.directions, config.grid.names, space, theta, sources)
 
 

@@ -46,7 +46,7 @@ class CheckpointRows:
     ) -> None:
         self.count = len(files)
         self._files, self._model, self._space = list(files), model, space
-        self._moving = [index for index, moves in enumerate(moving) if moves]
+        self._moving = [i for i, (_, moves) in enumerate(zip(space.entries, moving, strict=True)) if moves]
         self._centre = [t.detach().cpu().double().numpy() for t in centre]
         self.size = sum(space.entries[index].numel for index in self._moving)
         self._blocks = list(self._cut(max(1, budget // (8 * max(1, self.count)))))

@@ -99,6 +99,11 @@ class DirectionsConfig:
 
     def __post_init__(self) -> None:
         _check_seed(self.seed)
+        if "pca" in (self.kind, self.x.kind, self.y.kind, self.z.kind) and not self.trail:
+            raise ConfigError(
+                'directions.kind = "pca" needs directions.trail, the folder that `lsweep train` wrote',
+                key="directions.trail",
+            )
         if not 0 <= self.margin < float("inf"):
             raise ConfigError(
                 f"directions.margin must be finite and >= 0, got {self.margin}", key="directions.margin"

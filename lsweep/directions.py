@@ -22,6 +22,10 @@ EPSILON = 1e-10
 Tensors = list[torch.Tensor]
 
 
+def _no_trail(recipe: DirectionsConfig, component: int) -> Tensors:
+    raise ConfigError('directions.kind = "pca" needs a trail', key="directions.trail")
+
+
 @dataclass(frozen=True)
 class Sources:
     """How directions reach files, injected because this floor reads none.
@@ -34,7 +38,7 @@ class Sources:
 
     checkpoint: Callable[[str], Tensors]
     file: Callable[[str], Mapping[str, Tensors]]
-    principal: Callable[[DirectionsConfig, int], Tensors] | None = None
+    principal: Callable[[DirectionsConfig, int], Tensors] = _no_trail
 
 
 def make(
@@ -62,7 +66,7 @@ def make(
     for axis in axes:
         recipe = resolve(config, axis)
         if recipe.kind == "pca":
-            made.append(_principal(recipe, components, sources))
+            made.append(sources.principal(recipe, components))
             components += 1
             continue
         own_seed = getattr(config, axis).seed is not None
@@ -210,15 +214,6 @@ def _one(
         drawn = random(space, generator)
         direction = normalize(drawn, theta, space, recipe.normalize, recipe.bias_bn)
     return select(direction, space, recipe.include, recipe.exclude)
-
-
-def _principal(recipe: DirectionsConfig, component: int, sources: Sources) -> Tensors:
-    if not recipe.trail or sources.principal is None:
-        raise ConfigError(
-            'directions.kind = "pca" needs directions.trail, the folder that `lsweep train` wrote',
-            key="directions.trail",
-        )
-    return sources.principal(recipe, component)
 
 
 def _from_file(stored: Mapping[str, Tensors], axis: str, space: WeightSpace, path: str) -> Tensors:

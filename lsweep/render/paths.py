@@ -77,15 +77,14 @@ def drops_of(learning_rates: np.ndarray) -> list[int]:
 
 
 def _label_axes(ax: Axes, path: Trajectory, field: Field, columns: list[int]) -> None:
-    for place, (name, column) in zip(
-        (ax.set_xlabel, ax.set_ylabel), zip(field.names, columns, strict=True), strict=True
-    ):
+    for set_label, name, column in zip(("set_xlabel", "set_ylabel"), field.names, columns, strict=True):
         explained = path.explained[column]
         if np.isnan(explained):
-            place(f"{frame.AXIS_LABELS[name]}: {_percent(path.shares[column])} of the movement")
+            text = f"{frame.AXIS_LABELS[name]}: {_percent(path.shares[column])} of the movement"
         else:
             order = int((~np.isnan(path.explained[:column])).sum())
-            place(f"{('1st', '2nd', '3rd')[order]} PCA component: {_percent(explained)} of the variance")
+            text = f"{('1st', '2nd', '3rd')[order]} PCA component: {_percent(explained)} of the variance"
+        getattr(ax, set_label)(text)
 
 
 def _percent(share: float) -> str:
