@@ -42,9 +42,9 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError:
         raise MissingExtra("directions need torch: pip install 'lsweep[torch]'") from None
     from lsweep import agreement, problem, trajectories, weights
-    from lsweep.comm import SerialComm
+    from lsweep.comm import alone
 
-    comm = SerialComm()
+    comm = alone()
     model = problem.network(config, comm)
     space = weights.weight_space(model, config.directions.space)
     walked = trajectories.open_trails(config, model, comm, space)

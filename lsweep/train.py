@@ -53,11 +53,6 @@ def train(
     """
     settings = settings_of(config)
     assert settings.trail is not None
-    if comm.size > 1:
-        raise ConfigError(
-            f"training runs in one process, got {comm.size}; start several trainings side by side, as a Slurm "
-            "array with --set train.seed=… and --set train.trail=…"
-        )
     folder = Path(settings.trail)
     with ExitStack() as stack:
         guard = stack.enter_context(_held(folder, break_lock))

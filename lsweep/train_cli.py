@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         _log_to_stderr(logging.WARNING if args.quiet else logging.INFO)
         stop.deadline = deadline(args.time_limit)
         shown = progress.Silent() if args.quiet else progress.default("step")
-        outcome = train(settings, ranks.connect(), progress=shown, stop=stop, break_lock=args.break_lock)
+        outcome = train(settings, ranks.alone(), progress=shown, stop=stop, break_lock=args.break_lock)
     trail = outcome.trail
     if outcome.reason:
         log.warning("stopped: %s (run the same command to go on)", outcome.reason)

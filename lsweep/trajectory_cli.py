@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError:
         raise MissingExtra("trajectories need torch: pip install 'lsweep[torch]'") from None
     from lsweep import problem, projections, trajectories, weights
-    from lsweep.comm import SerialComm
+    from lsweep.comm import alone
 
-    comm = SerialComm()
+    comm = alone()
     model = problem.network(config, comm)
     space = weights.weight_space(model, config.directions.space)
     walked = trajectories.open_trails(config, model, comm, space)

@@ -39,6 +39,7 @@ class MadeUp:
             yield self.mixture @ self.basis(number, min(self.width, self.size - start))
 
     def basis(self, number: int, width: int) -> np.ndarray:
+        """Draw one block of the basis, (RANK, width) float64."""
         drawn = np.random.default_rng([1, number]).standard_normal((RANK, width), dtype=np.float32)
         return drawn.astype(np.float64)
 
