@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import time
 import traceback
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from lsweep.export.cli import add_parser as add_export
     from lsweep.render.cli import add_parser as add_render
+    from lsweep.slurm.cli import add_parser as add_slurm
 
     parser = argparse.ArgumentParser(
         prog="lsweep", description="Loss landscapes of neural networks, in parallel."
@@ -62,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(verbs)
     add_render(verbs)
     add_export(verbs)
+    add_slurm(verbs)
     return parser
 
 
@@ -118,7 +121,7 @@ def _add_status(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _sweep(args: argparse.Namespace) -> int:
-    from lsweep import config
+    from lsweep import config, seeds
 
     if args.max_points is not None and args.max_points < 1:
         raise InputError(f"--max-points must be >= 1, got {args.max_points}")
@@ -126,7 +129,7 @@ def _sweep(args: argparse.Namespace) -> int:
 
     check_limit(args.time_limit)
     base = config.load(args.config, args.overrides)
-    configs = [base] if args.seeds is None else [config.with_seed(base, seed) for seed in _seeds(args.seeds)]
+    configs = [base] if args.seeds is None else [config.with_seed(base, s) for s in seeds.parse(args.seeds)]
     stop = Stop()  # one for all seeds
     with stop.on_signals():  # from the first moment on: by default USR2 would end the process
         try:
@@ -137,7 +140,20 @@ def _sweep(args: argparse.Namespace) -> int:
 
         comm = ranks.connect(need_mpi=base.store.mode == "mpio" and _parallel_hdf5())
         _log_to_stderr(comm, logging.WARNING if args.quiet or not comm.is_root else logging.INFO)
-        return _on_ranks(comm, lambda: _sweep_all(configs, comm, args, stop))
+        status = _on_ranks(comm, lambda: _sweep_all(configs, comm, args, stop))
+    if comm.size > 1:
+        _leave_undisturbed()
+    return status
+
+
+def _leave_undisturbed() -> None:
+    """Ignore what would change the status that the ranks agreed on, while the interpreter goes down.
+
+    As soon as the first rank is gone with 75, `srun --kill-on-bad-exit` sends SIGTERM to the others, which may
+    be a second behind, and srun's own status would be 143: no job that is requeued on 75 would go on.
+    """
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -219,16 +235,6 @@ def _status(args: argparse.Namespace) -> int:
     for path in args.files:
         print(status.describe(read(Path(path))))
     return 0
-
-
-def _seeds(text: str) -> list[int]:
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not (last.isdecimal() and int(last) >= int(first))):
-            raise InputError(f"--seeds takes numbers and ranges, as in 0-4 or 1,5,7; got {text!r}")
-        seeds += range(int(first), int(last or first) + 1)
-    return list(dict.fromkeys(seeds))
 
 
 def _parallel_hdf5() -> bool:

@@ -18,7 +18,7 @@ PACKAGE = Path(lsweep.__file__).parent
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
-        evaluator several strata precision certified folding plugins progress stop slurm_job filesystem files
+        evaluator several strata precision certified folding plugins progress stop seeds slurm_job filesystem files
         watchdog""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: "engine books problem agreement preparation job preflight train",
@@ -42,6 +42,7 @@ DRAWN = {
     "plugins": "errors",
     "precision": "strata",
     "several": "errors evaluation evaluator objective",
+    "seeds": "errors",
     "stop": "errors slurm_job",
     "surface": "grid",
     "watchdog": "progress",
@@ -179,7 +180,7 @@ def test_the_ground_floor_needs_neither_mpi_nor_hdf5_nor_matplotlib() -> None:
 
 def test_values_that_travel_need_no_torch() -> None:
     light = """errors config grid surface plugins progress stop slurm_job evaluation schedule provenance status
-        compare"""
+        compare seeds slurm.cli slurm.header slurm.lead slurm.script"""
     assert "torch" not in loaded_by(f"import {', '.join(f'lsweep.{m}' for m in light.split())}")
 
 
