@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from launch import environment
@@ -45,8 +46,7 @@ MpiDefault=none
 GresTypes=gpu
 ReturnToService=2
 SlurmdParameters=config_overrides
-KillWait=5
-MinJobAge=300
+MinJobAge=3600
 NodeName={host} NodeAddr=127.0.0.1 CPUs=64 RealMemory=4096 Gres=gpu:a100:4 Feature=a100,nvlink State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=300 State=UP
 """
@@ -82,7 +82,7 @@ class Cluster:
             self._spawn("munged", "--foreground", "--force", *self._munge_files())
             self._until(lambda: (self.folder / "munge.socket").exists(), patience)
             self._spawn("slurmctld", "-D", "-i")
-            self._spawn("slurmd", "-D", "-N", socket.gethostname())
+            self._spawn("slurmd", "-D", "-N", _host())
             self._until(lambda: self._sinfo() == "idle", patience)
         except BaseException:
             self.stop()
@@ -129,9 +129,7 @@ class Cluster:
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
         slurmctld, slurmd = _free_ports(2)
-        text = SLURM_CONF.format(
-            host=socket.gethostname(), folder=self.folder, slurmctld=slurmctld, slurmd=slurmd
-        )
+        text = SLURM_CONF.format(host=_host(), folder=self.folder, slurmctld=slurmctld, slurmd=slurmd)
         (self.folder / "slurm.conf").write_text(text)
         (self.folder / "gres.conf").write_text(GRES_CONF)
         (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n")
@@ -163,13 +161,17 @@ class Cluster:
     def _sinfo(self) -> str:
         return self.run("sinfo", "-h", "-o", "%T", check=False).strip()
 
-    def _until(self, met, patience: float) -> None:  # type: ignore[no-untyped-def]
+    def _until(self, met: Callable[[], bool], patience: float) -> None:
         end = time.monotonic() + patience
         while not met():
             dead = [d.args for d in self._daemons if d.poll() is not None]
             if dead or time.monotonic() > end:
                 raise RuntimeError(f"Slurm: {dead or 'no answer'}\n{self.logs()}")
             time.sleep(0.2)
+
+
+def _host() -> str:
+    return socket.gethostname().partition(".")[0]
 
 
 def _program(name: str) -> str | None:

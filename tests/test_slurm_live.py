@@ -28,11 +28,15 @@ from lsweep.surface import Status, Surface
 pytestmark = [pytest.mark.slurm, pytest.mark.mpi, pytest.mark.slow, pytest.mark.timeout(420)]
 LAUNCHERS = ("srun", "mpirun")
 
-# A loss that takes its time in a job's first life, and a rank that takes a second to leave when the others are gone.
+# A loss that takes its time in a job's first life; a rank that takes a second to leave when the others are gone; and
+# the last task of an array, which has the array's number as its own, is told to stop.
 SLOW = """
-import atexit, os, time
+import atexit, os, signal, time
 from mpi4py import MPI
 from torch.nn.functional import cross_entropy
+
+FIRST_LIFE = "SLURM_RESTART_COUNT" not in os.environ
+calls = []
 
 def leave():
     MPI.Finalize()
@@ -42,7 +46,9 @@ if MPI.COMM_WORLD.rank == 1:
     atexit.register(leave)
 
 def loss(output, target):
-    time.sleep(float(os.environ["SLOW"]) if "SLURM_RESTART_COUNT" not in os.environ else 0.01)
+    calls.append(time.sleep(float(os.environ["SLOW"]) if FIRST_LIFE else 0.01))
+    if FIRST_LIFE and len(calls) == 10 and os.environ.get("SLURM_ARRAY_TASK_ID") == "2":
+        os.kill(os.getpid(), signal.SIGUSR2)
     return cross_entropy(output, target, reduction="none")
 """
 # Rank 1 meets an error of its device while both evaluate.
@@ -60,9 +66,9 @@ def loss(output, target):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
     return cross_entropy(output, target, reduction="none")
 """
-# Two ranks do eight points a second. The signal of a job of two minutes comes 46 to 76 s after its start (2 min - 44 s,
-# less up to 60 s; Slurm looks every 30 s): not before the slowest start, and before 80 s of work are done.
-LONG = "--ntasks-per-node 2 --time 2 --point-seconds 8 --set grid.x.num=32 --set grid.y.num=20"
+# Two ranks do less than eight points a second. The signal of a job of two minutes comes 58 to 88 s after its start
+# (32 s of lead, up to 60 s earlier; Slurm looks every 30 s): well after the first point, and long before the last.
+LONG = "--ntasks-per-node 2 --time 2 --point-seconds 4 --set grid.x.num=32 --set grid.y.num=23"
 SHORT = "--time 5 --point-seconds 1"
 QUICK = "0.01"
 FAILS = "--set evaluate.loss=failing.py:loss --set grid.x.num=101"
@@ -101,13 +107,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def jobs(place: Place) -> Jobs:
-    """Everything at once; those that take longest go first."""
+    """All jobs; those that take longest go first, and start on cores that are still free."""
     begun = {
         name: place.submit(
             place.script(f"sweep.toml {LONG} --launcher {launcher} --set output={name}.h5", name)
         )
         for name, launcher in (("srun", "srun"), ("mpirun", "mpirun"), ("cancelled", "srun"))
     }
+    for name, job in begun.items():
+        place.begun(f"{name}.h5", job)
     array = place.script(f"'a 1.toml' 'b 1.toml' 'c 1.toml' {SHORT} --at-once 2 --set grid.x.num=9", "array")
     failing = place.script(f"sweep.toml {SHORT} --ntasks-per-node 2 --set output=f.h5", "failing", FAILS)
     return Jobs(
@@ -228,11 +236,17 @@ def test_a_rank_that_fails_ends_the_job(place: Place, jobs: Jobs, monkeypatch: p
 
 
 def test_an_array_of_three_sweeps(place: Place, jobs: Jobs) -> None:
+    """The last one leaves early, and is queued again alone."""
     place.completed(jobs.array)
     surfaces = [place.surface(f"out/array_{name}.h5") for name in "abc"]
     for surface in surfaces:
         assert surface.shape == (3, 9)
         assert_same(surface, surfaces[0])
+    assert [len(surface.sessions) for surface in surfaces] == [1, 1, 2]
+    tasks = place.cluster.run(
+        "squeue", "-h", "-t", "all", "-j", jobs.array, "-O", "ArrayTaskID:9,RestartCnt:9"
+    )
+    assert sorted(line.split() for line in tasks.splitlines()) == [["0", "0"], ["1", "0"], ["2", "1"]]
 
 
 @pytest.mark.parametrize("name", [*LAUNCHERS, "array"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 
@@ -121,5 +122,5 @@ def seconds(time: str) -> float:
         hours, minutes, secs = (*parts, 0, 0)[:3]
         return float(int(days) * 86400 + hours * 3600 + minutes * 60 + secs)
     if len(parts) == 1:
-        return parts[0] * 60.0
+        return parts[0] * 60.0 or math.inf  # a limit of 0 is none
     return float(sum(part * unit for part, unit in zip(reversed(parts), _UNITS, strict=False)))
