@@ -6,6 +6,7 @@ It needs Debian's packages slurm-wlm and munge, and root, as slurmd does. All is
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -90,7 +91,7 @@ class Cluster:
 
     def stop(self) -> None:
         """End all jobs and daemons."""
-        if (self.folder / "slurmctld.pid").exists():
+        if self._daemons and self._sinfo():
             self.run("scancel", "--full", "--signal=KILL", "--user=root", check=False)
             self.run("scancel", "--user=root", check=False)
             with contextlib.suppress(RuntimeError):
@@ -155,6 +156,7 @@ class Cluster:
                     env=self.env,
                     cwd=self.folder,
                     start_new_session=True,
+                    preexec_fn=_end_with_parent,
                 )
             )
 
@@ -168,6 +170,11 @@ class Cluster:
             if dead or time.monotonic() > end:
                 raise RuntimeError(f"Slurm: {dead or 'no answer'}\n{self.logs()}")
             time.sleep(0.2)
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process when the tests' process is gone, killed perhaps."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _host() -> str:

@@ -22,6 +22,7 @@ STUB = """#!/bin/bash
 printf '%s\\0' "$(basename "$0")" "$@" $'\\n' >>"$CALLS"
 [[ $(basename "$0") != "$SLOW" ]] || { trap 'sleep 0.5; exit 75' USR2; while :; do sleep 0.1; done; }
 [[ $(basename "$0") != "$FAILING" ]] || exit "$STATUS"
+[[ $(basename "$0") != squeue ]] || echo "$STATE"
 """
 
 
@@ -47,13 +48,13 @@ class Bash:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "stubs"
         self.folder.mkdir()
-        for name in ("srun", "mpirun", "module", "scontrol", "apptainer"):
+        for name in ("srun", "mpirun", "module", "squeue", "scontrol", "apptainer"):
             (self.folder / name).write_text(STUB)
             (self.folder / name).chmod(0o755)
 
     def start(self, script: str, slow: str = "", failing: str = "", **more: str) -> subprocess.Popen[str]:
         more |= {"CALLS": str(self.folder / "calls"), "SLOW": slow, "FAILING": failing, "SLURM_JOB_ID": "7"}
-        more.setdefault("STATUS", "75")
+        more = {"STATUS": "75", "STATE": "RUNNING"} | more
         environment = launch.environment(**more)
         environment["PATH"] = f"{self.folder}:{environment['PATH']}"
         return subprocess.Popen(["bash", "-c", script], env=environment, text=True, stderr=subprocess.PIPE)
@@ -130,13 +131,24 @@ def test_requeued_on_75_alone(
     assert requeued == ([["scontrol", "requeue", "7"]] if status == 75 else [])
 
 
+@pytest.mark.parametrize(("state", "requeued"), [("RUNNING", True), ("COMPLETING", False), ("", True)])
+def test_a_cancelled_job_stays_cancelled(
+    state: str, requeued: bool, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But where the controller does not answer, the job is requeued."""
+    bash = Bash(here)
+    assert bash.run(made(capsys, "sweep.toml"), failing="srun", STATE=state) == 75
+    assert bash.calls()[1] == ["squeue", "--noheader", "--jobs=7", "--format=%T"]
+    assert len(bash.calls()) == 2 + requeued
+
+
 def test_tasks_of_an_array(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each its sweep, and each requeues itself alone: the last task's SLURM_JOB_ID is that of the array."""
     bash = Bash(here)
     task = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1", "failing": "srun"}
     assert bash.run(made(capsys, "sweep.toml", "other.toml"), **task) == 75
     assert bash.run(made(capsys, "sweep.toml", "--seeds", "5,2018"), **task) == 75
-    calls = bash.calls()
+    calls = [call for call in bash.calls() if call[0] != "squeue"]
     assert calls[0][-3:] == ["lsweep", "sweep", "other.toml"]
     assert calls[2][-5:] == ["lsweep", "sweep", "sweep.toml", "--seeds", "2018"]
     assert calls[1] == calls[3] == ["scontrol", "requeue", "7_1"]
@@ -162,4 +174,4 @@ def test_mpirun_is_told_and_waited_for(here: Path, capsys: pytest.CaptureFixture
     os.kill(process.pid, signal.SIGUSR2)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 75, err
-    assert [call[0] for call in bash.calls()] == ["mpirun", "scontrol"]
+    assert [call[0] for call in bash.calls()] == ["mpirun", "squeue", "scontrol"]

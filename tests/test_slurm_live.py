@@ -68,7 +68,12 @@ def loss(output, target):
 """
 # Two ranks do less than eight points a second. The signal of a job of two minutes comes 58 to 88 s after its start
 # (32 s of lead, up to 60 s earlier; Slurm looks every 30 s): well after the first point, and long before the last.
-LONG = "--ntasks-per-node 2 --time 2 --point-seconds 4 --set grid.x.num=32 --set grid.y.num=23"
+LONG = "--ntasks-per-node 2 --set grid.x.num=32 --set grid.y.num=23"
+LIMITS = {
+    "srun": "--time 2 --point-seconds 4",
+    "mpirun": "--time 2 --point-seconds 4 --launcher mpirun",
+    "cancelled": "--time 9",
+}
 SHORT = "--time 5 --point-seconds 1"
 QUICK = "0.01"
 FAILS = "--set evaluate.loss=failing.py:loss --set grid.x.num=101"
@@ -109,10 +114,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def jobs(place: Place) -> Jobs:
     """All jobs; those that take longest go first, and start on cores that are still free."""
     begun = {
-        name: place.submit(
-            place.script(f"sweep.toml {LONG} --launcher {launcher} --set output={name}.h5", name)
-        )
-        for name, launcher in (("srun", "srun"), ("mpirun", "mpirun"), ("cancelled", "srun"))
+        name: place.submit(place.script(f"sweep.toml {LONG} {limit} --set output={name}.h5", name))
+        for name, limit in LIMITS.items()
     }
     for name, job in begun.items():
         place.begun(f"{name}.h5", job)
@@ -215,7 +218,7 @@ def test_scancel_loses_nothing(place: Place, jobs: Jobs, truth: Surface) -> None
         assert values[before.done].tobytes() == before.metrics[name][before.done].tobytes()
         assert values[after.done].tobytes() == truth.metrics[name][after.done].tobytes()
     # Written anew, the script knows how long points take.
-    script = place.script(f"sweep.toml {LONG} --set output=cancelled.h5", "again")
+    script = place.script(f"sweep.toml {LONG} --time 9 --set output=cancelled.h5", "again")
     need = 3 * float(np.nanmax(after.seconds)) + MARGIN
     assert f"--signal=USR2@{math.ceil(need)}\n" in script.read_text()
     assert f"the slowest of the {after.count(Status.DONE)} points done so far" in script.read_text()

@@ -36,9 +36,11 @@ done
 """
 
 _END = """
-# 75: stopped early with some progress, and resumable.
-if [[ $status -eq 75 ]]; then
-    scontrol requeue "{job}"
+# 75: stopped early with some progress, and resumable. A job that is cancelled meanwhile is completing: requeue would
+# revive it. (For the same reason TERM is not trapped here: scancel ends this script first.)
+job="{job}"
+if [[ $status -eq 75 && $(squeue --noheader --jobs="$job" --format=%T) != COMPLETING ]]; then
+    scontrol requeue "$job"
 fi
 exit "$status"
 """
