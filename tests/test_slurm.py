@@ -20,6 +20,7 @@ from lsweep.job import Options, sweep
 from lsweep.slurm import cli as verb
 from lsweep.slurm import header, lead
 from lsweep.stop import MARGIN
+from lsweep.store.reader import read_identity
 
 TESTS = Path(__file__).parent
 TEMPLATES = TESTS.parent / "slurm"
@@ -153,6 +154,17 @@ def test_the_lead_without_a_measurement(here: Path) -> None:
     assert "assumed" in lead.choose([load("sweep.toml")]).why
     # A stop comes between tiles.
     assert lead.choose([settings, load("other.toml")], 10).seconds == 120 + MARGIN
+
+
+def test_the_lead_of_points_at_once(here: Path) -> None:
+    """They are a tile; how many "auto" means is in the file."""
+    assert lead.choose([load("sweep.toml", ["evaluate.points_at_once=5"])], 10).seconds == 150 + MARGIN
+    settings = load("sweep.toml", ["evaluate.points_at_once=auto"])
+    assert lead.choose([settings], 10).seconds == 30 + MARGIN
+    sweep(settings, SerialComm(), Options(max_points=1))
+    together = read_identity(here / settings.output)[0]["points_at_once"]
+    slowest = float(np.nanmax(lsweep.open(here / settings.output).seconds))
+    assert lead.choose([settings], 10).seconds == int(np.ceil(3 * together * slowest + MARGIN))
 
 
 def test_an_output_that_cannot_be_resumed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

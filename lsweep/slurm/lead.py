@@ -42,10 +42,21 @@ def choose(configs: Sequence[Config], point_seconds: float | None = None) -> Lea
         slowest, source = point_seconds, "--point-seconds"
     else:
         slowest, source = ASSUMED, "assumed per point: nothing was measured yet, and no --point-seconds given"
-    tile = max(config.schedule.tile for config in configs)
+    tile = max(map(_tile, configs))
     tiles = f"tiles of {tile} " if tile > 1 else ""
     why = f"{POINTS} {tiles}x {slowest:.3g} s ({source}) + {MARGIN:.0f} s to leave"
     return Lead(math.ceil(POINTS * tile * slowest + MARGIN), why)
+
+
+def _tile(config: Config) -> int:
+    """How many points are evaluated without a look at the signal."""
+    from lsweep.store.reader import read_identity
+
+    together: object = config.evaluate.points_at_once
+    if together == "auto":  # measured when the file is created, and kept there
+        path = Path(config.output)
+        together = read_identity(path)[0].get("points_at_once") if path.exists() else None
+    return max(config.schedule.tile, together if isinstance(together, int) else 1)
 
 
 def _measured(configs: Sequence[Config]) -> tuple[float, int]:
