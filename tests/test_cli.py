@@ -190,7 +190,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         "a metric cannot be called 'status'",
     ),
     "unknown loss": (nothing, sets("evaluate.loss=cross"), "unknown loss 'cross'"),
-    "unknown precision": (nothing, sets("evaluate.precision=fp8"), "one of fp32, fp64; got 'fp8'"),
+    "unknown precision": (nothing, sets("evaluate.precision=fp8"), "one of fp32, fp64, tf32, bf16, fp16, auto; got 'fp8'"),
     "--max-points 0": (nothing, ["--max-points", "0"], "--max-points must be >= 1"),
     "--seeds of words": (nothing, ["--seeds", "all"], "--seeds takes numbers and ranges"),
     "--seeds backwards": (nothing, ["--seeds", "4-0"], "--seeds"),
@@ -358,7 +358,7 @@ def test_seeds_make_files(here: Path) -> None:
 
 def test_one_time_limit_for_all_seeds(here: Path) -> None:
     """A limit that leaves no time stops before the first point: status 1, as nothing was gained."""
-    assert sweep("--seeds", "0-4", "--time-limit", "5") == 1
+    assert sweep("--seeds", "0-4", "--time-limit", "0") == 1
     assert [p.name for p in (here / "out").iterdir()] == ["sweep_seed0.h5"]
 
 
