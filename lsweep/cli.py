@@ -20,6 +20,7 @@ from lsweep.errors import (
     InputError,
     LsweepError,
     MissingExtra,
+    one_line,
 )
 
 if TYPE_CHECKING:
@@ -99,12 +100,12 @@ def _add_status(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _sweep(args: argparse.Namespace) -> int:
-    from lsweep import config
+    from lsweep import config, seeds
 
     if args.max_points is not None and args.max_points < 1:
         raise InputError(f"--max-points must be >= 1, got {args.max_points}")
     base = config.load(args.config, args.overrides)
-    configs = [base] if args.seeds is None else [config.with_seed(base, seed) for seed in _seeds(args.seeds)]
+    configs = [base] if args.seeds is None else [config.with_seed(base, s) for s in seeds.parse(args.seeds)]
     try:
         import torch  # noqa: F401 - the one heavy import, here so that its absence is said plainly
     except ModuleNotFoundError:
@@ -178,16 +179,6 @@ def _status(args: argparse.Namespace) -> int:
     return 0
 
 
-def _seeds(text: str) -> list[int]:
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not (last.isdecimal() and int(last) >= int(first))):
-            raise InputError(f"--seeds takes numbers and ranges, as in 0-4 or 1,5,7; got {text!r}")
-        seeds += range(int(first), int(last or first) + 1)
-    return list(dict.fromkeys(seeds))
-
-
 def _parallel_hdf5() -> bool:
     """Whether h5py has MPI. Without it there is no use in starting MPI for the store: it will refuse."""
     from lsweep.store.opening import is_parallel
@@ -216,7 +207,7 @@ def _log_to_stderr(comm: Comm, level: int) -> None:
 
 
 def _say(error: Exception) -> None:
-    print(f"lsweep: error: {error}", file=sys.stderr, flush=True)
+    print(f"lsweep: error: {one_line(str(error))}", file=sys.stderr, flush=True)
 
 
 def _say_once(error: InputError) -> None:

@@ -18,7 +18,8 @@ PACKAGE = Path(lsweep.__file__).parent
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
-        evaluator folding plugins progress stop files""",
+        evaluator folding plugins progress stop files
+        archives seeds""",
     1: "comm sharing device schedule store provenance models data",
     2: "engine problem agreement job train",
     3: "api status render export compare watch slurm",
@@ -28,7 +29,7 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split(
 
 # What one floor's rooms may import of each other; a new line here is a decision.
 DRAWN = {
-    "checkpoint": "errors",
+    "checkpoint": "archives errors",
     "config": "errors grid",
     "determinism": "errors weights",
     "directions": "config errors weights",
@@ -38,6 +39,7 @@ DRAWN = {
     "grid": "errors",
     "objective": "config errors plugins",
     "plugins": "errors",
+    "seeds": "errors",
     "stop": "errors",
     "surface": "grid",
     "weights": "errors",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lsweep.errors import InputError
+from lsweep.errors import InputError, printable
 from lsweep.grid import AXIS_NAMES
 from lsweep.surface import Status, Surface
 
@@ -118,7 +118,7 @@ def configuration(surface: Surface) -> dict[str, Any]:
     """The sweep's configuration; empty where there is none or it is not TOML."""
     try:
         return tomllib.loads(surface.config)
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return {}
 
 
@@ -127,8 +127,13 @@ def title_of(surface: Surface) -> str:
     model = configuration(surface).get("model")
     source = model.get("source") if isinstance(model, dict) else None
     name = source if isinstance(source, str) else (surface.path.stem if surface.path else "")
-    # A lone user's file path tells less than its last part; "$" would start a formula.
-    return name.rsplit("/", 1)[-1].replace("$", r"\$")
+    # A lone user's file path tells less than its last part.
+    return literal(name.rsplit("/", 1)[-1])
+
+
+def literal(name: str) -> str:
+    """A name from a file as a title: "$" would start a formula, and a control character spoil the figure."""
+    return printable(name[:200]).replace("$", r"\$")
 
 
 def _cut(surface: Surface, dims: int, index: int | None) -> tuple[tuple[str, ...], Any, list[str]]:

@@ -12,7 +12,7 @@ from lsweep.errors import InputError
 from lsweep.files import write_bytes
 from lsweep.render import frame, output
 from lsweep.render.axes import figure_of, settle
-from lsweep.render.field import title_of, wide_axes
+from lsweep.render.field import literal, title_of, wide_axes
 from lsweep.render.look import Levels, Log, Look, check_kind
 from lsweep.render.panels import draw_panels, finish
 from lsweep.surface import Surface
@@ -98,7 +98,7 @@ def _titles(surfaces: Sequence[Surface]) -> list[str]:
     names = [title_of(surface) for surface in surfaces]
     if len(set(names)) == len(names):
         return names
-    stems = [surface.path.stem.replace("$", r"\$") if surface.path else "" for surface in surfaces]
+    stems = [literal(surface.path.stem) if surface.path else "" for surface in surfaces]
     return stems if len(set(stems)) == len(stems) else names
 
 

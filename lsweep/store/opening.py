@@ -50,26 +50,31 @@ def prepare_output(path: Path) -> None:
     """Before any work: make the folder, see that it can be written, and that what is there is a sweep.
 
     Raises:
-        InputError: the folder cannot be made or written to.
+        InputError: the folder cannot be made or written to, or the file cannot.
         FileFormatError: the path is taken by something that is no sweep.
     """
-    if path.is_dir():
-        raise InputError(
-            f"the output {str(path)!r} is a folder; name a file, as in results/sweep.h5", key="output"
-        )
     try:
+        if path.is_dir():
+            raise InputError(
+                f"the output {str(path)!r} is a folder; name a file, as in results/sweep.h5", key="output"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".lsweep-probe-"):
             pass
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        full = " (make room)" if error.errno == errno.ENOSPC else ""
+        taken = os.path.lexists(path)  # by a dangling link too, which creating the file would replace
+        writable = not taken or not path.is_file() or os.access(path, os.W_OK)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else str(error)
+        full = " (make room)" if number == errno.ENOSPC else ""
         raise InputError(
             f"cannot write to the folder {str(path.parent)!r}: {reason}{full}", key="output"
         ) from None
-    if path.exists():
-        with reader.opened(path):
-            pass
+    if not writable:
+        raise InputError(f"the output {str(path)!r} may not be written", key="output")
+    if taken:
+        # What a resume will read, so that whatever is wrong with it is said before any work.
+        reader.look_first(path, reader.read_identity, reader.read_directions)
 
 
 def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_seconds: float = 5.0) -> Store:
@@ -82,9 +87,10 @@ def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_se
         return MemoryStore(comm, header, sync_seconds)
 
     def create_or_check() -> Any:
-        if not path.exists():
+        ours = not path.exists()
+        if ours:
             schema.create(path, header)
-        stored, names, status = reader.read_identity(path)
+        stored, names, status = reader.read_identity(path, trusted=ours)
         _require_same(stored, header.identity, path)
         if names != header.names:
             raise IdentityError(
