@@ -287,7 +287,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return tuple(_convert(arguments[0], item, where) for item in items)
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, where)
-    if type(value) is int and not -(2**63) <= value < 2**63:  # TOML's own bounds, which Python's parser ignores
+    if (
+        type(value) is int and not -(2**63) <= value < 2**63
+    ):  # TOML's own bounds, which Python's parser ignores
         raise ConfigError(f"{where} must fit into 64 bits", key=where)
     if hint is float and type(value) is int:
         return float(value)

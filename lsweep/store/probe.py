@@ -22,7 +22,7 @@ from typing import Any
 from lsweep.errors import FileFormatError, InputError
 
 # Beyond what an honest file of that size needs; the CPU's seconds count from after the imports.
-CPU_SECONDS, CPU_BYTES = 10, 20 << 20  # so many seconds, and one more for so many bytes
+CPU_SECONDS, CPU_BYTES = 5, 20 << 20  # so many seconds, and one more for so many bytes
 WALL_SECONDS, WALL_BYTES = 90, 2 << 20
 MEMORY, MEMORY_PER_BYTE = 512 << 20, 16
 # A child that inherits these takes itself for a rank.
@@ -75,7 +75,7 @@ def _ask(path: Path, names: list[str], size: int) -> None:
             start_new_session=True,
         )
     except subprocess.TimeoutExpired:
-        raise _refusal(path, f"could not be read within {wall} s") from None
+        raise _refusal(path, f"cannot be read within {wall} s") from None
     except OSError as error:  # no child can be had, which is nothing against the file
         _open_anyway(path, str(error))
     else:
@@ -91,15 +91,16 @@ def _judge(path: Path, child: subprocess.CompletedProcess[bytes], cpu: int) -> N
             return
     if child.returncode > 0:  # not the file's doing: the interpreter or its modules are not to be had
         _open_anyway(path, child.stderr.decode(errors="replace").strip().rpartition("\n")[2])
-    elif -child.returncode in (signal.SIGXCPU, signal.SIGKILL):
-        raise _refusal(path, f"took HDF5 more than {cpu} s, or all memory")
-    else:
-        raise _refusal(path, f"crashes the HDF5 library ({signal.Signals(-child.returncode).name})")
+    elif -child.returncode == signal.SIGXCPU:
+        raise _refusal(path, f"keeps the HDF5 library busy for more than {cpu} s")
+    elif child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        raise _refusal(path, f"crashes the HDF5 library, or takes all memory ({name})")
 
 
 def _refusal(path: Path, what: str) -> FileFormatError:
     return FileFormatError(
-        f"{str(path)!r} {what} in a process that tried it first; it is damaged or hostile, and not opened",
+        f"{str(path)!r} {what}, as a child process found; it is damaged or hostile, and not opened",
         key=str(path),
     )
 
