@@ -55,7 +55,7 @@ def require_file(path: Path) -> None:
         problem = f"no file at {name!r}: it is {_SPECIAL.get(stat.S_IFMT(mode), 'something else')}"
     except OSError as error:
         absent = f"no file at {name!r}"
-        dangling = f"{absent}: it is a symbolic link to nothing" if path.is_symlink() else absent
+        dangling = f"{absent}: it is a symbolic link to nothing" if os.path.islink(path) else absent
         missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
         problem = dangling if missing else f"cannot read {name!r}: {os.strerror(error.errno or 0)}"
     except ValueError as error:  # a zero byte

@@ -20,6 +20,8 @@ from lsweep.store.memory import MemoryStore
 from lsweep.store.mpio import MpioStore
 from lsweep.store.schema import Header
 
+LONGEST_NAME = 200  # bytes: the lock and the temporary file have longer ones, and 255 is the most
+
 
 def choose_mode(mode: str, comm: Comm) -> str:
     """Resolve "auto": mpio where h5py has MPI and there is an MPI world, else gather.
@@ -53,28 +55,46 @@ def prepare_output(path: Path) -> None:
         InputError: the folder cannot be made or written to, or the file cannot.
         FileFormatError: the path is taken by something that is no sweep.
     """
+    taken = _is_taken(path)
+    if path.is_dir():
+        raise InputError(
+            f"the output {str(path)!r} is a folder; name a file, as in results/sweep.h5", key="output"
+        )
     try:
-        if path.is_dir():
-            raise InputError(
-                f"the output {str(path)!r} is a folder; name a file, as in results/sweep.h5", key="output"
-            )
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".lsweep-probe-"):
             pass
-        taken = os.path.lexists(path)  # by a dangling link too, which creating the file would replace
-        writable = not taken or not path.is_file() or os.access(path, os.W_OK)
-    except (OSError, ValueError) as error:  # ValueError: a zero byte
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number) if number else str(error)
-        full = " (make room)" if number == errno.ENOSPC else ""
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        full = " (make room)" if error.errno == errno.ENOSPC else ""
         raise InputError(
             f"cannot write to the folder {str(path.parent)!r}: {reason}{full}", key="output"
         ) from None
-    if not writable:
-        raise InputError(f"the output {str(path)!r} may not be written", key="output")
-    if taken:
-        # What a resume will read, so that whatever is wrong with it is said before any work.
-        reader.look_first(path, reader.read_identity, reader.read_directions)
+    if not taken:
+        return
+    if path.is_file():
+        try:
+            path.open("r+b").close()
+        except OSError as error:
+            raise InputError(
+                f"cannot write the output {str(path)!r}: {error.strerror}", key="output"
+            ) from None
+    # What a resume will read, so that whatever is wrong with it is said before any work.
+    reader.look_first(path, reader.read_identity, reader.read_directions)
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether something is there; also a link to nothing, which creating the file would replace."""
+    try:
+        if len(os.fsencode(path.name)) > LONGEST_NAME:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # ValueError: a zero byte
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot use the output {str(path)!r}: {reason}", key="output") from None
+    return True
 
 
 def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_seconds: float = 5.0) -> Store:
