@@ -28,6 +28,7 @@ MANY = {
     "npz bytes": 1500,
     "npz structure": 1500,
     "checkpoint": 500,
+    "figures": 100,
 }
 # What must have come about, or the cases are too tame (nothing refused) or too wild (nothing read to its end).
 LEAST_SHARE = 0.02

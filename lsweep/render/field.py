@@ -12,6 +12,7 @@ from lsweep.errors import InputError, printable
 from lsweep.grid import AXIS_NAMES
 from lsweep.surface import Status, Surface
 
+LARGEST = 1e150  # in figures: matplotlib squares and subtracts, and its overflow is an error of its own
 LETTERS = {"x": "α", "y": "β", "z": "γ"}
 
 
@@ -24,7 +25,7 @@ class Field:
         names: the axes that are drawn, horizontal first: ("x",), ("y",), ("x", "y"), ….
         axes: their coordinates, alike.
         values: float64, (n,) or (rows, columns), per cent for an accuracy; NaN where nothing is to be
-            drawn; infinities are kept.
+            drawn; infinities are kept, and what is beyond `LARGEST` counts as one.
         nan: boolean, alike: where NaN is a result.
         partial: whether points are pending.
         percent: whether the values are in per cent.
@@ -80,16 +81,20 @@ def extract(surface: Surface, metric: str, dims: int, index: int | None = None) 
     `dims` are left. Values are NaN wherever a point is not done.
 
     Raises:
-        InputError: unknown metric, index off the axis, or fewer axes than the figure needs.
+        InputError: unknown metric, index off the axis, fewer axes than the figure needs, or coordinates that
+            cannot be told apart in one.
     """
     if metric not in surface.metrics:
         valid = ", ".join(sorted(surface.metrics))
         raise InputError(f"no metric {metric!r} in {_place(surface)} (valid: {valid})", key="metric")
     names, where, cuts = _cut(surface, dims, index)
+    for name in names:
+        _check_axis(surface, name)
     percent = is_accuracy(metric)
     status = surface.status[where]
     done = status == Status.DONE
     values = np.where(done, np.asarray(surface.metrics[metric], dtype=np.float64)[where], np.nan)
+    values = np.where(np.abs(values) > LARGEST, np.copysign(np.inf, values), values)
     nan = done & np.isnan(values)
     return Field(
         metric=metric,
@@ -134,6 +139,16 @@ def title_of(surface: Surface) -> str:
 def literal(name: str) -> str:
     """A name from a file as a title: "$" would start a formula, and a control character spoil the figure."""
     return printable(name[:200]).replace("$", r"\$")
+
+
+def _check_axis(surface: Surface, name: str) -> None:
+    axis = surface.axes[name]
+    size, width = float(np.abs(axis).max()), float(axis[-1]) - float(axis[0])
+    if size > LARGEST or (len(axis) > 1 and width < max(1 / LARGEST, 1e-9 * size)):
+        raise InputError(
+            f"{_place(surface)}: the axis {name} from {axis[0]:.17g} to {axis[-1]:.17g} cannot be drawn",
+            key=name,
+        )
 
 
 def _cut(surface: Surface, dims: int, index: int | None) -> tuple[tuple[str, ...], Any, list[str]]:

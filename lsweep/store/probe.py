@@ -11,7 +11,6 @@ import contextlib
 import importlib
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -143,6 +142,8 @@ def serve(request: dict[str, Any]) -> None:
 
 def limit(cpu_seconds: int, memory: int) -> None:
     """Let this process use that much more time and address space, and leave no core file."""
+    import resource
+
     pages = 0
     with contextlib.suppress(OSError):
         pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from launch import environment
 
-from fuzzing import configs, corpus, structures, targets
+from fuzzing import configs, corpus, figures, structures, targets
 from fuzzing.spoil import spoiled
 from fuzzing.worker import TESTS, Outcome, Worker
 
@@ -162,6 +162,11 @@ def _checkpoint(folder: Path) -> Made:
     return _files("checkpoint", corpus.checkpoints(folder / "corpus"), folder)
 
 
+def _figures(folder: Path) -> Made:
+    check = _here(figures.draw)
+    return st.integers(0, 2**32 - 1), lambda number: check(number, folder), _nothing
+
+
 def _nothing() -> None:
     pass
 
@@ -220,4 +225,5 @@ CAMPAIGNS: dict[str, Callable[[Path], Made]] = {
     "npz bytes": _npz_bytes,
     "npz structure": _npz_structure,
     "checkpoint": _checkpoint,
+    "figures": _figures,
 }
