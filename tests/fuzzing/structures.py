@@ -50,12 +50,13 @@ SHAPES: tuple[Any, ...] = (
 NUMBERS = (0.0, -1.0, 1e300, -1e308, 1e15, 253402300799.0, float("nan"), float("inf"), -float("inf"), 5e-324)
 
 
-def change(path: Path, steps: list[tuple[int, int, int]]) -> None:
-    """Make some changes to an HDF5 file in place; what cannot be changed so stays."""
+def change(path: Path, steps: list[tuple[int, int, int]]) -> str:
+    """Make some changes to an HDF5 file in place; what cannot be changed so stays. Return ""."""
     with h5py.File(path, "r+", locking=False) as file:
         for kind, name, seed in steps:
             with contextlib.suppress(Exception):
                 _CHANGES[kind % len(_CHANGES)](file, NAMES[name % len(NAMES)], random.Random(seed))
+    return ""
 
 
 def _delete(file: h5py.File, name: str, dice: random.Random) -> None:

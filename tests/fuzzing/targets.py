@@ -61,9 +61,11 @@ def hdf5(path: Path) -> str:
         assert title_of(surface).isprintable()
         repr(surface)
 
-    others = (read_identity, read_directions, read_direction_file)
-    refused = [attempt(sweep), *(attempt(lambda: call(path, trusted=True)) for call in others)]  # noqa: B023
-    return "; ".join(refused) if all(refused) else ""
+    readers = (read_identity, read_directions)
+    refused = [attempt(sweep), *(attempt(lambda: call(path, trusted=True)) for call in readers)]  # noqa: B023
+    no_directions = attempt(lambda: read_direction_file(path, trusted=True))
+    # A file of directions is no sweep, and a sweep need not have their tensors.
+    return "" if all(refused) and not no_directions else "; ".join(filter(None, refused))
 
 
 def npz(path: Path) -> str:

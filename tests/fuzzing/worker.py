@@ -31,7 +31,7 @@ class Worker:
     """Runs one of `targets.FILES` on files, in a process that is started anew when it dies.
 
     Args:
-        target: its name.
+        target: its name, or "change" for `structures.change`, which HDF5 does not always survive either.
         cpu_seconds: a file that takes longer hangs. A valid one takes milliseconds.
     """
 
@@ -39,11 +39,11 @@ class Worker:
         self._command = [sys.executable, "-m", "fuzzing.worker", target, str(cpu_seconds)]
         self._process: subprocess.Popen[bytes] | None = None
 
-    def run(self, path: Path) -> Outcome:
-        """Read the file."""
+    def run(self, path: Path, *more: Any) -> Outcome:
+        """Call the target with the file, and with more of what JSON can say."""
         process = self._process or self._start()
         assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(json.dumps(str(path)).encode() + b"\n")
+        process.stdin.write(json.dumps([str(path), *more]).encode() + b"\n")
         process.stdin.flush()
         ready, _, _ = select.select([process.stdout], [], [], WALL_SECONDS)
         line = process.stdout.readline() if ready else b""
@@ -84,18 +84,21 @@ class Worker:
 
 def serve(target: str, cpu_seconds: float) -> None:
     """In the worker: a path per line in, an outcome per line out."""
+    from fuzzing import structures
     from fuzzing.targets import FILES
     from lsweep.store.probe import limit
 
-    run: Any = FILES[target]
+    run: Any = structures.change if target == "change" else FILES[target]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    run(Path(os.devnull))  # what is imported on first use takes its time
+    if target != "change":
+        run(Path(os.devnull))  # what is imported on first use takes its time
     limit(1_000_000, MEMORY)
     for line in sys.stdin:
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
         try:
-            words = run(Path(json.loads(line)))
+            path, *more = json.loads(line)
+            words = run(Path(path), *more)
             outcome = ["refused" if words else "accepted", words]
         except BaseException as error:
             signal.setitimer(signal.ITIMER_PROF, 0)
