@@ -23,6 +23,7 @@ from fuzzing.worker import TESTS, Outcome, Worker
 
 # A case in one process takes milliseconds of its time; a hang there would end the test by its timeout.
 SLOW = 5.0
+CHUNK = 5000  # hypothesis remembers all that it tried; without a seed a second chunk would be the first
 # Bytes, because hypothesis prefers small integers: the first of all changes and names.
 STEPS = st.binary(min_size=6, max_size=24).map(
     lambda dice: [struct.unpack("<3H", dice[i : i + 6]) for i in range(0, len(dice) - 5, 6)]
@@ -62,27 +63,28 @@ def run(name: str, cases: int, folder: Path, number: int | None = None) -> Tally
 
     Args:
         name: one of `CAMPAIGNS`.
-        cases: how many; fewer if the strategy has no more.
+        cases: how many; fewer if the strategy has no more. Without a seed at most `CHUNK`.
         folder: for files.
         number: a seed; None for the same cases in every run.
     """
+    assert number is not None or cases <= CHUNK
     strategy, check, close = CAMPAIGNS[name](folder)
     tally, started = Tally(), time.monotonic()
 
     def one(case: Any) -> None:
         tally.add(check(case), case)
 
-    test = given(strategy)(one)
-    test = settings(
-        max_examples=cases,
-        derandomize=number is None,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )(test)
     try:
-        (test if number is None else seed(number)(test))()
+        for start in range(0, cases, CHUNK):
+            test = settings(
+                max_examples=min(CHUNK, cases - start),
+                derandomize=number is None,
+                database=None,
+                deadline=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )(given(strategy)(one))
+            (test if number is None else seed((number, start))(test))()
     finally:
         close()
     tally.seconds = time.monotonic() - started
