@@ -84,7 +84,7 @@ def run(name: str, cases: int, folder: Path, number: int | None = None) -> Tally
                 phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             )(given(strategy)(one))
-            (test if number is None else seed((number, start))(test))()
+            (test if number is None else seed(f"{number} {start}")(test))()
     finally:
         close()
     tally.seconds = time.monotonic() - started
