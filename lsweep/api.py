@@ -40,7 +40,7 @@ def sweep(
     comm: Comm | None = None,
     device: str = "auto",
     precision: str = "fp32",
-    batch_size: int | None = None,
+    batch_size: int | str | None = None,
     show_progress: bool = False,
 ) -> Surface | None:
     """Evaluate a network's loss over a line, plane or box around its current weights.
@@ -61,7 +61,7 @@ def sweep(
         comm: the ranks; by default those that a launcher started, else this process alone.
         device: "auto", "cpu", "cuda", "cuda:1", ….
         precision: "fp32" or "fp64".
-        batch_size: examples per forward pass; by default a constant per kind of device.
+        batch_size: examples per forward pass; by default a constant per kind of device; "auto" measures.
         show_progress: on standard error.
 
     Returns:

@@ -18,6 +18,7 @@ from lsweep.errors import (
     EXIT_ERROR,
     EXIT_STOPPED,
     InputError,
+    LockError,
     LsweepError,
     MissingExtra,
     one_line,
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     _add_sweep(verbs)
     _add_status(verbs)
+    _add_check(verbs)
     add_render(verbs)
     add_export(verbs)
     return parser
@@ -89,6 +91,23 @@ def _add_sweep(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.set_defaults(run=_sweep)
 
 
+def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser(
+        "check",
+        help="what a job will meet: ranks, GPUs, store, disk, time per point",
+        description="Try what a job will meet, the way the job will be started: ranks, threads, GPUs, a write "
+        "through the store, room on the disk, the lock, one point and the time for all. Without CONFIG: the "
+        "machine alone. Exit status: 0 if a job would run, 2 if something fails.",
+        epilog="example: srun --mpi=pmix -n 4 lsweep check resnet56.toml --ranks 64",
+    )
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="the configuration, a TOML file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
+    )
+    parser.add_argument("--ranks", type=int, metavar="N", help="estimate the time on N ranks as well")
+    parser.set_defaults(run=_check)
+
+
 def _add_status(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "status",
@@ -104,19 +123,34 @@ def _sweep(args: argparse.Namespace) -> int:
 
     if args.max_points is not None and args.max_points < 1:
         raise InputError(f"--max-points must be >= 1, got {args.max_points}")
+    from lsweep.stop import Stop, check_limit
+
+    check_limit(args.time_limit)
     base = config.load(args.config, args.overrides)
     configs = [base] if args.seeds is None else [config.with_seed(base, s) for s in seeds.parse(args.seeds)]
-    try:
-        import torch  # noqa: F401 - the one heavy import, here so that its absence is said plainly
-    except ModuleNotFoundError:
-        raise MissingExtra("sweeping needs torch: pip install 'lsweep[torch]'") from None
-    from lsweep import comm as ranks
-    from lsweep.stop import Stop, deadline
+    stop = Stop()  # one for all seeds
+    with stop.on_signals():  # from the first moment on: by default USR2 would end the process
+        try:
+            import torch  # noqa: F401 - the one heavy import, here so that its absence is said plainly
+        except ModuleNotFoundError:
+            raise MissingExtra("sweeping needs torch: pip install 'lsweep[torch]'") from None
+        from lsweep import comm as ranks
 
-    stop = Stop(deadline(args.time_limit))  # one for all seeds
-    comm = ranks.connect(need_mpi=base.store.mode == "mpio" and _parallel_hdf5())
-    _log_to_stderr(comm, logging.WARNING if args.quiet or not comm.is_root else logging.INFO)
-    return _on_ranks(comm, lambda: _sweep_all(configs, comm, args, stop))
+        comm = ranks.connect(need_mpi=base.store.mode == "mpio" and _parallel_hdf5())
+        _log_to_stderr(comm, logging.WARNING if args.quiet or not comm.is_root else logging.INFO)
+        return _on_ranks(comm, lambda: _sweep_all(configs, comm, args, stop))
+
+
+def _check(args: argparse.Namespace) -> int:
+    from lsweep import check, config
+    from lsweep import comm as ranks
+
+    if args.ranks is not None and args.ranks < 1:
+        raise InputError(f"--ranks must be >= 1, got {args.ranks}")
+    base = config.load(args.config, args.overrides) if args.config else None
+    comm = ranks.connect(need_mpi=base is not None and base.store.mode == "mpio" and _parallel_hdf5())
+    _log_to_stderr(comm, logging.WARNING)
+    return _on_ranks(comm, lambda: check.report(base, comm, args.ranks))
 
 
 def _on_ranks(comm: Comm, work: Callable[[], int]) -> int:
@@ -127,6 +161,12 @@ def _on_ranks(comm: Comm, work: Callable[[], int]) -> int:
         if comm.size == 1:
             raise
         _leave_together(comm, error)
+        return error.exit_status
+    except LockError as error:
+        # The others find out by themselves, or are as dead as this one is to them: nothing to say at length.
+        _say(error)
+        if comm.size > 1:
+            comm.abort(error.exit_status)
         return error.exit_status
     except BaseException as error:
         if comm.size == 1 and not isinstance(error, Exception):
@@ -140,24 +180,27 @@ def _on_ranks(comm: Comm, work: Callable[[], int]) -> int:
 
 def _sweep_all(configs: Sequence[Config], comm: Comm, args: argparse.Namespace, stop: Stop) -> int:
     from lsweep import job, progress
+    from lsweep.stop import deadline
 
+    stop.deadline = comm.on_root(lambda: deadline(args.time_limit))
     shown = progress.Silent() if args.quiet else progress.default()
     options = job.Options(shown, stop, args.max_points, args.retry_failed)
     status, evaluated = EXIT_COMPLETE, 0
-    with stop.on_signals():
-        outcomes = job.sweeps(configs, comm, options, break_lock=args.break_lock)
-        for config, outcome in zip(configs, outcomes, strict=True):
-            if comm.is_root:
-                _report(config, outcome)
-            evaluated += outcome.evaluated
-            if outcome.pending:
-                return EXIT_STOPPED if evaluated else outcome.exit_status
-            status = max(status, outcome.exit_status)
+    outcomes = job.sweeps(configs, comm, options, break_lock=args.break_lock)
+    for config, outcome in zip(configs, outcomes, strict=True):
+        if comm.is_root:
+            _report(config, outcome)
+        evaluated += outcome.evaluated
+        if outcome.pending:
+            return EXIT_STOPPED if evaluated else outcome.exit_status
+        status = max(status, outcome.exit_status)
     return status
 
 
 def _report(config: Config, outcome: Outcome) -> None:
-    if outcome.reason:
+    if outcome.broken and outcome.pending:
+        _say(f"{outcome.reason}; nothing acknowledged is lost: make room and run the same command again")
+    elif outcome.reason:
         log.warning("stopped: %s", outcome.reason)
     log.info(
         "%s: %d points done%s%s",
@@ -166,7 +209,7 @@ def _report(config: Config, outcome: Outcome) -> None:
         f", {outcome.failed} failed (--retry-failed tries again)" if outcome.failed else "",
         f", {outcome.pending} pending (run the same command to go on)" if outcome.pending else "",
     )
-    if outcome.pending and not outcome.evaluated:
+    if outcome.pending and not outcome.evaluated and not outcome.broken:
         log.warning("not one point was evaluated: status 1, so that a job which resubmits itself ends")
 
 
@@ -206,7 +249,7 @@ def _log_to_stderr(comm: Comm, level: int) -> None:
     log.propagate = False
 
 
-def _say(error: Exception) -> None:
+def _say(error: Exception | str) -> None:
     print(f"lsweep: error: {one_line(str(error))}", file=sys.stderr, flush=True)
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from lsweep.errors import EXIT_ERROR, InputError, LsweepError, MissingExtra
+from lsweep.tickets import LocalTickets, MpiTickets, Tickets
 
 T = TypeVar("T")
 Handler = Callable[[int, Any], None]
@@ -36,6 +37,8 @@ class Comm(ABC):
         rank, size: this rank and how many there are.
         local_rank, local_size: the same among the ranks on this host.
         host: this host's name.
+        on_sign_of_life: told which rank a message came from, whatever it says.
+        on_listened: told that all that had arrived was delivered.
     """
 
     rank = 0
@@ -47,6 +50,8 @@ class Comm(ABC):
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self.on_sign_of_life: Callable[[int], None] = lambda source: None
+        self.on_listened: Callable[[], None] = lambda: None
 
     @property
     def is_root(self) -> bool:
@@ -58,6 +63,7 @@ class Comm(ABC):
         self._handlers[tag] = handler
 
     def _deliver(self, source: int, tag: str, message: Any) -> None:
+        self.on_sign_of_life(source)
         self._handlers[tag](source, message)
 
     @abstractmethod
@@ -88,9 +94,18 @@ class Comm(ABC):
     def share(self, array: np.ndarray | None) -> np.ndarray:
         """Collective: rank 0's array, once per host in memory that the host's ranks share; read-only."""
 
+    def tickets(self) -> Tickets:
+        """Collective: a counter that all ranks draw from."""
+        return LocalTickets()
+
     def all_here(self, seconds: float) -> bool:
         """Whether all ranks call this within that time."""
         return True
+
+    @property
+    def library(self) -> str:
+        """The MPI library in a few words, "" without one."""
+        return ""
 
     def file_hints(self) -> Any:
         """MPI-IO hints for opening a shared file."""
@@ -143,6 +158,7 @@ class SerialComm(Comm):
 
     def poll(self) -> None:
         """See `Comm.poll`."""
+        self.on_listened()
 
     def quiesce(self) -> None:
         """See `Comm.quiesce`."""
@@ -200,6 +216,7 @@ class MpiComm(Comm):
         while self._mail.iprobe(status=status):
             tag, message = self._mail.recv(source=status.source, tag=status.tag)
             self._deliver(status.source, tag, message)
+        self.on_listened()
         self._sent = [request for request in self._sent if not request.test()[0]]
 
     def quiesce(self) -> None:
@@ -247,6 +264,10 @@ class MpiComm(Comm):
         self._node.Barrier()
         return flat.view(dtype).reshape(shape)
 
+    def tickets(self) -> Tickets:
+        """See `Comm.tickets`."""
+        return MpiTickets(self._MPI, self.mpi)
+
     def all_here(self, seconds: float) -> bool:
         """See `Comm.all_here`."""
         barrier, end = self._exit.Ibarrier(), time.monotonic() + seconds
@@ -255,6 +276,12 @@ class MpiComm(Comm):
                 return False
             time.sleep(_NAP)
         return True
+
+    @property
+    def library(self) -> str:
+        """See `Comm.library`."""
+        words = self._MPI.Get_library_version().replace("\0", " ").split()
+        return " ".join(words[:4]).split(",")[0]
 
     def file_hints(self) -> Any:
         """See `Comm.file_hints`."""
@@ -280,6 +307,11 @@ def connect(*, need_mpi: bool = False) -> Comm:
         InputError: a launcher started several processes, but MPI sees a world of one.
     """
     expected = _expected_size(os.environ)
+    if expected > 1 and _without_pmi(os.environ):
+        raise InputError(
+            f"srun started {expected} tasks without a PMI, so that they cannot find each other: start lsweep by "
+            "`srun --mpi=pmix` (`srun --mpi=list` shows what this Slurm has), or by mpirun inside the job"
+        )
     if not need_mpi and not any(name in os.environ for name in _LAUNCHED):
         if expected > 1:
             raise InputError(_singleton(expected))
@@ -321,6 +353,14 @@ def rank_hint() -> int:
 
 def _expected_size(environ: Mapping[str, str]) -> int:
     return next((int(environ[name]) for name in _SIZES if environ.get(name, "").isdigit()), 1)
+
+
+def _without_pmi(environ: Mapping[str, str]) -> bool:
+    """Whether we are a step's task with no way to the others: Open MPI would abort in MPI_Init, at length."""
+    in_step = "SLURM_STEP_NUM_TASKS" in environ and "SLURM_PROCID" in environ
+    told = ("OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK", "PMI_SIZE", "PMI_FD")
+    # mpirun inside a job starts its daemons by srun; their children carry its own variables.
+    return in_step and not any(name in environ for name in told)
 
 
 def _singleton(expected: int) -> str:

@@ -106,16 +106,27 @@ class EvaluateConfig:
     loss: str = "cross_entropy"
     objective: str | None = None
     metrics: tuple[str, ...] = ()
-    precision: Literal["fp32", "fp64"] = "fp32"
+    precision: Literal["fp32", "fp64", "tf32", "bf16", "fp16", "auto"] = "fp32"
+    tolerance: float = 0.01
     device: str = "auto"
-    batch_size: int | None = None
+    batch_size: int | Literal["auto"] | None = None  # None: a constant per kind of device; auto: measured
+    points_at_once: int | Literal["auto"] = 1
     fold_batchnorm: bool = True
     max_failures: int = 5
 
     def __post_init__(self) -> None:
-        if self.batch_size is not None and self.batch_size < 1:
+        if isinstance(self.batch_size, int) and self.batch_size < 1:
             raise ConfigError(
                 f"evaluate.batch_size must be >= 1, got {self.batch_size}", key="evaluate.batch_size"
+            )
+        if not 0 < self.tolerance < 1:
+            raise ConfigError(
+                f"evaluate.tolerance must be > 0 and < 1, got {self.tolerance}", key="evaluate.tolerance"
+            )
+        if isinstance(self.points_at_once, int) and self.points_at_once < 1:
+            raise ConfigError(
+                f"evaluate.points_at_once must be >= 1, got {self.points_at_once}",
+                key="evaluate.points_at_once",
             )
         if self.max_failures < 0:
             raise ConfigError(
@@ -127,11 +138,17 @@ class EvaluateConfig:
 class ScheduleConfig:
     """Which rank evaluates which tile."""
 
-    kind: Literal["auto", "static"] = "auto"
+    kind: Literal["auto", "static", "dynamic"] = "auto"  # auto: dynamic where the ranks' devices differ
     tile: int = 1
     share_gpu: bool = False
+    silent_seconds: float = 120.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.silent_seconds < float("inf"):
+            raise ConfigError(
+                f"schedule.silent_seconds must be finite and > 0, got {self.silent_seconds}",
+                key="schedule.silent_seconds",
+            )
         if self.tile < 1:
             raise ConfigError(f"schedule.tile must be >= 1, got {self.tile}", key="schedule.tile")
 
@@ -274,8 +291,12 @@ def _build(cls: Any, table: Any, where: str) -> Any:
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):  # `Literal[…] | None` is the latter
-        (inner,) = [a for a in arguments if a is not type(None)]
-        return _convert(inner, value, where)
+        inner = [a for a in arguments if a is not type(None)]
+        words = [a for a in inner if typing.get_origin(a) is Literal]
+        others = [a for a in inner if a not in words]
+        return _convert(
+            (words if others == [] or (words and isinstance(value, str)) else others)[0], value, where
+        )
     if origin is Literal:
         if value not in arguments or not isinstance(value, str):
             raise ConfigError(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lsweep.comm import Comm
+from lsweep.cores import threads_per_rank
 from lsweep.errors import ConfigError, InputError
 
 
@@ -33,16 +34,9 @@ def choose_device(name: str, comm: Comm, *, share_gpu: bool = False) -> torch.de
 
 @contextmanager
 def threads_of(comm: Comm) -> Iterator[int]:
-    """Collective: give this rank its CPU threads; the number that was set before returns.
-
-    `OMP_NUM_THREADS` where it is set; else the cores that the launcher bound this rank to, divided among
-    the ranks of the host that are bound to the same ones.
-    """
+    """Collective: give this rank its CPU threads (`lsweep.cores`); the number that was set before returns."""
     before = torch.get_num_threads()
-    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    everyone = comm.allgather((comm.host, _cores()))
-    sharing = sum(1 for host, cores in everyone if host == comm.host and cores & _cores())
-    threads = int(given) if given.isdigit() and int(given) > 0 else max(1, len(_cores()) // sharing)
+    threads = threads_per_rank(comm)
     torch.set_num_threads(threads)
     try:
         yield threads
@@ -80,12 +74,6 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({torch.backends.cpu.get_cpu_capability()})"
-
-
-def _cores() -> frozenset[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return frozenset(os.sched_getaffinity(0))
-    return frozenset(range(os.cpu_count() or 1))
 
 
 def _resolve(name: str, local_rank: int, share_gpu: bool) -> torch.device:

@@ -7,58 +7,28 @@ are polled between points; only the end is collective.
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
 from lsweep import schedule
+from lsweep.books import Books, Outcome
 from lsweep.comm import Comm
 from lsweep.config import Config
-from lsweep.errors import (
-    EXIT_COMPLETE,
-    EXIT_ERROR,
-    EXIT_SOME_FAILED,
-    EXIT_STOPPED,
-    LsweepError,
-    PointError,
-)
-from lsweep.evaluation import Evaluation, Evaluator
+from lsweep.errors import LsweepError, PointError
+from lsweep.evaluation import Column, Evaluation, Evaluator
 from lsweep.progress import Progress, Silent
 from lsweep.stop import Stop
 from lsweep.store.base import Store
 from lsweep.store.batch import Batch, concatenate
 from lsweep.surface import Status
+from lsweep.tickets import Tickets
+
+__all__ = ["Outcome", "run", "to_evaluate"]
 
 log = logging.getLogger("lsweep")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a session ended, the same on every rank.
-
-    Attributes:
-        done, failed, pending: points of the whole grid by status.
-        evaluated: points that became durable in this session.
-        reason: why it stopped early, or "".
-    """
-
-    done: int
-    failed: int
-    pending: int
-    evaluated: int
-    reason: str = ""
-
-    @property
-    def exit_status(self) -> int:
-        """0 complete, 3 complete but some points failed, 75 stopped early and resumable, 1 no progress at all.
-
-        A job that resubmits itself on 75 would do so for ever if it never came as far as one point.
-        """
-        if self.pending:
-            return EXIT_STOPPED if self.evaluated else EXIT_ERROR
-        return EXIT_SOME_FAILED if self.failed else EXIT_COMPLETE
 
 
 def run(
@@ -95,29 +65,67 @@ def run(
     if max_points is not None:
         points = np.cumsum([len(tile.points) for tile in work])
         work = work[: int(np.searchsorted(points, max_points)) + 1]
-    mine = schedule.static_cyclic(work, comm.rank, comm.size)
     if comm.is_root and 0 < len(work) < comm.size:
         log.info(
             "%d of %d ranks stay idle: only %d tiles are pending", comm.size - len(work), comm.size, len(work)
         )
 
-    books = _Books(config, comm, store, progress or Silent(), stop)
-    books.open(int((store.status == Status.DONE).sum()))
+    books = Books(config, comm, store, progress or Silent(), stop)
+    books.open()
     slowest = 0.0
-    for tile in mine:
-        comm.poll()
-        if stop.due(slowest * len(tile.points)):
-            break
-        batch = _evaluate(config, comm, evaluator, tile)
-        slowest = max(slowest, float(batch.seconds.max()))
-        books.count(batch)
-        store.put(batch)
-    store.sync()
-    if stop.reason:
-        books.tell_to_stop()
-    comm.quiesce()
+    with books.watch.watching(), dealt(config, comm, work) as mine:
+        for tile in mine:
+            comm.poll()
+            if stop.due(slowest * len(tile.points)):
+                break
+            books.watch.begin(_place(config, tile))
+            batch = _evaluate(config, comm, evaluator, tile)
+            books.watch.end()
+            slowest = max(slowest, float(batch.seconds.max()))
+            books.count(batch)
+            store.put(batch)
+        store.sync()
+        books.finished()
+        comm.quiesce()
     _tell_notes(comm, evaluator)
     return books.close()
+
+
+@contextmanager
+def dealt(config: Config, comm: Comm, work: list[schedule.Tile]) -> Iterator[Iterator[schedule.Tile]]:
+    """Collective: this rank's tiles, one after another, by the schedule that `config` asks for.
+
+    Entered and left together, quiescent: a counter that other ranks still draw from must not go away.
+    """
+    tickets = _tickets(comm) if config.schedule.kind == "dynamic" else None
+    if tickets is None:
+        yield iter(schedule.static_cyclic(work, comm.rank, comm.size))
+    else:
+        yield schedule.dynamic(work, tickets.take)
+        tickets.close()
+
+
+def _tickets(comm: Comm) -> Tickets | None:
+    """Collective: a counter to draw from, or, with a warning, None where it would be of no use."""
+    try:
+        tickets = comm.tickets()
+    except RuntimeError as error:  # mpi4py's; on all ranks alike
+        reason = f"this MPI has no one-sided communication ({error})"
+    else:
+        if tickets.come_while_rank_0_computes():
+            return tickets
+        tickets.close()
+        reason = (
+            "this MPI fetches nothing from a rank that computes: every rank would wait for rank 0's points"
+        )
+    if comm.is_root:
+        log.warning("schedule.kind = dynamic: %s; the static schedule is used", reason)
+    return None
+
+
+def _place(config: Config, tile: schedule.Tile) -> str:
+    first = ", ".join(f"{v:g}" for v in config.grid.coordinates(tile.points[:1])[0])
+    return f"point ({first})" + (f" and {len(tile.points) - 1} more" if len(tile.points) > 1 else "")
 
 
 def _tell_notes(comm: Comm, evaluator: Evaluator) -> None:
@@ -145,13 +153,16 @@ def _evaluate(config: Config, comm: Comm, evaluator: Evaluator, tile: schedule.T
     """Evaluate a tile; if it raises, point by point, so that one bad point spoils no others."""
     coordinates = config.grid.coordinates(tile.points)
     try:
-        result = evaluator.evaluate(coordinates)
-        return _batch(comm, tile.points, result, Status.DONE)
+        result = _result(config, evaluator, tile)
+        return _batch(comm, evaluator, tile.points, result, Status.DONE)
     except Exception as error:
         if _is_fatal(error):
             raise
         if len(tile.points) > 1:
-            single = [schedule.Tile(tile.index, tile.points[i : i + 1]) for i in range(len(tile.points))]
+            single = [
+                schedule.Tile(tile.index, tile.points[i : i + 1], range(p, p + 1))
+                for i, p in enumerate(tile.points)
+            ]
             return concatenate([_evaluate(config, comm, evaluator, one) for one in single])
         place = ", ".join(f"{v:g}" for v in coordinates[0])
         if not coordinates.any():
@@ -160,7 +171,17 @@ def _evaluate(config: Config, comm: Comm, evaluator: Evaluator, tile: schedule.T
             ) from error
         log.warning("point (%s) failed: %s: %s", place, type(error).__name__, error)
         nothing = Evaluation(np.full((1, len(evaluator.names)), np.nan), np.zeros(1))
-        return _batch(comm, tile.points, nothing, Status.FAILED)
+        return _batch(comm, evaluator, tile.points, nothing, Status.FAILED)
+
+
+def _result(config: Config, evaluator: Evaluator, tile: schedule.Tile) -> Evaluation:
+    """Its pending points; computed with all the others where they share their arithmetic, and so their bits."""
+    if not getattr(evaluator, "joint", False):
+        return evaluator.evaluate(config.grid.coordinates(tile.points))
+    whole = evaluator.evaluate(config.grid.coordinates(np.array(tile.whole)))
+    rows = tile.points - tile.whole.start
+    columns = {name: values[rows] for name, values in whole.columns.items()}
+    return Evaluation(whole.values[rows], whole.seconds[rows], columns)
 
 
 def _is_fatal(error: Exception) -> bool:
@@ -171,75 +192,16 @@ def _is_fatal(error: Exception) -> bool:
     return name in ("AcceleratorError", "OutOfMemoryError") or "CUDA" in str(error) or "MPI_" in str(error)
 
 
-def _batch(comm: Comm, points: np.ndarray, result: Evaluation, status: Status) -> Batch:
+def _batch(comm: Comm, evaluator: Evaluator, points: np.ndarray, result: Evaluation, status: Status) -> Batch:
+    announced: dict[str, Column] = getattr(evaluator, "columns", {})
     return Batch(
         points=points,
         values=result.values,
         status=np.full(len(points), status, dtype=np.uint8),
         seconds=result.seconds.astype(np.float32),
         rank=np.full(len(points), comm.rank, dtype=np.int32),
+        columns={
+            name: np.asarray(result.columns.get(name, np.full(len(points), fill)), dtype=dtype)
+            for name, (dtype, fill) in announced.items()
+        },
     )
-
-
-class _Books:
-    """Who has done how much: durable points are reported to rank 0, failures and stops to everybody."""
-
-    def __init__(self, config: Config, comm: Comm, store: Store, progress: Progress, stop: Stop) -> None:
-        self._config, self._comm, self._store = config, comm, store
-        self._progress, self._stop = progress, stop
-        self._failures = self._durable = 0
-        comm.on("durable", lambda source, points: self._note(points))
-        comm.on("failed", lambda source, points: self._note_failures(points))
-        comm.on("stop", lambda source, reason: self._be_told(reason))
-        store.on_durable = lambda batch: comm.post(0, "durable", len(batch))
-        self._final = store.status.copy()
-        self._told = False
-
-    def open(self, done: int) -> None:
-        hosts = ",".join(sorted(set(self._comm.allgather(self._comm.host))))
-        self._store.begin_session(os.environ.get("SLURM_JOB_ID", ""), hosts)
-        if self._comm.is_root:
-            self._progress.start(self._config.grid.size, done)
-
-    def count(self, batch: Batch) -> None:
-        self._final[batch.points] = batch.status
-        failed = int((batch.status == Status.FAILED).sum())
-        if failed:
-            self._comm.post(0, "failed", failed)
-
-    def tell_to_stop(self) -> None:
-        """Pass a stop on to the others, unless it came from one of them."""
-        for rank in range(self._comm.size):
-            if rank != self._comm.rank and not self._told:
-                self._comm.post(rank, "stop", self._stop.reason)
-
-    def close(self) -> Outcome:
-        """Collective: agree on how it ended."""
-        mine = np.flatnonzero(self._final != self._store.status)
-        for points, status in self._comm.allgather((mine, self._final[mine])):
-            self._final[points] = status
-        reasons = [reason for reason in self._comm.allgather(self._stop.reason) if reason]
-        if self._comm.is_root:
-            self._store.update_session(self._durable)
-            self._progress.stop()
-        done, failed, pending = (
-            int((self._final == s).sum()) for s in (Status.DONE, Status.FAILED, Status.PENDING)
-        )
-        return Outcome(done, failed, pending, self._comm.bcast(self._durable), reasons[0] if reasons else "")
-
-    def _be_told(self, reason: str) -> None:
-        self._told = True
-        self._stop.request(reason)
-
-    def _note(self, points: int) -> None:
-        self._durable += points
-        self._progress.advance(points)
-        self._store.update_session(self._durable)
-
-    def _note_failures(self, points: int) -> None:
-        self._failures += points
-        if self._failures > self._config.evaluate.max_failures:
-            raise PointError(
-                f"{self._failures} points failed, more than evaluate.max_failures = "
-                f"{self._config.evaluate.max_failures}: the job ends; see the log for why"
-            )

@@ -62,6 +62,18 @@ class MissingExtra(InputError):
     """An optional dependency is not installed; the message says how to install it."""
 
 
+class StoreError(LsweepError):
+    """The output cannot be written any more: no room, no quota, a failing disk. `errno` where known."""
+
+    def __init__(self, message: str, *, errno: int | None = None) -> None:
+        super().__init__(" ".join(message.split()))
+        self.errno = errno
+
+
+class LockError(LsweepError):
+    """Another session has taken the output over; this one must not write any more."""
+
+
 class PointError(LsweepError):
     """Too many points failed, or the centre did: the job is at fault, not the point."""
 

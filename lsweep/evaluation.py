@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
+
+# How a number per point is stored: its dtype, and what stands there before the point is done.
+Column = tuple[str, Any]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a tile came to: `values` float64 (k, metrics) in the order of `Evaluator.names`, `seconds` (k,)."""
+    """What a tile of k points came to.
+
+    Attributes:
+        values: float64 (k, metrics), in the order of `Evaluator.names`.
+        seconds: (k,).
+        columns: (k,) each, how the values came about: those that the evaluator announces in its own `columns`.
+    """
 
     values: np.ndarray
     seconds: np.ndarray
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Evaluator(Protocol):
-    """What the engine needs: named numbers at coordinates."""
+    """What the engine needs: named numbers at coordinates.
+
+    Optional attributes: `columns`, name → `Column`, for numbers that say how the values came about; `notes`,
+    a `Counter` of remarkable things and at how many points they were met.
+    """
 
     names: tuple[str, ...]
 

@@ -6,12 +6,15 @@ are. Sums over examples are float64 on the device, and the host reads them once 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,9 +23,12 @@ from torch.utils import _pytree as pytree
 
 from lsweep.determinism import require_deterministic
 from lsweep.errors import InputError
-from lsweep.evaluation import Evaluation
+from lsweep.evaluation import Column, Evaluation
 from lsweep.objective import Objective
 from lsweep.weights import WeightSpace, tensors_of
+
+T = TypeVar("T")
+log = logging.getLogger("lsweep")
 
 
 class Examples(Protocol):
@@ -37,31 +43,57 @@ class Examples(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Lent:
+    """A borrowed network and what it is evaluated on, on one device in one precision.
+
+    Attributes:
+        model: its moving tensors are views of `flat`.
+        splits: name → examples, the first one under the plain metric names.
+        objective: see `lsweep.objective`.
+        space: which tensors move.
+        theta: the centre θ*, (space.size,).
+        directions: one vector per axis, (space.size,).
+        flat: where the network is now, (space.size,).
+    """
+
+    model: nn.Module
+    splits: Mapping[str, Any]
+    objective: Objective
+    space: WeightSpace
+    theta: torch.Tensor
+    directions: Sequence[torch.Tensor]
+    flat: torch.Tensor
+
+    def move(self, point: Sequence[float] | np.ndarray) -> None:
+        """Set the network's weights to θ* + Σ point[i]·d[i], in place."""
+        source = self.theta
+        for coordinate, direction in zip(point, self.directions, strict=True):
+            torch.add(source, direction, alpha=float(coordinate), out=self.flat)
+            source = self.flat
+
+
 class LossEvaluator:
     """Evaluates an objective over one or two splits. Use `borrow` to make one.
 
     Attributes:
         names: the metrics in order; those of a second split carry its name ("loss_test").
         notes: what was remarkable, and at how many points.
+        lent: what it works on.
+        columns: further numbers per point; "batch_size" is smaller than asked for where memory was short.
+        batch_size: examples per forward pass.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        splits: Mapping[str, _Cast],
-        objective: Objective,
-        theta: torch.Tensor,
-        directions: Sequence[torch.Tensor],
-        flat: torch.Tensor,
-        batch_size: int,
-        moves_buffers: bool = False,
-    ) -> None:
-        self._model, self._splits, self._objective = model, splits, objective
-        self._theta, self._directions, self._flat = theta, directions, flat
-        self._batch_size = batch_size
-        self._variances = _running_variances(model) if moves_buffers else []
+    columns: Mapping[str, Column] = MappingProxyType({"batch_size": ("<i4", 0)})
+
+    def __init__(self, lent: Lent, batch_size: int) -> None:
+        self.lent, self.batch_size = lent, batch_size
+        self._model, self._splits, self._objective = lent.model, lent.splits, lent.objective
+        self._flat = lent.flat
+        moves_buffers = any(entry.is_buffer for entry in lent.space.entries)
+        self._variances = _running_variances(lent.model) if moves_buffers else []
         self.notes: Counter[str] = Counter()
-        self._metrics = self._dry_run()
+        self._metrics = self._in_memory(self._dry_run)
         self.names = tuple(
             self._column(split, name) for split, names in self._metrics.items() for name in names
         )
@@ -69,12 +101,13 @@ class LossEvaluator:
     def evaluate(self, coordinates: np.ndarray) -> Evaluation:
         """Evaluate points given as (k, ndim) coordinates, x first; see `Evaluator`."""
         start = time.perf_counter()
-        marks = []
+        marks, sizes = [], []
         with torch.no_grad():
             sums = []
             for point in coordinates:
-                self.move(point)
-                sums.append(self._sums_or_nan())
+                self.lent.move(point)
+                sums.append(self._in_memory(self._sums_or_nan))
+                sizes.append(self.batch_size)
                 marks.append(time.perf_counter())
             values = torch.stack(sums).cpu().numpy()
         # On a GPU the marks only say when work was queued: share the tile's time out evenly.
@@ -83,14 +116,41 @@ class LossEvaluator:
         seconds = (
             np.diff([start, *marks]) if on_cpu else np.full(len(marks), (stop - start) / max(1, len(marks)))
         )
-        return Evaluation(values, seconds)
+        return Evaluation(values, seconds, {"batch_size": np.array(sizes, dtype=np.int32)})
 
-    def move(self, point: Sequence[float] | np.ndarray) -> None:
-        """Set the network's weights to θ* + Σ point[i]·d[i], in place."""
-        source = self._theta
-        for coordinate, direction in zip(point, self._directions, strict=True):
-            torch.add(source, direction, alpha=float(coordinate), out=self._flat)
-            source = self._flat
+    def try_out(self, batch_size: int, examples: int) -> int:
+        """Evaluate the first `examples` of the first split, or a few more, and wait: for measurements.
+
+        Returns:
+            how many examples that were.
+        """
+        split, count = next(iter(self._splits)), 0
+        with torch.no_grad():
+            for batch in self._splits[split].batches(batch_size):
+                measured = self._objective(self._model, batch)
+                values, _ = _weighted("loss", measured["loss"])
+                count += len(values)
+                if count >= examples:
+                    break
+            values.sum().item()
+        return count
+
+    def _in_memory(self, work: Callable[[], T]) -> T:
+        """Do the work; where memory is short, with batches of half the size, from now on.
+
+        Other kernels may be chosen for smaller batches: the point is outside the promise of equal bits.
+        """
+        while True:
+            try:
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error) or self.batch_size == 1:
+                    raise
+            # Outside of the handler: its traceback would keep the tensors of the failed pass alive.
+            log.warning("out of memory with %d examples a batch: halved", self.batch_size)
+            self.batch_size //= 2
+            if self._flat.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def _sums_or_nan(self) -> torch.Tensor:
         sums = torch.cat([self._sums(split) for split in self._splits])
@@ -107,7 +167,7 @@ class LossEvaluator:
         double = torch.float64 if device.type != "mps" else torch.float32
         totals = torch.zeros(len(names), dtype=double, device=device)
         weights = torch.zeros(len(names), dtype=double, device=device)
-        for batch in self._splits[split].batches(self._batch_size):
+        for batch in self._splits[split].batches(self.batch_size):
             measured = self._objective(self._model, batch)
             for index, name in enumerate(names):
                 values, weight = _weighted(name, measured[name])
@@ -124,11 +184,11 @@ class LossEvaluator:
 
     def _dry_run(self) -> dict[str, tuple[str, ...]]:
         """Find the metrics' names on one batch of each split, and that they do not depend on chance."""
-        self.move([0.0] * len(self._directions))
+        self.lent.move([0.0] * len(self.lent.directions))
         found = {}
         with torch.no_grad():
             for split in self._splits:
-                batch = next(self._splits[split].batches(self._batch_size))
+                batch = next(self._splits[split].batches(self.batch_size))
                 measured = require_deterministic(self._model, partial(self._objective, self._model, batch))
                 found[split] = _checked_names(measured)
         return found
@@ -182,8 +242,7 @@ def borrow(
             with torch.no_grad():
                 for examples in cast.values():
                     check(model, examples, batch_size)
-        moves_buffers = any(entry.is_buffer for entry in space.entries)
-        yield LossEvaluator(model, cast, objective, theta, axes, flat, batch_size, moves_buffers)
+        yield LossEvaluator(Lent(model, cast, objective, space, theta, axes, flat), batch_size)
 
 
 class _Cast:
@@ -192,10 +251,18 @@ class _Cast:
     def __init__(self, examples: Any, dtype: torch.dtype) -> None:
         self._examples, self._dtype = examples, dtype
         self.tree = getattr(examples, "tree", None)
+        self.can_select = hasattr(
+            examples, "select"
+        )  # batches that the user's loader put together are not cut anew
 
     def batches(self, size: int) -> Iterator[Any]:
         """See `Examples`."""
         for batch in self._examples.batches(size):
+            yield pytree.tree_map_only(torch.Tensor, self._cast, batch)
+
+    def select(self, indices: torch.Tensor, size: int) -> Iterator[Any]:
+        """See `lsweep.data.ResidentData`; only where `can_select`."""
+        for batch in self._examples.select(indices, size):
             yield pytree.tree_map_only(torch.Tensor, self._cast, batch)
 
     def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -233,6 +300,12 @@ def _restored(model: nn.Module) -> Iterator[None]:
         for module, own in buffers:
             module._buffers.clear()
             module._buffers.update(own)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory was short, the device's or the host's; torch says the latter with a plain RuntimeError."""
+    short = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
+    return short or "DefaultCPUAllocator" in str(error)
 
 
 def _running_variances(model: nn.Module) -> list[torch.Tensor]:

@@ -110,6 +110,10 @@ class Supervised:
                 f"the network returns {type(output).__name__}, not a tensor; write an objective for it "
                 "(evaluate.objective)"
             )
+        return self.measure(output, target)
+
+    def measure(self, output: torch.Tensor, target: torch.Tensor) -> dict[str, Weighted]:
+        """What the loss and the metrics say of outputs (B, …) and targets (B, …)."""
         values: dict[str, Weighted] = {"loss": (self.loss(output, target), None)}
         if _classes(output, target):
             values["accuracy"] = (accuracy(output, target), None)

@@ -1,7 +1,8 @@
-"""Who evaluates which tile: a fixed partition of the grid, dealt cyclically, coarse to fine."""
+"""Who evaluates which tile: a fixed partition of the grid, coarse to fine, dealt in turn or on demand."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +17,12 @@ class Tile:
     Attributes:
         index: which tile of the partition it is.
         points: (k,) int64 flat indices of its pending points, increasing.
+        whole: flat indices of all its points, pending or not.
     """
 
     index: int
     points: np.ndarray
+    whole: range
 
 
 def tiles(grid: Grid, pending: np.ndarray, size: int = 1) -> list[Tile]:
@@ -38,7 +41,7 @@ def tiles(grid: Grid, pending: np.ndarray, size: int = 1) -> list[Tile]:
     for index in np.unique(np.flatnonzero(pending) // size):
         start, stop = index * size, min((index + 1) * size, grid.size)
         points = start + np.flatnonzero(pending[start:stop])
-        found.append((int(level[start:stop].min()), Tile(int(index), points)))
+        found.append((int(level[start:stop].min()), Tile(int(index), points, range(start, stop))))
     found.sort(key=lambda item: (item[0], item[1].index))
     return [tile for _, tile in found]
 
@@ -49,3 +52,14 @@ def static_cyclic(work: list[Tile], rank: int, size: int) -> list[Tile]:
     Needs no communication; grid points cost the same, so it balances to within one tile.
     """
     return work[rank::size]
+
+
+def dynamic(work: list[Tile], take: Callable[[], int]) -> Iterator[Tile]:
+    """Whatever tile is next, to whoever asks first: balances ranks of unlike speed.
+
+    Args:
+        work: the same list on every rank.
+        take: a number from a counter that all ranks share, each number once; see `lsweep.tickets`.
+    """
+    while (ticket := take()) < len(work):
+        yield work[ticket]

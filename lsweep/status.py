@@ -32,7 +32,11 @@ def describe(surface: Surface) -> str:
     ]
     lines += [
         f"  {name:<9} {text}"
-        for name, text in (("rate", _rate(surface, pending)), ("best", _best(surface)))
+        for name, text in (
+            ("rate", _rate(surface, pending)),
+            ("best", _best(surface)),
+            ("halved", _halved(surface)),
+        )
         if text
     ]
     lines += [f"  session   {_session(s)}" for s in surface.sessions]
@@ -64,6 +68,15 @@ def _best(surface: Surface) -> str:
         f"{n} = {v[i]:g}" for (n, v), i in zip(surface.axes.items(), reversed(index), strict=True)
     )
     return f"loss {surface.loss[index]:.6g} at {place}"
+
+
+def _halved(surface: Surface) -> str:
+    """Points outside the promise of equal bits: memory was short, and the batch smaller than the sweep's."""
+    size, asked = surface.columns.get("batch_size"), surface.provenance.get("batch_size")
+    if size is None or not isinstance(asked, int):
+        return ""
+    points = int((surface.done & (size < asked)).sum())
+    return f"{points} points with smaller batches than {asked}, for lack of memory" if points else ""
 
 
 def _session(session: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import time
@@ -10,24 +9,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from lsweep import slurm_job
 from lsweep.errors import ConfigError
 
 # USR2, not USR1: communication libraries use USR1 themselves. TERM is what schedulers send at the end.
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
-# Kept free before a deadline, on top of a few points' time: finish, make durable, finalise MPI.
+# Seconds kept free before a job's end, on top of a few points' time: make durable, finalise MPI.
 MARGIN = 20.0
+# Of a limit that the user gives, where nobody kills at once, at most this share.
+_SHARE = 0.1
 
 
 class Stop:
     """Whether to stop, and why.
 
-    Args:
-        deadline: Unix time by which the process should have left, or None.
+    Attributes:
+        reason: why to stop, or "".
+        deadline: Unix time by which the last point should be done, or None.
     """
 
     def __init__(self, deadline: float | None = None) -> None:
         self.reason = ""
-        self._deadline = deadline
+        self.deadline = deadline
 
     def request(self, reason: str) -> None:
         """Stop before the next point; the first reason counts."""
@@ -35,7 +38,7 @@ class Stop:
 
     def due(self, seconds_per_point: float = 0.0) -> bool:
         """Whether to stop before a point that may take `seconds_per_point`."""
-        if self._deadline is not None and time.time() + 2 * seconds_per_point + MARGIN > self._deadline:
+        if self.deadline is not None and time.time() + 2 * seconds_per_point > self.deadline:
             self.request("the time limit is near")
         return bool(self.reason)
 
@@ -57,18 +60,31 @@ class Stop:
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not Python's
 
 
+def check_limit(limit: str | None) -> None:
+    """Refuse an impossible `--time-limit` before any work.
+
+    Raises:
+        ConfigError: it is not [[HH:]MM:]SS or D-HH:MM:SS.
+    """
+    if limit is not None:
+        _seconds(limit)
+
+
 def deadline(limit: str | None) -> float | None:
-    """The earlier of `--time-limit` (from now) and the job's own end (Slurm ≥ 23.02), as Unix time.
+    """When the last point should be done, as Unix time: a margin before `--time-limit` or the job's own end.
+
+    May ask Slurm, so on rank 0 only.
 
     Raises:
         ConfigError: the limit is not [[HH:]MM:]SS or D-HH:MM:SS.
     """
     ends = []
     if limit is not None:
-        ends.append(time.time() + _seconds(limit))
-    job_end = os.environ.get("SLURM_JOB_END_TIME", "")
-    if job_end.isdigit():
-        ends.append(float(job_end))
+        seconds = _seconds(limit)
+        ends.append(time.time() + seconds - min(MARGIN, _SHARE * seconds))
+    job_end = slurm_job.end_time()
+    if job_end is not None:
+        ends.append(job_end - MARGIN)
     return min(ends, default=None)
 
 

@@ -38,6 +38,8 @@ class Surface:
         provenance: versions, commit, hardware, hashes.
         sessions: who worked on the file, oldest first, one mapping each.
         path: the file it was read from, if any.
+        columns: further numbers per point, shaped alike, that say how its values came about: "batch_size",
+            the examples per forward pass (smaller than the sweep's own where memory was short).
     """
 
     axes: Mapping[str, np.ndarray]
@@ -49,6 +51,7 @@ class Surface:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     sessions: tuple[Mapping[str, Any], ...] = ()
     path: Path | None = None
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def x(self) -> np.ndarray:

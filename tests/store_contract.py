@@ -33,7 +33,10 @@ NAMES = ("loss", "accuracy", "loss_test")
 
 
 def header(grid: Grid, names: tuple[str, ...] = NAMES, **identity: Any) -> Header:
-    return Header(grid, names, identity or {"weights": "abc"}, 'output = "α.h5"\n', {"ranks": 1})
+    columns = {"batch_size": ("<i4", 0)}
+    return Header(
+        grid, names, identity or {"weights": "abc"}, 'output = "α.h5"\n', {"ranks": 1}, columns=columns
+    )
 
 
 def results(points: list[int], status: Status = Status.DONE, rank: int = 3) -> Batch:
@@ -48,6 +51,7 @@ def results(points: list[int], status: Status = Status.DONE, rank: int = 3) -> B
         status=np.full(len(p), status, dtype=np.uint8),
         seconds=np.full(len(p), 0.5, dtype=np.float32),
         rank=np.full(len(p), rank, dtype=np.int32),
+        columns={"batch_size": (p + 1).astype(np.int32)},
     )
 
 
@@ -76,6 +80,8 @@ def same(a: Surface, b: Surface) -> None:
     assert list(a.axes) == list(b.axes)
     assert list(a.metrics) == list(b.metrics)
     pairs = [(a.axes[n], b.axes[n]) for n in a.axes] + [(a.metrics[n], b.metrics[n]) for n in a.metrics]
+    assert list(a.columns) == list(b.columns)
+    pairs += [(a.columns[n], b.columns[n]) for n in a.columns]
     for ours, theirs in [*pairs, (a.status, b.status), (a.seconds, b.seconds), (a.rank, b.rank)]:
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours, theirs)
@@ -101,6 +107,7 @@ def check_every_store_reads_like_memory(place: Place) -> None:
         point = next(int(p) for p in order if p != 2)
         place_of = np.unravel_index(point, grid.shape)
         assert surfaces[0].shape == grid.shape
+        assert surfaces[0].columns["batch_size"][place_of] == point + 1
         assert surfaces[0].loss[place_of] == point + 0.25
         assert surfaces[0].metrics["loss_test"][place_of] == 100.0 * point
 
@@ -185,6 +192,35 @@ def check_a_session_that_lost_its_lock_writes_nothing(place: Place) -> None:
     store.guard = lambda: None
     store._open.clear()
     assert close(store).status.tolist() == [1, 0, 0, 0, 0, 0, 0]
+
+
+def check_a_failed_write_is_the_last(place: Place) -> None:
+    """Nothing is acknowledged after it, though the disk may have room again: what HDF5 holds is unknown."""
+    if place.mode == "memory":
+        return
+    store = place.open(GRIDS["line"], seconds=0.0)
+    durable: list[int] = []
+    failures: list[str] = []
+    store.on_durable = lambda batch: durable.extend(batch.points.tolist())
+    store.on_failure = lambda failure: failures.append(str(failure))
+    store.put(results([0]))
+    write = store._writer.write
+
+    def full(batch: Batch) -> None:
+        raise OSError(28, "No space left on device")
+
+    store._writer.write = full
+    store.put(results([1]))
+    store._writer.write = write
+    store.put(results([2]))
+    store.update_session(3)
+    surface = close(store)
+    assert durable == [0]
+    assert failures == ["cannot be written any more: No space left on device"] == [str(store.failure)]
+    assert surface.status.tolist() == [1, 0, 0, 0, 0, 0, 0]
+    again = place.open(GRIDS["line"])
+    again.put(results([1, 2]))
+    assert close(again).status.tolist() == [1, 1, 1, 0, 0, 0, 0]
 
 
 def check_ring_of_sessions(place: Place) -> None:

@@ -45,10 +45,12 @@ DEFAULTS = {
         "metrics": [],
         "precision": "fp32",
         "device": "auto",
+        "tolerance": 0.01,
+        "points_at_once": 1,
         "fold_batchnorm": True,
         "max_failures": 5,
     },
-    "schedule": {"kind": "auto", "tile": 1, "share_gpu": False},
+    "schedule": {"kind": "auto", "tile": 1, "share_gpu": False, "silent_seconds": 120.0},
     "store": {"mode": "auto", "sync_seconds": 5.0},
 }
 

@@ -21,6 +21,21 @@ from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.objective import Supervised, check_labels, cross_entropy
 from lsweep.weights import weight_space
 
+
+class Cramped(nn.Module):
+    """A linear network in a memory that holds so many examples, and less from a given pass on."""
+
+    def __init__(self, room: int, error: Callable[[], Exception]) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 3)
+        self.room, self.error = room, error
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > self.room:
+            raise self.error()
+        return self.inner(x)
+
+
 POINTS = np.array([[0.0, 0.0], [1.0, 0.0], [-0.5, 2.0], [0.3, -0.7]])
 CLASSES = Supervised(cross_entropy)
 
@@ -366,3 +381,51 @@ def test_a_buffer_that_appears_in_the_forward_pass_does_not_stay() -> None:
     with lent(model, images()) as evaluator:
         evaluator.evaluate(POINTS)
     assert not list(model.buffers())
+
+
+SHORTAGES: dict[str, Callable[[], Exception]] = {
+    "device": lambda: torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    "host": lambda: RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    "python": MemoryError,
+}
+
+
+@pytest.mark.parametrize("shortage", SHORTAGES)
+def test_a_batch_too_large_for_the_memory_is_halved(shortage: str, caplog: pytest.LogCaptureFixture) -> None:
+    """From the point on where memory became short; each point says which size it was evaluated with."""
+    torch.manual_seed(0)
+    model = Cramped(100, SHORTAGES[shortage])
+    data = torch.randn(37, 4), torch.randint(0, 3, (37,))
+    with lent(model, data, batch_size=32) as evaluator:
+        whole = evaluator.evaluate(POINTS[:2])
+        model.room = 9
+        short = evaluator.evaluate(POINTS)
+    assert whole.columns["batch_size"].tolist() == [32, 32]
+    assert short.columns["batch_size"].tolist() == [8, 8, 8, 8]
+    np.testing.assert_allclose(short.values[:2], whole.values, rtol=1e-6)
+    halvings = [r.getMessage() for r in caplog.records if "halved" in r.getMessage()]
+    assert halvings == [f"out of memory with {n} examples a batch: halved" for n in (32, 16)]
+
+
+def test_short_of_memory_from_the_start(caplog: pytest.LogCaptureFixture) -> None:
+    model = Cramped(5, SHORTAGES["device"])
+    data = torch.randn(12, 4), torch.randint(0, 3, (12,))
+    with lent(model, data, batch_size=12) as evaluator:
+        assert evaluator.evaluate(POINTS).columns["batch_size"].tolist() == [3] * 4
+
+
+def test_not_one_example_fits() -> None:
+    model = Cramped(0, SHORTAGES["device"])
+    data = torch.randn(12, 4), torch.randint(0, 3, (12,))
+    with (
+        pytest.raises(torch.cuda.OutOfMemoryError),
+        lent(model, data, batch_size=12),
+    ):
+        pass
+
+
+def test_other_errors_are_not_mended_with_smaller_batches() -> None:
+    model = Cramped(5, lambda: RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    data = torch.randn(12, 4), torch.randint(0, 3, (12,))
+    with pytest.raises(RuntimeError, match="mat1"), lent(model, data, batch_size=12):
+        pass

@@ -151,7 +151,7 @@ def test_what_may_not_be_read_or_written(here: Path) -> None:
     sweep.chmod(0o444)
     with (
         as_nobody(),
-        pytest.raises(InputError, match=r"cannot write the output '.*good\.h5': Permission denied"),
+        pytest.raises(InputError, match=r"cannot write to '.*good\.h5': Permission denied"),
     ):
         prepare_output(sweep)
     sweep.chmod(0o000)

@@ -18,17 +18,18 @@ PACKAGE = Path(lsweep.__file__).parent
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
-        evaluator folding plugins progress stop files
-        archives seeds""",
-    1: "comm sharing device schedule store provenance models data",
-    2: "engine problem agreement job train",
-    3: "api status render export compare watch slurm",
+        evaluator several strata precision certified folding plugins progress stop slurm_job filesystem files
+        watchdog archives seeds""",
+    1: "comm tickets cores tuning sharing device schedule store provenance models data",
+    2: "engine books problem agreement preparation job preflight train",
+    3: "api check status render export compare watch slurm",
     4: "cli __main__",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 
 # What one floor's rooms may import of each other; a new line here is a decision.
 DRAWN = {
+    "certified": "errors evaluation evaluator objective precision strata weights",
     "checkpoint": "archives errors",
     "config": "errors grid",
     "determinism": "errors weights",
@@ -39,14 +40,22 @@ DRAWN = {
     "grid": "errors",
     "objective": "config errors plugins",
     "plugins": "errors",
+    "precision": "strata",
+    "several": "errors evaluation evaluator objective",
     "seeds": "errors",
-    "stop": "errors",
+    "stop": "errors slurm_job",
     "surface": "grid",
+    "watchdog": "progress",
     "weights": "errors",
-    "device": "comm",
+    "engine": "books",
+    "comm": "tickets",
+    "cores": "comm",
+    "tuning": "comm",
+    "device": "comm cores",
     "sharing": "comm data",
     "store": "comm",
-    "job": "engine problem agreement",
+    "preparation": "problem agreement",
+    "job": "engine problem preparation",
 }
 
 READERS = ("render", "export", "compare", "status", "watch")
@@ -170,7 +179,8 @@ def test_the_ground_floor_needs_neither_mpi_nor_hdf5_nor_matplotlib() -> None:
 
 
 def test_values_that_travel_need_no_torch() -> None:
-    light = "errors config grid surface plugins progress stop evaluation schedule provenance status compare"
+    light = """errors config grid surface plugins progress stop slurm_job evaluation schedule provenance status
+        compare"""
     assert "torch" not in loaded_by(f"import {', '.join(f'lsweep.{m}' for m in light.split())}")
 
 

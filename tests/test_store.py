@@ -66,6 +66,7 @@ def test_layout(place: Place, name: str) -> None:
             "status": ("u1", 0),
             "seconds": ("<f4", np.nan),
             "rank": ("<i4", -1),
+            "batch_size": ("<i4", 0),
         }
         for dataset_name, (dtype, fill) in kinds.items():
             dataset = file[dataset_name]
@@ -105,7 +106,7 @@ def test_a_sweep_changes_no_metadata(place: Place) -> None:
     after = bytearray(path.read_bytes())
     assert len(after) == len(before)
     with h5py.File(path, "r") as file:
-        for name in (*NAMES, "status", "seconds", "rank", "sessions/table"):
+        for name in (*NAMES, "status", "seconds", "rank", "batch_size", "sessions/table"):
             first, size = file[name].id.get_offset(), file[name].nbytes
             before[first : first + size] = after[first : first + size] = b"\0" * size
     assert before == after
@@ -333,3 +334,14 @@ def test_reading_and_export_need_no_torch(place: Place) -> None:
     done = python("-c", code, place.folder / "sweep.h5", env=environment())
     assert done.returncode == 0, done.stderr
     assert "0/15 done" in done.stdout
+
+
+def test_a_file_without_further_columns_can_be_resumed(place: Place) -> None:
+    """Those of the first lsweep, and those of an evaluator that says nothing more."""
+    bare = dataclasses.replace(header(GRIDS["line"]), columns={})
+    create(place.folder / "sweep.h5", bare)
+    store = place.open(GRIDS["line"])
+    store.put(results([0, 1]))
+    surface = close(store)
+    assert surface.status.tolist() == [1, 1, 0, 0, 0, 0, 0]
+    assert surface.columns == {}

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from lsweep import slurm_job
 from lsweep.errors import InputError, LsweepError
+from lsweep.slurm_job import NO_SUCH_JOB, Job
 from lsweep.store import lock
 from lsweep.store.lock import acquire
 
@@ -99,6 +101,15 @@ def test_a_process_that_is_about_to_end_is_waited_for(output: Path, monkeypatch:
         waiter.join()
 
 
+def test_another_process_of_the_same_number_is_not_the_holder(output: Path) -> None:
+    ours = forge(output)
+    with pytest.raises(InputError):
+        acquire(output)
+    ours.unlink()
+    forge(output, started="12")
+    acquire(output).check()
+
+
 def test_a_rebooted_machine_gives_way(output: Path) -> None:
     forge(output, boot_id="before")
     acquire(output).check()
@@ -121,6 +132,41 @@ def test_another_host_is_respected(output: Path) -> None:
         acquire(output)
     assert json.loads(path.read_text())["token"] == "another's"
     acquire(output, break_lock=True).check()
+
+
+@pytest.mark.parametrize(
+    ("job", "gives_way"),
+    [
+        (Job("RUNNING", restarts=2), False),
+        (Job("COMPLETING", restarts=3), False),  # requeued, and processes of the last life may be alive
+        (Job("RUNNING", restarts=3), True),
+        (Job("PENDING", restarts=3), True),
+        (Job("TIMEOUT", restarts=2), True),
+        (Job(NO_SUCH_JOB), True),
+        (None, False),
+    ],
+)
+def test_a_holder_elsewhere_gives_way_when_slurm_says_that_its_job_is_over(
+    job: Job | None, gives_way: bool, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(slurm_job, "ask", lambda job_id: asked.append(job_id) or job)
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "ours")
+    forge(output, host="elsewhere", pid=dead_pid(), job="12", restart="2", cluster="ours")
+    if gives_way:
+        acquire(output).check()
+    else:
+        with pytest.raises(InputError, match=r"on elsewhere \(job 12\)"):
+            acquire(output)
+    assert asked[0] == "12"
+
+
+def test_a_job_of_another_cluster_is_not_asked_for(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm_job, "ask", lambda job_id: Job(NO_SUCH_JOB))
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "ours")
+    forge(output, host="elsewhere", job="12", cluster="theirs")
+    with pytest.raises(InputError):
+        acquire(output)
 
 
 def test_an_earlier_life_of_a_requeued_job_gives_way(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,12 @@ class ResidentData:
             batch = _slice(self.tree, start, start + size)
             yield batch if self.transform is None else self.transform(batch)
 
+    def select(self, indices: torch.Tensor, size: int) -> Iterator[Any]:
+        """Yield transformed batches of the examples at `indices`, int64 (n,), in that order."""
+        for some in indices.to(pytree.tree_leaves(self.tree)[0].device).split(size):
+            batch = pytree.tree_map(lambda leaf, some=some: leaf[some], self.tree)
+            yield batch if self.transform is None else self.transform(batch)
+
     def sha256(self) -> str:
         """Return the hash of what the network sees: leaves (name, dtype, shape, bytes) and transform."""
         digest = hashlib.sha256()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -9,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lsweep.comm import Comm
+from lsweep.errors import StoreError
 from lsweep.store.batch import Batch, concatenate
 from lsweep.surface import Surface
 
@@ -22,15 +26,19 @@ class Store(ABC):
         status: (size,) uint8, flat, as it was when the store was opened.
         guard: called before each batch is written; raises if this session may not write any more.
         on_durable: called with each batch that became durable, on the rank that wrote it.
+        on_failure: called once, on the rank whose write failed.
+        failure: why nothing is written any more, once a write has failed; what was acknowledged stays.
     """
 
     mode = ""
+    failure: StoreError | None = None
 
     def __init__(
         self, comm: Comm, names: tuple[str, ...], status: np.ndarray, sync_seconds: float = 5.0
     ) -> None:
         self.names, self.status = names, status
         self.on_durable: Callable[[Batch], None] = lambda batch: None
+        self.on_failure: Callable[[StoreError], None] = lambda failure: None
         self.guard: Callable[[], None] = lambda: None
         self._comm, self._sync_seconds = comm, sync_seconds
         self._open: list[Batch] = []
@@ -50,6 +58,27 @@ class Store(ABC):
             self.guard()
             batch, self._open = concatenate(self._open), []
             self._commit(batch)
+
+    def _attempt(self, write: Callable[[], None]) -> bool:
+        """Write, unless that failed before; return whether it worked.
+
+        After a failure HDF5 may still hold bytes that it could not write, so nothing more is tried: a later
+        success would acknowledge points on top of values that are not there.
+        """
+        if self.failure is None:
+            try:
+                write()
+            except (OSError, RuntimeError) as error:  # h5py raises either, by the depth of the failed call
+                self.failure = _in_words(error)
+                self.on_failure(self.failure)
+        return self.failure is None
+
+    def _let_go(self, close: Callable[[], None]) -> None:
+        """Close, also after a failed write, when HDF5 may fail once more at what it could not write."""
+        try:
+            close()
+        except (OSError, RuntimeError) as error:
+            self.failure = self.failure or _in_words(error)
 
     @abstractmethod
     def _commit(self, batch: Batch) -> None:
@@ -89,3 +118,15 @@ class GatheringStore(Store):
     @abstractmethod
     def _write(self, batch: Batch) -> None:
         """Make a batch durable, on rank 0."""
+
+
+def _in_words(error: Exception) -> StoreError:
+    """A failed write as the user should read it. HDF5 and MPI-IO hide the system's reason in a long text."""
+    number = getattr(error, "errno", None)
+    found = re.search(r"errno = (\d+)", str(error))
+    if number is None and found:
+        number = int(found[1])
+    if number is None and re.search("NO_SPACE|QUOTA", str(error)):
+        number = errno.ENOSPC
+    reason = os.strerror(number) if number else f"{type(error).__name__}: {str(error)[:200]}"
+    return StoreError(f"cannot be written any more: {reason}", errno=number)

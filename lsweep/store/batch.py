@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +19,7 @@ class Batch:
         status: (k,) uint8, `Status.DONE` or `Status.FAILED`.
         seconds: (k,) float32.
         rank: (k,) int32, who evaluated.
+        columns: (k,) each, the store's further numbers per point; one that is absent keeps its fill value.
     """
 
     points: np.ndarray
@@ -26,6 +27,7 @@ class Batch:
     status: np.ndarray
     seconds: np.ndarray
     rank: np.ndarray
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -33,12 +35,19 @@ class Batch:
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
     """Join batches into one, in order of points, so that neighbours can be written in one run."""
-    joined = [
-        np.concatenate([getattr(batch, name) for batch in batches])
-        for name in ("points", "values", "status", "seconds", "rank")
-    ]
-    order = np.argsort(joined[0], kind="stable")
-    return Batch(*(array[order] for array in joined))
+    order = np.argsort(np.concatenate([batch.points for batch in batches]), kind="stable")
+
+    def joined(part: Callable[[Batch], np.ndarray]) -> np.ndarray:
+        return np.concatenate([part(batch) for batch in batches])[order]
+
+    return Batch(
+        points=joined(lambda b: b.points),
+        values=joined(lambda b: b.values),
+        status=joined(lambda b: b.status),
+        seconds=joined(lambda b: b.seconds),
+        rank=joined(lambda b: b.rank),
+        columns={name: joined(lambda b, name=name: b.columns[name]) for name in batches[0].columns},  # type: ignore[misc]
+    )
 
 
 def runs(points: np.ndarray, row: int) -> list[tuple[int, int]]:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lsweep.errors import InputError, LsweepError
+from lsweep import slurm_job
+from lsweep.errors import InputError, LockError
 
 # Seconds before a holder on this host is taken at its word: ranks outlive a launcher that was killed by about one.
 PATIENCE = 4.0
@@ -29,10 +30,13 @@ class Lock:
         """Raise if the lock is no longer this session's: another one has taken the file over.
 
         Raises:
-            LsweepError: stop writing at once.
+            LockError: stop writing at once.
         """
         if _read(self.path).get("token") != self.token:
-            raise LsweepError(f"{str(self.path)!r} is no longer held by this session; it stops writing")
+            raise LockError(
+                f"{str(self.path)!r} is no longer held by this run (another one took over, or it was removed); "
+                "it stops writing"
+            )
 
     def release(self) -> None:
         """Let go, if it is still ours."""
@@ -40,16 +44,31 @@ class Lock:
             self.path.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock: `who` in words, `dead` if it is surely gone."""
+
+    who: str
+    dead: bool
+
+
+def look(output: Path) -> Holder | None:
+    """Who holds the lock of an output file, without touching it."""
+    holder = _read(_path(output))
+    return Holder(_name(holder), _is_dead(holder)) if holder else None
+
+
 def acquire(output: Path, *, break_lock: bool = False) -> Lock:
     """Take the lock of an output file.
 
-    A holder on this host that is no longer alive (its process is gone, or the machine was rebooted) is
-    replaced; any other one is respected unless `break_lock`. One on this host gets a moment to go.
+    A holder that is no longer alive is replaced: on this host when its process is gone or the machine was
+    rebooted, elsewhere when Slurm says that its job has ended or was requeued. Any other one is respected
+    unless `break_lock`. One on this host gets a moment to go.
 
     Raises:
         InputError: another session holds it; the message names host, process and job.
     """
-    path = output.with_name(output.name + ".lock")
+    path = _path(output)
     token = uuid.uuid4().hex
     patience = time.monotonic() + PATIENCE
     while True:
@@ -64,8 +83,8 @@ def acquire(output: Path, *, break_lock: bool = False) -> Lock:
                 time.sleep(0.1)
             else:
                 raise InputError(
-                    f"{str(output)!r} is being written by process {holder.get('pid')} on {holder.get('host')}"
-                    f"{_job(holder)} since {holder.get('since')}; if that is surely gone, use --break-lock",
+                    f"{str(output)!r} is being written by {_name(holder)}; if that is surely gone, use "
+                    "--break-lock",
                     key=str(path),
                 ) from None
         except OSError as error:
@@ -90,7 +109,9 @@ def _create(path: Path, token: str) -> None:
         "token": token,
         "host": socket.gethostname(),
         "pid": os.getpid(),
+        "started": _started(os.getpid()),
         "boot_id": _boot_id(),
+        "cluster": os.environ.get("SLURM_CLUSTER_NAME", ""),
         "job": os.environ.get("SLURM_JOB_ID", ""),
         "restart": os.environ.get("SLURM_RESTART_COUNT", ""),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
@@ -117,16 +138,30 @@ def _is_dead(holder: dict[str, Any]) -> bool:
     if same_job and holder.get("restart") != os.environ.get("SLURM_RESTART_COUNT", ""):
         return True  # an earlier life of this very job, ended by its requeue
     if holder.get("host") != socket.gethostname():
-        return False
+        # Whether a process elsewhere lives only its scheduler knows.
+        job, restart, cluster = (str(holder.get(key, "")) for key in ("job", "restart", "cluster"))
+        return bool(job) and slurm_job.is_gone(job, restart, cluster)
     if holder.get("boot_id") != _boot_id():
         return True
     try:
-        os.kill(int(holder.get("pid", 0)), 0)
+        pid = int(holder.get("pid", 0))
+        os.kill(pid, 0)
     except (ProcessLookupError, ValueError, TypeError, OverflowError):
         return True
     except PermissionError:
-        return False
-    return False
+        pass
+    # Numbers of processes are used again; another one that bears this number was started at another time.
+    started = holder.get("started", "")
+    return bool(started) and _started(pid) not in ("", started)
+
+
+def _started(pid: int) -> str:
+    """When a process was started, in ticks since the boot; "" where the system does not say."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
 
 
 def _boot_id() -> str:
@@ -136,5 +171,10 @@ def _boot_id() -> str:
         return ""
 
 
-def _job(holder: dict[str, Any]) -> str:
-    return f" (job {holder['job']})" if holder.get("job") else ""
+def _path(output: Path) -> Path:
+    return output.with_name(output.name + ".lock")
+
+
+def _name(holder: dict[str, Any]) -> str:
+    job = f" (job {holder['job']})" if holder.get("job") else ""
+    return f"process {holder.get('pid')} on {holder.get('host')}{job} since {holder.get('since')}"

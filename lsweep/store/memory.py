@@ -22,13 +22,14 @@ class MemoryStore(GatheringStore):
         size = header.grid.size
         super().__init__(comm, header.names, np.zeros(size, dtype=np.uint8), sync_seconds)
         self._header = header
-        self._arrays = {
-            n: np.full(size, fill, dtype=dtype) for n, (dtype, fill) in datasets(header.names).items()
-        }
+        declared = datasets(header.names, header.columns)
+        self._arrays = {n: np.full(size, fill, dtype=dtype) for n, (dtype, fill) in declared.items()}
 
     def _write(self, batch: Batch) -> None:
         for index, name in enumerate(self.names):
             self._arrays[name][batch.points] = batch.values[:, index]
+        for name, values in batch.columns.items():
+            self._arrays[name][batch.points] = values
         for name in ("seconds", "rank", "status"):
             self._arrays[name][batch.points] = getattr(batch, name)
         self.on_durable(batch)
@@ -45,6 +46,7 @@ class MemoryStore(GatheringStore):
         status, seconds, rank = (shaped.pop(name) for name in ("status", "seconds", "rank"))
         done = status == Status.DONE
         seconds, rank = np.where(done, seconds, np.float32(np.nan)), np.where(done, rank, np.int32(-1))
+        columns = {name: shaped.pop(name) for name in self._header.columns}
         axes = {name: axis.values for name, axis in zip(grid.names, grid.axes, strict=True)}
         provenance = json.loads(json.dumps(self._header.provenance))
-        return Surface(axes, shaped, status, seconds, rank, self._header.config, provenance)
+        return Surface(axes, shaped, status, seconds, rank, self._header.config, provenance, columns=columns)

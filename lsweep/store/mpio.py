@@ -13,7 +13,7 @@ from lsweep.store.base import Store
 from lsweep.store.batch import Batch
 from lsweep.store.reader import read
 from lsweep.store.schema import Header
-from lsweep.store.writer import FileWriter
+from lsweep.store.writer import FileWriter, opening
 from lsweep.surface import Surface
 
 
@@ -28,26 +28,27 @@ class MpioStore(Store):
         super().__init__(comm, header.names, status, sync_seconds)
         self._path = path
         options: dict[str, Any] = {"driver": "mpio", "comm": comm.mpi, "info": comm.file_hints()}
-        self._file = h5py.File(path, "r+", locking=False, **options)
-        self._writer = FileWriter(self._file, path, header.names, flush=False)
+        with comm.together(), opening(path):
+            self._file = h5py.File(path, "r+", locking=False, **options)
+            self._writer = FileWriter(self._file, path, header.names, flush=False)
 
     def _commit(self, batch: Batch) -> None:
-        self._writer.write(batch)
-        self.on_durable(batch)
+        if self._attempt(lambda: self._writer.write(batch)):
+            self.on_durable(batch)
 
     def begin_session(self, job: str, hosts: str) -> None:
         """See `Store.begin_session`."""
         if self._comm.is_root:
-            self._writer.begin_session(job, self._comm.size, hosts, self.mode)
+            self._attempt(lambda: self._writer.begin_session(job, self._comm.size, hosts, self.mode))
 
     def update_session(self, points: int) -> None:
         """See `Store.update_session`."""
-        self._writer.update_session(points)
+        self._attempt(lambda: self._writer.update_session(points))
 
     def close(self) -> None:
         """See `Store.close`. Closing is collective in HDF5."""
         self._writer.close()
-        self._file.close()
+        self._let_go(self._file.close)
         self._comm.barrier()
 
     def surface(self) -> Surface | None:

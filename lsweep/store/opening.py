@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from lsweep.comm import Comm
 from lsweep.errors import ConfigError, IdentityError, InputError
@@ -48,6 +49,11 @@ def is_parallel() -> bool:
     return bool(h5py.get_config().mpi)
 
 
+def hdf5_version() -> tuple[int, ...]:
+    """The version of the HDF5 library under h5py."""
+    return tuple(h5py.version.hdf5_version_tuple)
+
+
 def prepare_output(path: Path) -> None:
     """Before any work: make the folder, see that it can be written, and that what is there is a sweep.
 
@@ -77,7 +83,7 @@ def prepare_output(path: Path) -> None:
             path.open("r+b").close()
         except OSError as error:
             raise InputError(
-                f"cannot write the output {str(path)!r}: {error.strerror}", key="output"
+                f"cannot write to {str(path)!r}: {error.strerror}; allow writing to it", key="output"
             ) from None
     # What a resume will read, so that whatever is wrong with it is said before any work.
     reader.look_first(path, reader.read_identity, reader.read_directions)
@@ -110,17 +116,29 @@ def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_se
         ours = not path.exists()
         if ours:
             schema.create(path, header)
-        stored, names, status = reader.read_identity(path, trusted=ours)
-        _require_same(stored, header.identity, path)
-        if names != header.names:
-            raise IdentityError(
-                f"{str(path)!r} records the metrics {names}, this sweep {header.names}", key="metrics"
-            )
-        return status
+        return resumable(path, header, trusted=ours)
 
     status = comm.on_root(create_or_check)
     kind = {"gather": GatherStore, "mpio": MpioStore}[mode]
     return kind(comm, path, header, status, sync_seconds)
+
+
+def resumable(path: Path, header: Header, *, trusted: bool = False) -> np.ndarray:
+    """The status of an existing file's points, uint8, flat, if it is the sweep that `header` describes.
+
+    `trusted`: this process has just made it.
+
+    Raises:
+        IdentityError: the file belongs to another sweep; names the field and both values.
+        FileFormatError: it is damaged.
+    """
+    stored, names, status = reader.read_identity(path, trusted=trusted)
+    _require_same(stored, header.identity, path)
+    if names != header.names:
+        raise IdentityError(
+            f"{str(path)!r} records the metrics {names}, this sweep {header.names}", key="metrics"
+        )
+    return status
 
 
 def _require_same(stored: Mapping[str, Any], ours: Mapping[str, Any], path: Path) -> None:

@@ -15,7 +15,7 @@ from lsweep.errors import FileFormatError
 from lsweep.grid import AXIS_NAMES
 from lsweep.store import probe
 from lsweep.store.foreign import checked, integer, is_hard, is_there, open_file, require_file, text
-from lsweep.store.schema import FORMAT, FORMAT_VERSION, RESERVED, SESSION, SESSIONS, datasets
+from lsweep.store.schema import COLUMNS, FORMAT, FORMAT_VERSION, RESERVED, SESSION, SESSIONS, datasets
 from lsweep.surface import Status, Surface
 
 J = TypeVar("J", list, dict)
@@ -55,6 +55,7 @@ def read(path: str | Path, *, trusted: bool = False) -> Surface:
             provenance=_json(file, "provenance", dict),
             sessions=_sessions(file),
             path=path,
+            columns={n: checked(file, n, kinds="iu", shape=shape)[...] for n in COLUMNS if is_there(file, n)},
         )
 
 
@@ -81,6 +82,9 @@ def read_identity(path: Path, *, trusted: bool = False) -> tuple[dict[str, Any],
         names = _recorded(file)
         for name, (dtype, _) in datasets(names).items():
             checked(file, name, dtype=np.dtype(dtype), shape=shape)
+        for name in COLUMNS:
+            if is_there(file, name):
+                checked(file, name, kinds="iu", shape=shape)
         checked(file, "sessions/table", dtype=SESSION, shape=(SESSIONS,))
         return _json(file, "identity", dict), names, file["status"][...].reshape(-1)
 

@@ -12,12 +12,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import h5py
 import numpy as np
 
 from lsweep.errors import ConfigError, InputError
+from lsweep.evaluation import Column
 from lsweep.files import replacing
 from lsweep.grid import Grid
 
@@ -42,7 +44,10 @@ BOOKKEEPING: dict[str, tuple[str, Any]] = {
     "seconds": ("<f4", np.nan),
     "rank": ("<i4", -1),
 }
-RESERVED = ("x", "y", "z", *BOOKKEEPING, "sessions", "directions", "curvature", "trajectory", "certificate")
+# How a point's values came about; which of them a file has depends on the evaluator.
+COLUMNS = ("batch_size", "examples", "precision")
+GROUPS = ("sessions", "directions", "curvature", "trajectory", "certificate")
+RESERVED = ("x", "y", "z", *BOOKKEEPING, *COLUMNS, *GROUPS)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class Header:
         config: the resolved configuration, TOML text.
         provenance: versions, commit, hardware (JSON types).
         directions: see there.
+        columns: numbers per point that say how the values came about.
     """
 
     grid: Grid
@@ -83,6 +89,7 @@ class Header:
     config: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     directions: StoredDirections = StoredDirections()
+    columns: Mapping[str, Column] = field(default_factory=dict)
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -98,10 +105,12 @@ def check_names(names: Sequence[str]) -> None:
             )
 
 
-def datasets(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
+def datasets(
+    names: Sequence[str], columns: Mapping[str, Column] = MappingProxyType({})
+) -> dict[str, tuple[str, Any]]:
     """Per-point datasets: name → (dtype, fill value). `accuracy` is there even where none is defined."""
     metrics = dict.fromkeys([*names, *(() if "accuracy" in names else ("accuracy",))], ("<f8", np.nan))
-    return {**metrics, **BOOKKEEPING}
+    return {**metrics, **columns, **BOOKKEEPING}
 
 
 def create(path: Path, header: Header) -> None:
@@ -135,7 +144,7 @@ def _write_header(file: h5py.File, header: Header) -> None:
         _dataset(file, name, (axis.num,), "<f8", None)
         file[name][...] = axis.values
         file[name].make_scale(name)
-    for name, (dtype, fill) in datasets(header.names).items():
+    for name, (dtype, fill) in datasets(header.names, header.columns).items():
         dataset = _dataset(file, name, grid.shape, dtype, fill)
         for dimension, axis_name in enumerate(reversed(grid.names)):
             dataset.dims[dimension].attach_scale(file[axis_name])

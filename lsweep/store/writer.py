@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from lsweep.errors import InputError
 from lsweep.store.batch import Batch, runs
-from lsweep.store.schema import SESSION, SESSIONS
+from lsweep.store.schema import COLUMNS, SESSION, SESSIONS
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Say in words that a file cannot be opened for writing.
+
+    Raises:
+        InputError: instead of what h5py raises.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise InputError(f"cannot open {str(path)!r} for writing: {reason}", key="output") from None
 
 
 class FileWriter:
@@ -30,6 +46,7 @@ class FileWriter:
         self._file, self._flush = file, flush
         self._descriptor = os.open(path, os.O_RDONLY)
         self._columns = [file[name].id for name in names]
+        self._extra = {name: file[name].id for name in COLUMNS if name in file}
         self._status, self._seconds, self._rank = (file[n].id for n in ("status", "seconds", "rank"))
         self._shape = file["status"].shape
         self._session: int | None = None
@@ -39,6 +56,10 @@ class FileWriter:
         pieces = runs(batch.points, self._shape[-1])
         for index, dataset in enumerate(self._columns):
             self._put(dataset, batch.points, np.ascontiguousarray(batch.values[:, index]), pieces)
+        for name, dataset in self._extra.items():
+            if name in batch.columns:
+                values = np.ascontiguousarray(batch.columns[name], dtype=dataset.dtype)
+                self._put(dataset, batch.points, values, pieces)
         self._put(self._seconds, batch.points, batch.seconds, pieces)
         self._put(self._rank, batch.points, batch.rank, pieces)
         self._durable()

@@ -43,9 +43,9 @@ def seeds(text: str) -> str:
 
 def time_limit(text: str) -> str:
     """The value of --time-limit."""
-    from lsweep.stop import deadline
+    from lsweep.stop import check_limit
 
-    return attempt(lambda: deadline(text))
+    return attempt(lambda: check_limit(text))
 
 
 def hdf5(path: Path) -> str:

@@ -7,6 +7,8 @@ Scenario `sweep` sweeps 11 × 7 points, resuming what is there; the others do th
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import sys
 import time
@@ -17,13 +19,14 @@ import numpy as np
 
 from lsweep import cli, engine
 from lsweep.comm import Comm, connect
-from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig
+from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.errors import InputError
 from lsweep.evaluation import Evaluation
 from lsweep.grid import Axis, Grid
 from lsweep.stop import Stop
-from lsweep.store import Header, open_store
+from lsweep.store import Batch, Header, open_store
 from lsweep.store.lock import acquire
+from lsweep.store.writer import FileWriter
 
 GRID = Grid(Axis(-1.0, 1.0, 11), Axis(0.0, 3.0, 7))
 
@@ -33,12 +36,16 @@ class Null:
 
     names = ("loss", "accuracy", "loss_test", "accuracy_test")
 
-    def __init__(self, comm: Comm, scenario: str, seconds: float) -> None:
+    def __init__(self, comm: Comm, scenario: str, seconds: float, folder: Path) -> None:
         self._comm, self._scenario, self._seconds = comm, scenario, seconds
         self._tiles = 0
+        self._diary = folder / f"evaluated-{comm.rank}"
 
     def evaluate(self, coordinates: np.ndarray) -> Evaluation:
         self._tiles += 1
+        if self._scenario == "diary":
+            with self._diary.open("a") as diary:
+                diary.writelines(f"{x:.6f} {y:.6f}\n" for x, y in coordinates)
         time.sleep(self._seconds * len(coordinates))
         self._go_wrong(coordinates)
         x, y = coordinates[:, 0], coordinates[:, 1]
@@ -51,6 +58,10 @@ class Null:
         last = self._comm.rank == self._comm.size - 1
         if self._scenario == "cuda" and last and self._tiles == 3:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        if self._scenario == "hang" and last and self._tiles == 2:
+            time.sleep(4)
+        if self._scenario == "freeze" and last and self._tiles == 2:
+            os.kill(os.getpid(), signal.SIGSTOP)
         if self._scenario == "input" and last and self._tiles == 3:
             raise InputError("the data changed under our feet")
         if self._scenario == "exit" and last and self._tiles == 3:
@@ -59,8 +70,14 @@ class Null:
             raise ValueError("no such place")
         if self._scenario == "too_many":
             raise ValueError("nothing works")
+        if self._scenario == "full" and last and self._tiles == 3:
+            FileWriter.write = no_room  # type: ignore[method-assign]
         if self._scenario == "handler" and last and self._tiles == 3:
             self._comm.post(0, "explode", "now")
+
+
+def no_room(self: FileWriter, batch: Batch) -> None:
+    raise RuntimeError("Can't flush: file write failed: errno = 122, error message = 'Disk quota exceeded'")
 
 
 def explode(source: int, message: str) -> None:
@@ -70,6 +87,7 @@ def explode(source: int, message: str) -> None:
 def main(comm: Comm) -> int:
     scenario, folder = sys.argv[1], Path(sys.argv[2])
     options: dict[str, Any] = {"mode": "gather", "tile": "1", "seconds": "0", "sync": "5", "max": "0"}
+    options |= {"kind": "auto", "silent": "120"}
     options |= dict(argument.split("=") for argument in sys.argv[3:])
     output = folder / "sweep.h5"
     config = Config(
@@ -78,8 +96,12 @@ def main(comm: Comm) -> int:
         data=DataConfig("null"),
         grid=GRID,
         evaluate=EvaluateConfig(max_failures=3),
-        schedule=ScheduleConfig(tile=int(options["tile"])),
+        schedule=ScheduleConfig(
+            options["kind"], int(options["tile"]), silent_seconds=float(options["silent"])
+        ),
+        store=StoreConfig(sync_seconds=float(options["sync"])),
     )
+    cli._log_to_stderr(comm, logging.WARNING)
     lock = comm.on_root(lambda: acquire(output))
     # No identity but the grid: a sweep must be resumed by any number of ranks, in any mode.
     header = Header(GRID, Null.names, {"axes": [11, 7]})
@@ -92,12 +114,13 @@ def main(comm: Comm) -> int:
             config,
             comm,
             store,
-            Null(comm, scenario, float(options["seconds"])),
+            Null(comm, scenario, float(options["seconds"]), folder),
             stop=stop,
             max_points=int(options["max"]) or None,
             retry_failed=scenario == "retry",
         )
     store.close()
+    assert "torch" not in sys.modules
     if comm.is_root:
         lock.release()
         print(f"done {outcome.done} failed {outcome.failed} pending {outcome.pending} {outcome.evaluated}")
@@ -106,6 +129,6 @@ def main(comm: Comm) -> int:
 
 
 if __name__ == "__main__":
-    signal.alarm(120)
+    signal.alarm(300)
     ranks = connect()
     sys.exit(cli._on_ranks(ranks, lambda: main(ranks)))

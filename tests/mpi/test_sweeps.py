@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -60,11 +61,11 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return bits(surface)
 
 
-@pytest.mark.parametrize(("ranks", "tile"), [(2, 1), (4, 5)])
+@pytest.mark.parametrize(("ranks", "tile", "kind"), [(2, 1, "dynamic"), (4, 5, "static"), (4, 1, "dynamic")])
 def test_same_bits_on_any_number_of_ranks(
-    ranks: int, tile: int, mode: str, tmp_path: Path, truth: dict[str, bytes]
+    ranks: int, tile: int, kind: str, mode: str, tmp_path: Path, truth: dict[str, bytes]
 ) -> None:
-    job = sweep(ranks, tmp_path, f"mode={mode}", f"tile={tile}")
+    job = sweep(ranks, tmp_path, f"mode={mode}", f"tile={tile}", f"kind={kind}", "seconds=0.02")
     assert job.process.returncode == 0, job.err
     assert job.out.split("\n")[0] == f"done {TOTAL} failed 0 pending 0 {TOTAL}"
     surface = read(tmp_path / "sweep.h5")
@@ -177,6 +178,73 @@ def test_one_failing_rank_ends_the_job(scenario: str, said: str, tmp_path: Path)
     assert ("Traceback" in job.err) == (scenario != "input")
     again = sweep(2, tmp_path)
     assert again.process.returncode == 0, again.err  # nothing is in its way
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("static", "mpio"), ("dynamic", "gather"), ("dynamic", "mpio")])
+def test_64_ranks_evaluate_every_pending_point_once(
+    kind: str, mode: str, tmp_path: Path, truth: dict[str, bytes]
+) -> None:
+    if mode == "mpio":
+        need_parallel_hdf5()
+    assert sweep(1, tmp_path, "max=5").process.returncode == 75
+    before = read(tmp_path / "sweep.h5").done
+    options = (f"mode={mode}", f"kind={kind}", "seconds=0.01")
+    job = mpi(64, DRIVER, "diary", tmp_path, *options, timeout=170)
+    assert job.process.returncode == 0, job.err
+    assert "static schedule is used" not in job.err
+    surface = read(tmp_path / "sweep.h5")
+    assert bits(surface) == truth
+    evaluated = sorted(
+        line for diary in tmp_path.glob("evaluated-*") for line in diary.read_text().splitlines()
+    )
+    pending = np.argwhere(~before)
+    assert evaluated == sorted(f"{surface.x[i]:.6f} {surface.y[j]:.6f}" for j, i in pending)
+
+
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [("funneled", "fetches nothing from a rank that computes"), ("multiple", "no one-sided communication")],
+)
+def test_a_dynamic_schedule_that_would_wait_for_rank_0_falls_back(
+    level: str, said: str, tmp_path: Path, truth: dict[str, bytes]
+) -> None:
+    """Open MPI's `osc/pt2pt` completes a fetch only when its target calls MPI, and is none for many threads."""
+    slow = {"OMPI_MCA_osc": "pt2pt", "MPI4PY_RC_THREAD_LEVEL": level}
+    job = mpi(2, DRIVER, "sweep", tmp_path, "kind=dynamic", **slow)
+    assert job.process.returncode == 0, job.err
+    assert said in job.err
+    assert "static schedule is used" in job.err
+    assert bits(read(tmp_path / "sweep.h5")) == truth
+
+
+@pytest.mark.parametrize("scenario", ["hang", "freeze"])
+def test_a_rank_that_hangs_is_named(scenario: str, tmp_path: Path, truth: dict[str, bytes]) -> None:
+    job = Job(3, DRIVER, scenario, tmp_path, "seconds=0.01", "sync=0", "silent=1")
+    if scenario == "freeze":
+        begun(job, tmp_path / "sweep.h5", 40)
+        time.sleep(3)
+        os.kill(job.ranks()[2], signal.SIGCONT)
+    assert job.wait() == 0, job.err
+    assert re.search(
+        r"rank 2 \(.+\) has been silent for 0:0\d; until now the slowest point took 0.0", job.err
+    )
+    assert ("this rank has been at point (" in job.err) == (scenario == "hang")
+    assert not re.search(r"rank [01] \(", job.err)
+    assert bits(read(tmp_path / "sweep.h5")) == truth
+
+
+def test_a_disk_that_is_full_stops_all_ranks(mode: str, tmp_path: Path, truth: dict[str, bytes]) -> None:
+    """Told by the rank whose write failed; what was acknowledged stays, and the sweep goes on after room is made."""
+    ranks = 1 if mode == "gather" else 3  # in gather mode only rank 0 writes, and `full` strikes the last
+    job = sweep(ranks, tmp_path, f"mode={mode}", "seconds=0.02", "sync=0", scenario="full")
+    assert job.process.returncode == 75, job.err
+    assert "Traceback" not in job.err
+    assert job.out.split("\n")[1].endswith("sweep.h5' cannot be written any more: Disk quota exceeded")
+    done = int(job.out.split()[1])
+    assert done == int(job.out.split()[6]) == int(read(tmp_path / "sweep.h5").done.sum())
+    assert 2 <= done < TOTAL
+    assert sweep(2, tmp_path, f"mode={mode}").process.returncode == 0
+    assert bits(read(tmp_path / "sweep.h5")) == truth
 
 
 def test_a_failed_point_is_noted_and_tried_again(mode: str, tmp_path: Path, truth: dict[str, bytes]) -> None:

@@ -1,0 +1,155 @@
+"""Who has done how much: what became durable is reported to rank 0, failures and stops to everybody."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from lsweep.comm import Comm
+from lsweep.config import Config
+from lsweep.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_COMPLETE,
+    EXIT_ERROR,
+    EXIT_SOME_FAILED,
+    EXIT_STOPPED,
+    PointError,
+    StoreError,
+)
+from lsweep.progress import Progress
+from lsweep.stop import Stop
+from lsweep.store.base import Store
+from lsweep.store.batch import Batch
+from lsweep.surface import Status
+from lsweep.watchdog import Watchdog
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a session ended, the same on every rank.
+
+    Attributes:
+        done, failed, pending: points of the whole grid by status.
+        evaluated: points that became durable in this session.
+        reason: why it stopped early, or "".
+        broken: whether the output could not be written any more.
+    """
+
+    done: int
+    failed: int
+    pending: int
+    evaluated: int
+    reason: str = ""
+    broken: bool = False
+
+    @property
+    def exit_status(self) -> int:
+        """0 complete, 3 complete but some points failed, 75 stopped early and resumable, 1 no progress at all.
+
+        A job that resubmits itself on 75 would do so for ever if it never came as far as one point. An output
+        that could not take even one is bad input, 2.
+        """
+        if self.pending:
+            return EXIT_STOPPED if self.evaluated else EXIT_BAD_INPUT if self.broken else EXIT_ERROR
+        return EXIT_SOME_FAILED if self.failed else EXIT_COMPLETE
+
+
+class Books:
+    """One rank's view of a running sweep; rank 0's is the job's.
+
+    Collective. `watch` is told of whatever the ranks say.
+    """
+
+    def __init__(self, config: Config, comm: Comm, store: Store, progress: Progress, stop: Stop) -> None:
+        self._config, self._comm, self._store = config, comm, store
+        self._progress, self._stop = progress, stop
+        self._failures = self._durable = 0
+        self._final = store.status.copy()
+        self._told = False
+        self._hosts = comm.allgather(comm.host)
+        # Between two batches a rank says nothing, though it is well.
+        patience = max(config.schedule.silent_seconds, 3 * config.store.sync_seconds)
+        self.watch = Watchdog(self._hosts if comm.is_root else (), patience)
+        comm.on_sign_of_life, comm.on_listened = self.watch.heard, self.watch.listened
+        comm.on("durable", lambda source, news: self._note(*news))
+        comm.on("failed", lambda source, points: self._note_failures(points))
+        comm.on("stop", lambda source, reason: self._be_told(reason))
+        comm.on("finished", lambda source, _: self.watch.finished(source))
+        store.on_durable, store.on_failure = self._acknowledge, self._give_up
+
+    def open(self) -> None:
+        """Note who works on the file, and from where on."""
+        self._store.begin_session(os.environ.get("SLURM_JOB_ID", ""), ",".join(sorted(set(self._hosts))))
+        if self._comm.is_root:
+            self._progress.start(self._config.grid.size, int((self._final == Status.DONE).sum()))
+
+    def count(self, batch: Batch) -> None:
+        """This rank evaluated so much. It counts for others once it is durable; failures count at once."""
+        self.watch.took(float(batch.seconds.max()))
+        failed = int((batch.status == Status.FAILED).sum())
+        if failed:
+            self._comm.post(0, "failed", failed)
+
+    def finished(self) -> None:
+        """This rank has no more points to evaluate, or stops."""
+        if self._stop.reason:
+            self.tell_to_stop()
+        self._comm.post(0, "finished", None)
+
+    def tell_to_stop(self) -> None:
+        """Pass a stop on, once: to rank 0, and from there to all.
+
+        A signal often reaches every rank; if each told all others, that were size² messages.
+        """
+        if self._told:
+            return
+        self._told = True
+        for rank in range(1, self._comm.size) if self._comm.is_root else [0]:
+            self._comm.post(rank, "stop", self._stop.reason)
+
+    def close(self) -> Outcome:
+        """Collective: agree on how it ended."""
+        mine = np.flatnonzero(self._final != self._store.status)
+        for points, status in self._comm.allgather((mine, self._final[mine])):
+            self._final[points] = status
+        reasons = [reason for reason in self._comm.allgather(self._stop.reason) if reason]
+        broken = any(self._comm.allgather(self._store.failure is not None))
+        if self._comm.is_root:
+            self._store.update_session(self._durable)
+            self._progress.stop()
+        done, failed, pending = (
+            int((self._final == s).sum()) for s in (Status.DONE, Status.FAILED, Status.PENDING)
+        )
+        reason = reasons[0] if reasons else ""
+        return Outcome(done, failed, pending, self._comm.bcast(self._durable), reason, broken)
+
+    def _be_told(self, reason: str) -> None:
+        self._stop.request(reason)
+        if self._comm.is_root:
+            self.tell_to_stop()
+        self._told = True
+
+    def _acknowledge(self, batch: Batch) -> None:
+        self._final[batch.points] = batch.status
+        self._comm.post(0, "durable", (len(batch), float(batch.seconds.max())))
+
+    def _give_up(self, failure: StoreError) -> None:
+        """Once a write has failed there is no use in evaluating more, here or elsewhere."""
+        self._stop.request(f"{self._config.output!r} {failure}")
+        self.tell_to_stop()
+
+    def _note(self, points: int, slowest: float) -> None:
+        self.watch.took(slowest)
+        self._durable += points
+        self._progress.advance(points)
+        self._store.update_session(self._durable)
+
+    def _note_failures(self, points: int) -> None:
+        self._failures += points
+        if self._failures > self._config.evaluate.max_failures:
+            raise PointError(
+                f"{self._failures} points failed, more than evaluate.max_failures = "
+                f"{self._config.evaluate.max_failures}: the job ends; see the log for why"
+            )

@@ -1,0 +1,300 @@
+"""Before a sweep: directions on which all ranks agree, an evaluator, and what makes the sweep the one it is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lsweep import agreement, device, folding, provenance, tuning, weights
+from lsweep.certified import CHEAP, CertifiedEvaluator
+from lsweep.comm import Comm
+from lsweep.config import Config
+from lsweep.directions import Tensors
+from lsweep.errors import ConfigError, InputError
+from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
+from lsweep.grid import Grid
+from lsweep.objective import Supervised, check_labels
+from lsweep.problem import Problem
+from lsweep.several import JointEvaluator, over
+from lsweep.store import Header, choose_mode, reader, schema
+from lsweep.weights import WeightSpace
+
+log = logging.getLogger("lsweep")
+
+# Examples per forward pass, by kind of device: a constant, because it is part of the result's bits.
+BATCH_SIZE = {"cpu": 50, "cuda": 1000, "mps": 500}
+# Lower precisions worth trying, by kind of device.
+PRECISIONS = {"cpu": ["bf16"], "cuda": ["tf32", "bf16", "fp16"], "mps": ["fp16"]}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a sweep needs but its file.
+
+    Attributes:
+        mode: of the store.
+        device: this rank's.
+        evaluator: this rank's, on the model that it borrowed.
+        header: what the file says, complete on rank 0.
+        points_at_once: points that share their arithmetic; the tile must be as large.
+    """
+
+    mode: str
+    device: torch.device
+    evaluator: LossEvaluator
+    header: Header
+    points_at_once: int = 1
+
+
+@contextmanager
+def prepare(
+    config: Config,
+    problem: Problem,
+    comm: Comm,
+    output: Path | None,
+    explicit: Sequence[Tensors] | None = None,
+) -> Iterator[Prepared]:
+    """Collective: make directions and an evaluator, and say what the file will be; see `execute`.
+
+    Raises:
+        InputError: on every rank alike, for anything wrong with the input.
+    """
+    mode = choose_mode(config.store.mode, comm) if output is not None else "memory"
+    chosen = device.choose_device(config.evaluate.device, comm, share_gpu=config.schedule.share_gpu)
+    space = weights.weight_space(problem.model, config.directions.space)
+    with comm.together():
+        if not space.entries:
+            raise InputError("the network has no parameters, so there is nothing to move")
+    made = list(explicit) if explicit is not None else agreement.make(config, problem.model, comm, space)
+    made, hashes = agreement.agree(comm, made, output)
+    wanted = config.evaluate.batch_size
+    batch_size = wanted if isinstance(wanted, int) else BATCH_SIZE[chosen.type]
+    # Before the model is lent: while it moves, its weights are no identity.
+    identity = comm.on_root_only(lambda: _identity(config, problem, hashes)) or {}
+    with ExitStack() as stack:
+        stack.enter_context(device.threads_of(comm))
+        stack.enter_context(device.repeatable())
+        evaluator = _evaluator(stack, config, problem, comm, space, made, chosen, batch_size)
+        stored = comm.on_root(lambda: _stored(output))
+        if wanted == "auto":
+            batch_size = evaluator.batch_size = stored.get("batch_size") or _fastest_batch(
+                comm, evaluator, problem, chosen
+            )
+        identity["batch_size"] = batch_size
+        together = config.evaluate.points_at_once
+        if together == "auto":
+            together = stored.get("points_at_once", 1) if stored else _most_at_once(comm, evaluator, problem)
+        kind = _precision(config, comm, evaluator, problem, stored, chosen)
+        identity["precision"] = kind
+        if kind in CHEAP:
+            evaluator = _certified(comm, evaluator, kind, config.evaluate.tolerance)
+            identity["tolerance"] = config.evaluate.tolerance
+            if together > 1:
+                raise ConfigError(
+                    f"evaluate.points_at_once = {together} needs precision fp32 or fp64, not {kind}",
+                    key="evaluate.points_at_once",
+                )
+        if together > 1:  # files of a time before it could be more lack the field
+            evaluator = _joint(comm, evaluator)
+            identity["points_at_once"] = together
+        header = Header(
+            grid=config.grid,
+            names=evaluator.names,
+            identity=identity,
+            config=config.to_toml(),
+            provenance=_provenance(comm, chosen, batch_size) if comm.is_root else {},
+            directions=agreement.stored(config, space, made, hashes, explicit=explicit is not None),
+            columns=evaluator.columns,
+        )
+        yield Prepared(mode, chosen, evaluator, header, together)
+
+
+def _evaluator(
+    stack: ExitStack,
+    config: Config,
+    problem: Problem,
+    comm: Comm,
+    space: WeightSpace,
+    made: list[Tensors],
+    chosen: torch.device,
+    batch_size: int,
+) -> LossEvaluator:
+    with comm.together():
+        model = problem.model
+        if config.evaluate.fold_batchnorm and isinstance(problem.objective, Supervised):
+            model, space, made = _folded(problem, space, made, _dtype(config))
+        evaluator = stack.enter_context(
+            borrow(
+                model,
+                problem.splits,
+                problem.objective,
+                space,
+                made,
+                device=chosen,
+                dtype=_dtype(config),
+                batch_size=batch_size,
+                check=check_labels if isinstance(problem.objective, Supervised) else None,
+            )
+        )
+        schema.check_names(evaluator.names)
+    return evaluator
+
+
+def _folded(
+    problem: Problem, space: WeightSpace, made: list[Tensors], dtype: torch.dtype
+) -> tuple[torch.nn.Module, WeightSpace, list[Tensors]]:
+    """The network to evaluate: with BatchNorm folded where that is exact, else as it is."""
+    try:
+        folded = folding.fold(problem.model, space, made, dtype)
+        batch = next(next(iter(problem.splits.values())).batches(8))
+        with evaluation_mode(problem.model):
+            folding.require_same(problem.model, folded.model, batch)
+    except folding.Unfoldable as reason:
+        if any(isinstance(m, folding.NORMS) for m in problem.model.modules()):
+            log.info("BatchNorm is not folded: %s", reason)
+        return problem.model, space, made
+    log.info("%d BatchNorm layers are folded into the convolutions before them", folded.count)
+    return folded.model, folded.space, folded.directions
+
+
+def _stored(output: Path | None) -> dict[str, Any]:
+    """What an existing file began with: since it is part of the result's bits, it is not measured again."""
+    known = reader.read_identity(output)[0] if output is not None and output.exists() else {}
+    kinds = {"batch_size": int, "points_at_once": int, "precision": str}
+    return {key: known[key] for key, kind in kinds.items() if type(known.get(key)) is kind}
+
+
+def _most_at_once(comm: Comm, evaluator: LossEvaluator, problem: Problem) -> int:
+    """Collective: how many points together are the fastest; 1 where they cannot be evaluated together."""
+    try:
+        joint = _joint(comm, evaluator)
+    except InputError:
+        return 1
+    axes = len(evaluator.lent.directions)
+    examples = sum(len(split) for split in problem.splits.values())
+
+    def work(count: int) -> int:
+        (evaluator if count == 1 else joint).evaluate(np.zeros((count, axes)))
+        return count * examples
+
+    count = tuning.fastest(comm, tuning.TOGETHER, work)
+    if comm.is_root and count > 1:
+        log.info("%d points at once are the fastest here", count)
+    return count
+
+
+def _dtype(config: Config) -> torch.dtype:
+    """Of the network that is borrowed: lower precisions are copies of it, checked against it."""
+    return torch.float64 if config.evaluate.precision == "fp64" else torch.float32
+
+
+def _precision(
+    config: Config,
+    comm: Comm,
+    evaluator: LossEvaluator,
+    problem: Problem,
+    stored: dict[str, Any],
+    chosen: torch.device,
+) -> str:
+    """Collective: what is asked for; for "auto" what the file began with, or the fastest of what the device has."""
+    wanted = config.evaluate.precision
+    if wanted == "tf32" and chosen.type != "cuda":
+        raise ConfigError(
+            f'precision "tf32" needs a CUDA GPU, the device is {chosen}', key="evaluate.precision"
+        )
+    if wanted != "auto":
+        return wanted
+    if stored:
+        return str(stored.get("precision", "fp32"))
+    kinds = ["fp32", *PRECISIONS[chosen.type]]
+    try:
+        cheap = {kind: _certified(comm, evaluator, kind, config.evaluate.tolerance) for kind in kinds[1:]}
+    except InputError as error:
+        if comm.is_root:
+            log.info("precision auto is fp32: %s", error)
+        return "fp32"
+    # Half way out along each axis, on both sides: neither at the minimum nor where all is chaos.
+    points = np.stack([config.grid.coordinates(np.array([p]))[0] for p in _quarter_points(config.grid)])
+
+    def work(index: int) -> int:
+        (cheap[kinds[index]] if index else evaluator).evaluate(points)
+        return len(points)
+
+    kind = kinds[tuning.fastest(comm, range(len(kinds)), work, repeats=1)]
+    if comm.is_root:
+        log.info("precision %s is the fastest here at a tolerance of %g", kind, config.evaluate.tolerance)
+    return kind
+
+
+def _quarter_points(grid: Grid) -> list[int]:
+    """Flat indices of the points a quarter of the way along the grid, and three quarters."""
+    return [int(np.ravel_multi_index([(n - 1) * q // 4 for n in grid.shape], grid.shape)) for q in (1, 3)]
+
+
+def _certified(comm: Comm, evaluator: LossEvaluator, kind: str, tolerance: float) -> CertifiedEvaluator:
+    """Collective: an evaluator in a lower precision over the network that `evaluator` borrowed.
+
+    Raises:
+        InputError: this objective or data set does not allow it.
+    """
+    with comm.together():
+        return CertifiedEvaluator(evaluator.lent, evaluator.batch_size, CHEAP[kind], tolerance)
+
+
+def _joint(comm: Comm, evaluator: LossEvaluator) -> JointEvaluator:
+    """Collective: an evaluator of several points at once over the same borrowed network.
+
+    Raises:
+        InputError: this network, objective or space does not allow it.
+    """
+    with comm.together():
+        return over(evaluator)
+
+
+def _fastest_batch(comm: Comm, evaluator: LossEvaluator, problem: Problem, chosen: torch.device) -> int:
+    examples = len(next(iter(problem.splits.values())))
+    candidates = [c for c in tuning.CANDIDATES[chosen.type] if c <= examples] or [examples]
+
+    def work(candidate: int) -> int:
+        return evaluator.try_out(candidate, max(candidate, tuning.SAMPLE[chosen.type]))
+
+    size = tuning.fastest(comm, candidates, work)
+    if comm.is_root:
+        log.info("%d examples a batch are the fastest here", size)
+    return size
+
+
+def _identity(config: Config, problem: Problem, hashes: list[str]) -> dict[str, Any]:
+    """What makes two sweeps the same: a resume must match it field by field."""
+    grid = config.grid
+    floating = [
+        t
+        for t in problem.model.state_dict().values()
+        if isinstance(t, torch.Tensor) and t.is_floating_point()
+    ]
+    return {
+        "weights": weights.sha256(*floating),
+        "directions": dict(zip(grid.names, hashes, strict=True)),
+        "axes": {n: [a.min, a.max, a.num] for n, a in zip(grid.names, grid.axes, strict=True)},
+        "data": {split: examples.sha256() for split, examples in problem.splits.items()},
+        "loss": problem.name,
+        "metrics": list(config.evaluate.metrics),
+        "fold_batchnorm": config.evaluate.fold_batchnorm,
+    }
+
+
+def _provenance(comm: Comm, chosen: torch.device, batch_size: int) -> dict[str, Any]:
+    return {
+        **provenance.collect(),
+        "device": device.describe(chosen),
+        "ranks": comm.size,
+        "threads": torch.get_num_threads(),
+        "batch_size": batch_size,
+    }

@@ -1,0 +1,111 @@
+"""Several points at once, for networks so small that starting the kernels takes longer than running them.
+
+`torch.func.vmap` over the weights turns K small matrix products into one batched product. K belongs to the
+result's bits: a tile is always evaluated whole, however many of its points are pending.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch.func import functional_call, vmap
+
+from lsweep.errors import InputError
+from lsweep.evaluation import Evaluation
+from lsweep.evaluator import LossEvaluator
+from lsweep.objective import Supervised
+
+
+class JointEvaluator(LossEvaluator):
+    """Evaluates all points of a tile together. For a `Supervised` objective; only parameters may move.
+
+    Attributes:
+        joint: tells the engine to ask for whole tiles.
+    """
+
+    joint = True
+
+    def evaluate(self, coordinates: np.ndarray) -> Evaluation:
+        """Evaluate points given as (k, ndim) coordinates, x first; see `Evaluator`."""
+        start = time.perf_counter()
+        with torch.no_grad():
+            values = self._in_memory(lambda: self._together(coordinates)).cpu().numpy()
+        count = len(coordinates)
+        seconds = np.full(count, (time.perf_counter() - start) / max(1, count))
+        return Evaluation(values, seconds, {"batch_size": np.full(count, self.batch_size, dtype=np.int32)})
+
+    def _together(self, coordinates: np.ndarray) -> torch.Tensor:
+        """(k, metrics), float64."""
+        weights = self._weights(torch.from_numpy(coordinates))
+        return torch.cat([self._means(split, weights, len(coordinates)) for split in self._splits], dim=1)
+
+    def _weights(self, coordinates: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Every moving tensor at every point: name → (k, *shape)."""
+        lent, count = self.lent, len(coordinates)
+        moved = lent.theta.expand(count, -1)
+        for column, direction in zip(coordinates.T, lent.directions, strict=True):
+            moved = torch.addcmul(moved, column.to(moved)[:, None], direction)
+        weights = {}
+        for entry in lent.space.entries:
+            piece = moved[:, entry.offset : entry.offset + entry.numel]
+            if entry.channels_last:
+                out, into, height, width = entry.shape
+                weights[entry.name] = piece.view(count, out, height, width, into).permute(0, 1, 4, 2, 3)
+            else:
+                weights[entry.name] = piece.view(count, *entry.shape)
+        return weights
+
+    def _means(self, split: str, weights: dict[str, torch.Tensor], count: int) -> torch.Tensor:
+        names = self._metrics[split]
+        double = torch.float64 if self._flat.device.type != "mps" else torch.float32
+        totals = torch.zeros(count, len(names), dtype=double, device=self._flat.device)
+        examples = 0
+        for batch in self._splits[split].batches(self.batch_size):
+            measured = _measure(self.lent.objective, self.lent.model, weights, batch, count)
+            examples += len(batch[1])
+            for index, name in enumerate(names):
+                totals[:, index] += measured[name].view(count, -1).to(double).sum(dim=1)
+        return totals / examples
+
+
+def over(evaluator: LossEvaluator) -> JointEvaluator:
+    """An evaluator of several points at once over the network that `evaluator` borrowed.
+
+    Raises:
+        InputError: it cannot be done for this objective, space or network, or gives other values.
+    """
+    lent = evaluator.lent
+    if not isinstance(lent.objective, Supervised):
+        raise _refused("the objective is the user's own")
+    if any(entry.is_buffer for entry in lent.space.entries):
+        raise _refused("running statistics move")
+    joint = JointEvaluator(lent, evaluator.batch_size)
+    centre = np.zeros((2, len(lent.directions)))
+    try:
+        together = joint.evaluate(centre).values
+    except RuntimeError as error:  # what vmap cannot batch: data-dependent control flow, in-place writes, …
+        raise _refused((str(error).splitlines() or [""])[0]) from None
+    if not np.allclose(together, evaluator.evaluate(centre).values, rtol=1e-4, equal_nan=True):
+        raise _refused("together they come out otherwise")
+    return joint
+
+
+def _refused(reason: str) -> InputError:
+    return InputError(
+        f"several points at once cannot be evaluated here ({reason}); set evaluate.points_at_once = 1",
+        key="evaluate.points_at_once",
+    )
+
+
+def _measure(
+    objective: Any, model: torch.nn.Module, weights: dict[str, torch.Tensor], batch: Any, count: int
+) -> dict[str, torch.Tensor]:
+    """The objective's values (count · B,), as if the points were examples."""
+    assert isinstance(objective, Supervised)
+    inputs, target = batch
+    output = vmap(lambda own: functional_call(model, own, (inputs,)))(weights)
+    repeated = target.expand(count, *target.shape).flatten(0, 1)
+    return {name: values for name, (values, _) in objective.measure(output.flatten(0, 1), repeated).items()}

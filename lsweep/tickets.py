@@ -1,0 +1,107 @@
+"""Numbers that are handed out once each over all ranks: what a dynamic schedule draws from.
+
+A shared counter in the memory of rank 0, moved by `MPI_Fetch_and_op`: rank 0 takes no part in it, where the
+fabric completes one-sided operations by itself. Not every one does: see `come_while_rank_0_computes`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from itertools import count
+from typing import Any, Protocol
+
+import numpy as np
+
+# Seconds for which rank 0 makes no MPI call while the others fetch. Long against a fetch, short against a start.
+_NAP = 0.3
+
+
+class Tickets(Protocol):
+    """0, 1, 2, …, each to one rank."""
+
+    def take(self) -> int:
+        """The next number. The one after it is asked for at once, and comes while this one is worked on."""
+        ...
+
+    def come_while_rank_0_computes(self) -> bool:
+        """Collective: whether a number can be had from a rank 0 that makes no MPI calls."""
+        ...
+
+    def close(self) -> None:
+        """Collective."""
+        ...
+
+
+class LocalTickets:
+    """Those of a single process."""
+
+    def __init__(self) -> None:
+        self._numbers = count()
+
+    def take(self) -> int:
+        """See `Tickets`."""
+        return next(self._numbers)
+
+    def come_while_rank_0_computes(self) -> bool:
+        """See `Tickets`."""
+        return True
+
+    def close(self) -> None:
+        """See `Tickets`."""
+
+
+class MpiTickets:
+    """Those of an MPI world.
+
+    Args:
+        mpi: the module `mpi4py.MPI`; `lsweep.comm` alone imports it.
+        communicator: collective; the counter lies with its rank 0.
+    """
+
+    def __init__(self, mpi: Any, communicator: Any) -> None:
+        self._sum, self._comm = mpi.SUM, communicator
+        self._window = mpi.Win.Allocate(8 if communicator.rank == 0 else 0, 8, comm=communicator)
+        if communicator.rank == 0:
+            self._window.Lock(0)
+            np.frombuffer(self._window.tomemory(), dtype=np.int64)[0] = 0
+            self._window.Unlock(0)
+        communicator.Barrier()
+        self._window.Lock_all()
+        self._claimed: np.ndarray | None = None
+
+    def take(self) -> int:
+        """See `Tickets`."""
+        claimed = self._ask(1) if self._claimed is None else self._claimed
+        self._window.Flush(0)
+        ticket = int(claimed[0])
+        self._claimed = self._ask(1)
+        return ticket
+
+    def come_while_rank_0_computes(self) -> bool:
+        """See `Tickets`. With `osc/pt2pt`, for one, a fetch waits until rank 0 comes back to MPI."""
+        self._comm.Barrier()
+        if self._comm.rank == 0:
+            time.sleep(_NAP)
+            taken = 0.0
+        else:
+            time.sleep(_NAP / 6)  # until rank 0 has surely left the barrier
+            start = time.monotonic()
+            self._ask(0)
+            self._window.Flush(0)
+            taken = time.monotonic() - start
+        others = self._comm.allgather(taken)[1:]
+        # The median: on an overcrowded machine a few are late for want of a processor.
+        return not others or statistics.median(others) < _NAP / 3
+
+    def close(self) -> None:
+        """See `Tickets`."""
+        self._window.Flush(0)  # a number that was asked for and never taken
+        self._window.Unlock_all()
+        self._window.Free()
+
+    def _ask(self, step: int) -> np.ndarray:
+        answer = np.empty(1, dtype=np.int64)
+        self._step = np.array([step], dtype=np.int64)  # must live until the flush
+        self._window.Fetch_and_op(self._step, answer, 0, op=self._sum)
+        return answer

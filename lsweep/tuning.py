@@ -1,0 +1,49 @@
+"""How many examples per forward pass, by measurement: on all ranks at once, as they will compute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from lsweep.comm import Comm
+
+CANDIDATES = {
+    "cpu": (16, 25, 32, 50, 64, 100, 125, 200, 250),
+    "cuda": (250, 500, 1000, 2000, 4000, 8000),
+    "mps": (100, 250, 500, 1000),
+}
+# Points at once.
+TOGETHER = (1, 4, 16, 64)
+# Examples per trial, or one batch if that is more.
+SAMPLE = {"cpu": 128, "cuda": 8000, "mps": 1000}
+_REPEATS = 3
+
+
+def fastest(
+    comm: Comm, candidates: Sequence[int], work: Callable[[int], int], *, repeats: int = _REPEATS
+) -> int:
+    """Collective: the candidate with the most examples per second, over all ranks together.
+
+    Ranks share memory and caches, so all measure the same candidate at the same time. Of candidates that are
+    as good as the best to within a few per cent the smallest is taken: it needs the least memory.
+
+    Args:
+        comm: the ranks.
+        candidates: increasing.
+        work: evaluates with a candidate and returns how many examples that were; waits for the device.
+        repeats: trials of each, of which the best counts; before a single one nothing is warmed up.
+    """
+    rates = np.zeros((repeats, len(candidates)))
+    for index, candidate in enumerate(candidates):
+        if repeats > 1:
+            work(candidate)  # kernels are chosen and weights are packed
+        for repeat in range(repeats):
+            comm.barrier()
+            start = time.perf_counter()
+            examples = work(candidate)
+            rates[repeat, index] = examples / (time.perf_counter() - start)
+    together = np.sum(comm.allgather(rates.max(axis=0)), axis=0)
+    good = together >= 0.97 * together.max()
+    return comm.bcast(int(np.asarray(candidates)[good][0]))
