@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+import tarfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -252,6 +253,18 @@ def test_safetensors_whose_header_lies(tmp_path: Path, tensors: dict[str, Any]) 
     assert "not a readable checkpoint" in refused(file)
     file.write_bytes((2**63).to_bytes(8, "little") + header + bytes(16))
     assert "not a readable checkpoint" in refused(file)
+
+
+def test_the_oldest_format_and_torchscript_are_refused(tmp_path: Path) -> None:
+    """A tar of pickles, from before 2017, which torch would unpack into files; and an archive of code."""
+    with tarfile.open(tmp_path / "old.t7", "w") as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    refused(tmp_path / "old.t7")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, and still around
+        torch.jit.save(torch.jit.script(nn.ReLU()), tmp_path / "script.pt")
+    refused(tmp_path / "script.pt")
 
 
 def odd_tensors() -> dict[str, torch.Tensor]:
