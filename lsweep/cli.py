@@ -22,6 +22,7 @@ from lsweep.errors import (
     LockError,
     LsweepError,
     MissingExtra,
+    one_line,
 )
 
 if TYPE_CHECKING:
@@ -265,7 +266,7 @@ def _log_to_stderr(comm: Comm, level: int) -> None:
 
 
 def _say(error: Exception | str) -> None:
-    print(f"lsweep: error: {error}", file=sys.stderr, flush=True)
+    print(f"lsweep: error: {one_line(str(error))}", file=sys.stderr, flush=True)
 
 
 def _say_once(error: InputError) -> None:

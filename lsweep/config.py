@@ -18,6 +18,7 @@ from lsweep.errors import ConfigError, InputError, nearest
 from lsweep.grid import Axis, Grid
 
 P = TypeVar("P")
+MOST_BYTES = 1 << 16  # of a configuration: a key of a hundred thousand dots would keep the parser for minutes
 Kind = Literal["random", "interpolate", "file"]
 Normalize = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
 BiasBn = Literal["zero", "copy", "random"]
@@ -194,9 +195,13 @@ def load(path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Confi
         ConfigError: naming the key or the file.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)  # of a device there is no end
+        text = content.decode("utf-8")
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a zero byte in the path
         raise ConfigError(f"cannot read the configuration {str(path)!r}: {_reason(error)}") from None
+    if len(content) > MOST_BYTES:
+        raise ConfigError(f"{str(path)!r} is no configuration: it has more than {MOST_BYTES} bytes")
     return parse(text, overrides, name=str(path))
 
 
@@ -204,7 +209,7 @@ def parse(text: str, overrides: tuple[str, ...] | list[str] = (), *, name: str =
     """Like `load`, from TOML text."""
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: TOML's own, or a number of too many digits
         raise ConfigError(f"{name} is not valid TOML: {error}") from None
     for override in overrides:
         _override(table, override)
@@ -235,6 +240,8 @@ def with_seed(config: Config, seed: int) -> Config:
             "--seeds: no axis has random directions drawn with directions.seed", key="directions.seed"
         )
     output = Path(config.output)
+    if not output.name:
+        raise ConfigError(f"--seeds needs an output to name files after, got {config.output!r}", key="output")
     return dataclasses.replace(
         config,
         output=str(output.with_name(f"{output.stem}_seed{seed}{output.suffix}")),
@@ -249,7 +256,7 @@ def _override(table: dict[str, Any], override: str) -> None:
         raise ConfigError(f"an override is KEY=VALUE, as in grid.x.num=101; got {override!r}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         value = text.strip()  # an unquoted word: on a shell's command line, a string
     for part in parts[:-1]:
         table = table.setdefault(part, {})
@@ -301,6 +308,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return tuple(_convert(arguments[0], item, where) for item in items)
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, where)
+    if (
+        type(value) is int and not -(2**63) <= value < 2**63
+    ):  # TOML's own bounds, which Python's parser ignores
+        raise ConfigError(f"{where} must fit into 64 bits", key=where)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
@@ -312,7 +323,10 @@ _TYPE_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "tru
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deep, or an integer of too many digits
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -30,6 +30,8 @@ class Axis:
             )
         if self.min > self.max:
             raise ConfigError(f"an axis needs min <= max, got min = {self.min} > max = {self.max}", key="min")
+        if not math.isfinite(self.max - self.min):
+            raise ConfigError(f"an axis from {self.min} to {self.max} is too long for a number", key="min")
         if self.num > 1 and self.min == self.max:
             raise ConfigError(
                 f"an axis of {self.num} points needs min < max, got {self.min} twice; set num = 1", key="min"

@@ -190,7 +190,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         "a metric cannot be called 'status'",
     ),
     "unknown loss": (nothing, sets("evaluate.loss=cross"), "unknown loss 'cross'"),
-    "unknown precision": (nothing, sets("evaluate.precision=fp8"), "one of fp32, fp64, tf32, bf16, fp16, auto; got 'fp8'"),
+    "unknown precision": (nothing, sets("evaluate.precision=fp8"), "bf16, fp16, auto; got 'fp8'"),
     "--max-points 0": (nothing, ["--max-points", "0"], "--max-points must be >= 1"),
     "--seeds of words": (nothing, ["--seeds", "all"], "--seeds takes numbers and ranges"),
     "--seeds backwards": (nothing, ["--seeds", "4-0"], "--seeds"),

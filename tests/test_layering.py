@@ -19,7 +19,7 @@ PACKAGE = Path(lsweep.__file__).parent
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
         evaluator several strata precision certified folding plugins progress stop seeds slurm_job filesystem files
-        watchdog""",
+        watchdog archives""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: "engine books problem agreement preparation job preflight train",
     3: "api check status render export compare watch slurm",
@@ -30,7 +30,7 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split(
 # What one floor's rooms may import of each other; a new line here is a decision.
 DRAWN = {
     "certified": "errors evaluation evaluator objective precision strata weights",
-    "checkpoint": "errors",
+    "checkpoint": "archives errors",
     "config": "errors grid",
     "determinism": "errors weights",
     "directions": "config errors weights",

@@ -109,6 +109,7 @@ def _factor(surface: Surface, values: np.ndarray, scale: float | str | None) -> 
     if isinstance(scale, float | int):
         return float(scale)
     finite = values[np.isfinite(values)]
-    height = float(np.ptp(finite)) if len(finite) else 0.0
-    width = max(float(np.ptp(axis)) for axis in surface.axes.values())
+    # As Python's floats, which become infinite in silence where numpy has a word on it.
+    height = float(finite.max()) - float(finite.min()) if len(finite) else 0.0
+    width = max(float(axis[-1]) - float(axis[0]) for axis in surface.axes.values())
     return AUTO_HEIGHT * width / height if height > 1e-290 and width > 0 else 1.0

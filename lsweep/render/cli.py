@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lsweep.errors import InputError
+from lsweep.errors import InputError, printable
 from lsweep.render.look import KINDS
 
 FORMATS = ("png", "pdf", "svg")
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         index=args.slice,
         **options,
     )
-    print(path)
+    print(printable(str(path)))
     return 0
 
 

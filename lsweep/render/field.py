@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from lsweep.errors import InputError
+from lsweep.errors import InputError, printable
 from lsweep.grid import AXIS_NAMES
 from lsweep.surface import Status, Surface
 
+LARGEST = 1e150  # in figures: matplotlib squares and subtracts, and its overflow is an error of its own
 LETTERS = {"x": "α", "y": "β", "z": "γ"}
 
 
@@ -24,7 +25,7 @@ class Field:
         names: the axes that are drawn, horizontal first: ("x",), ("y",), ("x", "y"), ….
         axes: their coordinates, alike.
         values: float64, (n,) or (rows, columns), per cent for an accuracy; NaN where nothing is to be
-            drawn; infinities are kept.
+            drawn; infinities are kept, and what is beyond `LARGEST` counts as one.
         nan: boolean, alike: where NaN is a result.
         partial: whether points are pending.
         percent: whether the values are in per cent.
@@ -80,16 +81,20 @@ def extract(surface: Surface, metric: str, dims: int, index: int | None = None) 
     `dims` are left. Values are NaN wherever a point is not done.
 
     Raises:
-        InputError: unknown metric, index off the axis, or fewer axes than the figure needs.
+        InputError: unknown metric, index off the axis, fewer axes than the figure needs, or coordinates that
+            cannot be told apart in one.
     """
     if metric not in surface.metrics:
         valid = ", ".join(sorted(surface.metrics))
         raise InputError(f"no metric {metric!r} in {_place(surface)} (valid: {valid})", key="metric")
     names, where, cuts = _cut(surface, dims, index)
+    for name in names:
+        _check_axis(surface, name)
     percent = is_accuracy(metric)
     status = surface.status[where]
     done = status == Status.DONE
     values = np.where(done, np.asarray(surface.metrics[metric], dtype=np.float64)[where], np.nan)
+    values = np.where(np.abs(values) > LARGEST, np.copysign(np.inf, values), values)
     nan = done & np.isnan(values)
     return Field(
         metric=metric,
@@ -118,7 +123,7 @@ def configuration(surface: Surface) -> dict[str, Any]:
     """The sweep's configuration; empty where there is none or it is not TOML."""
     try:
         return tomllib.loads(surface.config)
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return {}
 
 
@@ -127,8 +132,23 @@ def title_of(surface: Surface) -> str:
     model = configuration(surface).get("model")
     source = model.get("source") if isinstance(model, dict) else None
     name = source if isinstance(source, str) else (surface.path.stem if surface.path else "")
-    # A lone user's file path tells less than its last part; "$" would start a formula.
-    return name.rsplit("/", 1)[-1].replace("$", r"\$")
+    # A lone user's file path tells less than its last part.
+    return literal(name.rsplit("/", 1)[-1])
+
+
+def literal(name: str) -> str:
+    """A name from a file as a title: "$" would start a formula, and a control character spoil the figure."""
+    return printable(name[:200]).replace("$", r"\$")
+
+
+def _check_axis(surface: Surface, name: str) -> None:
+    axis = surface.axes[name]
+    size, width = float(np.abs(axis).max()), float(axis[-1]) - float(axis[0])
+    if size > LARGEST or (len(axis) > 1 and width < max(1 / LARGEST, 1e-9 * size)):
+        raise InputError(
+            f"{_place(surface)}: the axis {name} from {axis[0]:.17g} to {axis[-1]:.17g} cannot be drawn",
+            key=name,
+        )
 
 
 def _cut(surface: Surface, dims: int, index: int | None) -> tuple[tuple[str, ...], Any, list[str]]:

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 
 from lsweep.errors import InputError
 from lsweep.files import write_bytes
 from lsweep.render import frame, output
 from lsweep.render.axes import figure_of, settle
-from lsweep.render.field import title_of, wide_axes
+from lsweep.render.field import literal, title_of, wide_axes
 from lsweep.render.look import Levels, Log, Look, check_kind
 from lsweep.render.panels import draw_panels, finish
 from lsweep.surface import Surface
@@ -98,7 +97,7 @@ def _titles(surfaces: Sequence[Surface]) -> list[str]:
     names = [title_of(surface) for surface in surfaces]
     if len(set(names)) == len(names):
         return names
-    stems = [surface.path.stem.replace("$", r"\$") if surface.path else "" for surface in surfaces]
+    stems = [literal(surface.path.stem) if surface.path else "" for surface in surfaces]
     return stems if len(set(stems)) == len(stems) else names
 
 
@@ -118,7 +117,10 @@ def _size(kind: str, surfaces: Sequence[Surface], width: float | None) -> tuple[
 
 def _ratio(surface: Surface) -> float:
     """Height by width of a plane drawn with equal units, or of a slightly wide panel where that is too thin."""
-    if surface.ndim < 2 or min(np.ptp(surface.x), np.ptp(surface.y)) == 0:
+    if surface.ndim < 2:
         return 0.8
-    ratio = float(np.ptp(surface.y) / np.ptp(surface.x))
+    x, y = (float(axis[-1]) - float(axis[0]) for axis in (surface.x, surface.y))
+    if min(x, y) == 0:
+        return 0.8
+    ratio = y / x
     return ratio if 1 / 3 <= ratio <= 3 else 0.8

@@ -21,6 +21,8 @@ from lsweep.store.memory import MemoryStore
 from lsweep.store.mpio import MpioStore
 from lsweep.store.schema import Header
 
+LONGEST_NAME = 200  # bytes: the lock and the temporary file have longer ones, and 255 is the most
+
 
 def choose_mode(mode: str, comm: Comm) -> str:
     """Resolve "auto": mpio where h5py has MPI and there is an MPI world, else gather.
@@ -56,9 +58,10 @@ def prepare_output(path: Path) -> None:
     """Before any work: make the folder, see that it can be written, and that what is there is a sweep.
 
     Raises:
-        InputError: the folder cannot be made or written to.
+        InputError: the folder cannot be made or written to, or the file cannot.
         FileFormatError: the path is taken by something that is no sweep.
     """
+    taken = _is_taken(path)
     if path.is_dir():
         raise InputError(
             f"the output {str(path)!r} is a folder; name a file, as in results/sweep.h5", key="output"
@@ -73,13 +76,31 @@ def prepare_output(path: Path) -> None:
         raise InputError(
             f"cannot write to the folder {str(path.parent)!r}: {reason}{full}", key="output"
         ) from None
-    if path.exists():
-        with reader.opened(path):
-            pass
-        if not os.access(path, os.W_OK):
+    if not taken:
+        return
+    if path.is_file():
+        try:
+            path.open("r+b").close()
+        except OSError as error:
             raise InputError(
-                f"cannot write to {str(path)!r}: it is read-only; allow writing to it", key="output"
-            )
+                f"cannot write to {str(path)!r}: {error.strerror}; allow writing to it", key="output"
+            ) from None
+    # What a resume will read, so that whatever is wrong with it is said before any work.
+    reader.look_first(path, reader.read_identity, reader.read_directions)
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether something is there; also a link to nothing, which creating the file would replace."""
+    try:
+        if len(os.fsencode(path.name)) > LONGEST_NAME:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # ValueError: a zero byte
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot use the output {str(path)!r}: {reason}", key="output") from None
+    return True
 
 
 def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_seconds: float = 5.0) -> Store:
@@ -92,23 +113,26 @@ def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_se
         return MemoryStore(comm, header, sync_seconds)
 
     def create_or_check() -> Any:
-        if not path.exists():
+        ours = not path.exists()
+        if ours:
             schema.create(path, header)
-        return resumable(path, header)
+        return resumable(path, header, trusted=ours)
 
     status = comm.on_root(create_or_check)
     kind = {"gather": GatherStore, "mpio": MpioStore}[mode]
     return kind(comm, path, header, status, sync_seconds)
 
 
-def resumable(path: Path, header: Header) -> np.ndarray:
+def resumable(path: Path, header: Header, *, trusted: bool = False) -> np.ndarray:
     """The status of an existing file's points, uint8, flat, if it is the sweep that `header` describes.
+
+    `trusted`: this process has just made it.
 
     Raises:
         IdentityError: the file belongs to another sweep; names the field and both values.
         FileFormatError: it is damaged.
     """
-    stored, names, status = reader.read_identity(path)
+    stored, names, status = reader.read_identity(path, trusted=trusted)
     _require_same(stored, header.identity, path)
     if names != header.names:
         raise IdentityError(
