@@ -19,7 +19,7 @@ PACKAGE = Path(lsweep.__file__).parent
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
         evaluator several strata precision certified folding plugins progress stop seeds slurm_job filesystem files
-        watchdog archives""",
+        watchdog archives moments spending intervals subset""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: "engine books problem agreement preparation job preflight train",
     3: "api check status render export compare watch slurm",
@@ -38,12 +38,14 @@ DRAWN = {
     "files": "errors",
     "folding": "weights",
     "grid": "errors",
+    "intervals": "moments spending",
     "objective": "config errors plugins",
     "plugins": "errors",
     "precision": "strata",
     "several": "errors evaluation evaluator objective",
     "seeds": "errors",
     "stop": "errors slurm_job",
+    "subset": "errors intervals spending strata",
     "surface": "grid",
     "watchdog": "progress",
     "weights": "errors",
