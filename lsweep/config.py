@@ -107,7 +107,11 @@ class EvaluateConfig:
     objective: str | None = None
     metrics: tuple[str, ...] = ()
     precision: Literal["fp32", "fp64", "tf32", "bf16", "fp16", "auto"] = "fp32"
-    tolerance: float = 0.01
+    tolerance: float = 0.01  # of what a lower precision adds to the loss's error, relative
+    relative_error: float | None = None  # of the loss: as many examples as that needs; None: all of them
+    absolute_error: float = 0.0  # enough where the loss is near zero
+    confidence: float = 0.95
+    least_examples: int = 100
     device: str = "auto"
     batch_size: int | Literal["auto"] | None = None  # None: a constant per kind of device; auto: measured
     points_at_once: int | Literal["auto"] = 1
@@ -123,6 +127,7 @@ class EvaluateConfig:
             raise ConfigError(
                 f"evaluate.tolerance must be > 0 and < 1, got {self.tolerance}", key="evaluate.tolerance"
             )
+        self._check_subset()
         if isinstance(self.points_at_once, int) and self.points_at_once < 1:
             raise ConfigError(
                 f"evaluate.points_at_once must be >= 1, got {self.points_at_once}",
@@ -131,6 +136,25 @@ class EvaluateConfig:
         if self.max_failures < 0:
             raise ConfigError(
                 f"evaluate.max_failures must be >= 0, got {self.max_failures}", key="evaluate.max_failures"
+            )
+
+    def _check_subset(self) -> None:
+        for name, low, high in (
+            ("relative_error", 0.0, 1.0),
+            ("absolute_error", -1.0, float("inf")),
+            ("confidence", 0.5, 1.0),
+            ("least_examples", 19, float("inf")),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (low < value < high and value >= 0):
+                raise ConfigError(
+                    f"evaluate.{name} must be > {max(low, 0)} and < {high}, got {value}",
+                    key=f"evaluate.{name}",
+                )
+        if self.absolute_error and self.relative_error is None:
+            raise ConfigError(
+                "evaluate.absolute_error goes with evaluate.relative_error; set both",
+                key="evaluate.absolute_error",
             )
 
 

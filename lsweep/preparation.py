@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import agreement, device, folding, provenance, tuning, weights
-from lsweep.certified import CHEAP, CertifiedEvaluator
+from lsweep import accuracies, agreement, device, folding, provenance, tuning, weights
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
-from lsweep.grid import Grid
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem
 from lsweep.several import JointEvaluator, over
@@ -30,8 +28,6 @@ log = logging.getLogger("lsweep")
 
 # Examples per forward pass, by kind of device: a constant, because it is part of the result's bits.
 BATCH_SIZE = {"cpu": 50, "cuda": 1000, "mps": 500}
-# Lower precisions worth trying, by kind of device.
-PRECISIONS = {"cpu": ["bf16"], "cuda": ["tf32", "bf16", "fp16"], "mps": ["fp16"]}
 
 
 @dataclass(frozen=True)
@@ -91,16 +87,17 @@ def prepare(
         together = config.evaluate.points_at_once
         if together == "auto":
             together = stored.get("points_at_once", 1) if stored else _most_at_once(comm, evaluator, problem)
-        kind = _precision(config, comm, evaluator, problem, stored, chosen)
+        kind = accuracies.choose(config, comm, evaluator, stored.get("precision"))
         identity["precision"] = kind
-        if kind in CHEAP:
-            evaluator = _certified(comm, evaluator, kind, config.evaluate.tolerance)
-            identity["tolerance"] = config.evaluate.tolerance
+        accuracy = accuracies.of(config.evaluate, kind, problem)
+        if accuracy is not None:
             if together > 1:
                 raise ConfigError(
-                    f"evaluate.points_at_once = {together} needs precision fp32 or fp64, not {kind}",
+                    f"evaluate.points_at_once = {together} goes with all examples in fp32 or fp64 only",
                     key="evaluate.points_at_once",
                 )
+            evaluator = accuracies.estimating(comm, evaluator, accuracy)
+            identity.update(accuracies.identity(accuracy, evaluator))
         if together > 1:  # files of a time before it could be more lack the field
             evaluator = _joint(comm, evaluator)
             identity["points_at_once"] = together
@@ -193,59 +190,6 @@ def _most_at_once(comm: Comm, evaluator: LossEvaluator, problem: Problem) -> int
 def _dtype(config: Config) -> torch.dtype:
     """Of the network that is borrowed: lower precisions are copies of it, checked against it."""
     return torch.float64 if config.evaluate.precision == "fp64" else torch.float32
-
-
-def _precision(
-    config: Config,
-    comm: Comm,
-    evaluator: LossEvaluator,
-    problem: Problem,
-    stored: dict[str, Any],
-    chosen: torch.device,
-) -> str:
-    """Collective: what is asked for; for "auto" what the file began with, or the fastest of what the device has."""
-    wanted = config.evaluate.precision
-    if wanted == "tf32" and chosen.type != "cuda":
-        raise ConfigError(
-            f'precision "tf32" needs a CUDA GPU, the device is {chosen}', key="evaluate.precision"
-        )
-    if wanted != "auto":
-        return wanted
-    if stored:
-        return str(stored.get("precision", "fp32"))
-    kinds = ["fp32", *PRECISIONS[chosen.type]]
-    try:
-        cheap = {kind: _certified(comm, evaluator, kind, config.evaluate.tolerance) for kind in kinds[1:]}
-    except InputError as error:
-        if comm.is_root:
-            log.info("precision auto is fp32: %s", error)
-        return "fp32"
-    # Half way out along each axis, on both sides: neither at the minimum nor where all is chaos.
-    points = np.stack([config.grid.coordinates(np.array([p]))[0] for p in _quarter_points(config.grid)])
-
-    def work(index: int) -> int:
-        (cheap[kinds[index]] if index else evaluator).evaluate(points)
-        return len(points)
-
-    kind = kinds[tuning.fastest(comm, range(len(kinds)), work, repeats=1)]
-    if comm.is_root:
-        log.info("precision %s is the fastest here at a tolerance of %g", kind, config.evaluate.tolerance)
-    return kind
-
-
-def _quarter_points(grid: Grid) -> list[int]:
-    """Flat indices of the points a quarter of the way along the grid, and three quarters."""
-    return [int(np.ravel_multi_index([(n - 1) * q // 4 for n in grid.shape], grid.shape)) for q in (1, 3)]
-
-
-def _certified(comm: Comm, evaluator: LossEvaluator, kind: str, tolerance: float) -> CertifiedEvaluator:
-    """Collective: an evaluator in a lower precision over the network that `evaluator` borrowed.
-
-    Raises:
-        InputError: this objective or data set does not allow it.
-    """
-    with comm.together():
-        return CertifiedEvaluator(evaluator.lent, evaluator.batch_size, CHEAP[kind], tolerance)
 
 
 def _joint(comm: Comm, evaluator: LossEvaluator) -> JointEvaluator:

@@ -18,10 +18,10 @@ PACKAGE = Path(lsweep.__file__).parent
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
-        evaluator several strata precision certified folding plugins progress stop seeds slurm_job filesystem files
-        watchdog archives""",
+        evaluator several strata precision lowprecision estimating folding plugins progress stop seeds slurm_job filesystem
+        files stopwatch watchdog archives moments spending intervals subset""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
-    2: "engine books problem agreement preparation job preflight train",
+    2: "engine books problem agreement accuracies preparation job preflight train",
     3: "api check status render export compare watch slurm",
     4: "cli __main__",
 }
@@ -29,7 +29,6 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split(
 
 # What one floor's rooms may import of each other; a new line here is a decision.
 DRAWN = {
-    "certified": "errors evaluation evaluator objective precision strata weights",
     "checkpoint": "archives errors",
     "config": "errors grid",
     "determinism": "errors weights",
@@ -38,12 +37,16 @@ DRAWN = {
     "files": "errors",
     "folding": "weights",
     "grid": "errors",
+    "intervals": "moments spending",
     "objective": "config errors plugins",
     "plugins": "errors",
-    "precision": "strata",
+    "estimating": "errors evaluation evaluator intervals lowprecision objective precision subset",
+    "lowprecision": "evaluator precision weights",
+    "precision": "subset",
     "several": "errors evaluation evaluator objective",
     "seeds": "errors",
     "stop": "errors slurm_job",
+    "subset": "errors intervals spending strata",
     "surface": "grid",
     "watchdog": "progress",
     "weights": "errors",
@@ -54,7 +57,8 @@ DRAWN = {
     "device": "comm cores",
     "sharing": "comm data",
     "store": "comm",
-    "preparation": "problem agreement",
+    "accuracies": "problem",
+    "preparation": "problem agreement accuracies",
     "job": "engine problem preparation",
 }
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from lsweep.store.mpio import MpioStore
 from lsweep.store.schema import Header
 
 LONGEST_NAME = 200  # bytes: the lock and the temporary file have longer ones, and 255 is the most
+DRAFTS_LIVE = 60.0  # seconds: a lock is drafted and linked within milliseconds
 
 
 def choose_mode(mode: str, comm: Comm) -> str:
@@ -68,7 +72,7 @@ def prepare_output(path: Path) -> None:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".lsweep-probe-"):
+        with tempfile.TemporaryFile(dir=path.parent):  # nameless: a kill leaves nothing behind
             pass
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
@@ -113,6 +117,7 @@ def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_se
         return MemoryStore(comm, header, sync_seconds)
 
     def create_or_check() -> Any:
+        _sweep_up(path)
         ours = not path.exists()
         if ours:
             schema.create(path, header)
@@ -139,6 +144,21 @@ def resumable(path: Path, header: Header, *, trusted: bool = False) -> np.ndarra
             f"{str(path)!r} records the metrics {names}, this sweep {header.names}", key="metrics"
         )
     return status
+
+
+def _sweep_up(path: Path) -> None:
+    """Remove what killed sessions left beside the file: half-made files, drafts of locks, probes of Open MPI.
+
+    Only under the lock of `path`: nobody else is making or opening it. But somebody may be asking for the
+    lock at this moment, so its drafts must be old.
+    """
+    name = re.escape(path.name)
+    leftover = re.compile(rf"\.{name}\.\w{{8}}\.tmp|{name}\.locktest\.\d+|({name}\.lock\.[0-9a-f]{{32}})")
+    for other in path.parent.iterdir():
+        found = leftover.fullmatch(other.name)
+        with contextlib.suppress(OSError):
+            if found and (not found[1] or time.time() - other.stat().st_mtime > DRAFTS_LIVE):
+                other.unlink()
 
 
 def _require_same(stored: Mapping[str, Any], ours: Mapping[str, Any], path: Path) -> None:
