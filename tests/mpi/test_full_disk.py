@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import acknowledging
 import every_step
 import killing
 import mounts
@@ -23,6 +24,8 @@ import oracle
 import stepping
 from every_step import Ground, Walk
 from launch import absent, environment, need_mpi, need_parallel_hdf5
+
+from lsweep.store import probe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SERIAL = Walk("gather", "gather")
@@ -46,7 +49,8 @@ def place_in(folder: Path, records: Path) -> killing.Place:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Ground:
+def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
+    monkeypatch.setattr(probe, "require", acknowledging.trust)
     if shutil.which("cc") is None:
         absent("no C compiler for the interposer")
     return Ground(tmp_path, stepping.build(tmp_path))
