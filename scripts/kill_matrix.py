@@ -2,6 +2,7 @@
 
     python scripts/kill_matrix.py                    # at random: SIGKILL of ranks, launchers, everything
     python scripts/kill_matrix.py --every-step       # before, after and in the midst of each step
+    python scripts/kill_matrix.py --report           # the tables again, from the runs on record
 
 Writes what happened to every run, and the table, to the output folder. The tests do the same at a modest size.
 """
@@ -23,11 +24,14 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "mpi")]
+import acknowledging  # noqa: E402
 import every_step  # noqa: E402
+import kill_plans  # noqa: E402
 import killing  # noqa: E402
 import stepping  # noqa: E402
 
 from lsweep import provenance  # noqa: E402
+from lsweep.store import probe  # noqa: E402
 
 FELL = ("before creation", "mid-sweep", "after the last point", "too late")
 
@@ -36,6 +40,8 @@ def main() -> int:
     args = parse()
     os.nice(args.nice)
     args.output.mkdir(parents=True, exist_ok=True)
+    if args.report:
+        return tell_again(args.output)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kill_matrix-", dir=args.folder) as folder:
         rows = every(args, Path(folder)) if args.every_step else at_random(args, Path(folder))
@@ -57,6 +63,7 @@ def main() -> int:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--every-step", action="store_true", help="walk the steps instead of random times")
+    parser.add_argument("--report", action="store_true", help="kill nothing; write the tables once more")
     parser.add_argument("--runs", type=int, default=240, help="sweeps to kill in time, at random")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--modes", nargs="+", default=["gather", "mpio"], choices=["gather", "mpio"])
@@ -68,6 +75,16 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def tell_again(folder: Path) -> int:
+    for name, table in (("random", random_table), ("every_step", steps_table)):
+        path = folder / f"{name}.json"
+        if path.exists():
+            report = json.loads(path.read_text())
+            path.write_text(as_text({**report, "table": table(report["runs"])}))
+    (folder / "README.md").write_text(readme(folder))
+    return 0
+
+
 def at_random(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     def tell(result: killing.Result) -> None:
         plan = result.plan
@@ -75,7 +92,7 @@ def at_random(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         line = f"{result.fell}, {result.acknowledged} acknowledged {result.wrong and 'WRONG ' + result.wrong}"
         print(f"{where}: {line}", flush=True)
 
-    plans = killing.plans(args.seed, args.modes, args.ranks)
+    plans = kill_plans.plans(args.seed, args.modes, args.ranks)
     results = killing.run_all(plans, folder, args.runs, tell, args.jobs)
     return [result.as_json() for result in results]
 
@@ -83,6 +100,7 @@ def at_random(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 def every(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """At a larger size than in the tests: two more metrics, more batches, runs that cross rows."""
     rows = []
+    probe.require = acknowledging.trust
     library = stepping.build(folder)
     for number, walk in enumerate(every_step.WALKS):
         if walk.mode not in args.modes:
@@ -102,19 +120,22 @@ def every(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 
 def random_table(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
     """Per mode and victim: where the blows fell, what was acknowledged, lost, and resumed as it should be."""
-    head = ["mode", "killed", "runs", *FELL[:3], "too late (not counted)", "acknowledged points", "wrong"]
+    head = ["mode", "killed", "runs", *FELL[:3], "too late (not counted)", "acknowledged points"]
+    head += ["wrong", "gone on with, equal"]
     table: list[list[Any]] = [head]
     keys = sorted({(row["mode"], row["victim"]) for row in rows})
     for key in [*keys, ("all", "")]:
         mine = [row for row in rows if key[0] == "all" or (row["mode"], row["victim"]) == key]
         fell = Counter(row["fell"] for row in mine)
+        counted = [row for row in mine if row["fell"] != "too late"]
         table.append(
             [
                 *key,
-                len(mine) - fell["too late"],
+                len(counted),
                 *(fell[name] for name in FELL),
-                sum(row["acknowledged"] for row in mine if row["fell"] != "too late"),
+                sum(row["acknowledged"] for row in counted),
                 sum(bool(row["wrong"]) for row in mine),
+                sum(not row["wrong"] for row in counted),
             ]
         )
     return table
@@ -123,12 +144,15 @@ def random_table(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
 def steps_table(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
     """Per walk: runs killed by each blow, what was acknowledged, and what was wrong."""
     table: list[list[Any]] = [["sweep", *every_step.BLOWS, "killed in all", "acknowledged points", "wrong"]]
+    table[0].append("gone on with, equal")
     for walk in [*dict.fromkeys(row["walk"] for row in rows), "all"]:
         mine = [row for row in rows if walk in (row["walk"], "all") and (row["step"] or row["wrong"])]
         blows = Counter(row["blow"] for row in mine)
         held = sum(row["acknowledged"] for row in mine)
         wrong = sum(bool(row["wrong"]) for row in mine)
-        table.append([walk, *(blows[blow] for blow in every_step.BLOWS), len(mine), held, wrong])
+        table.append(
+            [walk, *(blows[blow] for blow in every_step.BLOWS), len(mine), held, wrong, len(mine) - wrong]
+        )
     return table
 
 

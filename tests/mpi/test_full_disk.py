@@ -16,13 +16,18 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import acknowledging
 import every_step
 import killing
 import mounts
 import oracle
+import project
 import stepping
 from every_step import Ground, Walk
 from launch import absent, environment, need_mpi, need_parallel_hdf5
+
+from lsweep.store import probe
+from lsweep.store.reader import read
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 SERIAL = Walk("gather", "gather")
@@ -46,7 +51,8 @@ def place_in(folder: Path, records: Path) -> killing.Place:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Ground:
+def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
+    monkeypatch.setattr(probe, "require", acknowledging.trust)
     if shutil.which("cc") is None:
         absent("no C compiler for the interposer")
     return Ground(tmp_path, stepping.build(tmp_path))
@@ -81,6 +87,30 @@ def test_no_room_for_the_file(tmp_path: Path) -> None:
         oracle.check_complete(place.output, oracle.truth("3x2", 2))
     assert statuses == [2] * (len(statuses) - 1) + [0]
     assert len(statuses) > 5
+
+
+def test_the_command_itself(tmp_path: Path) -> None:
+    """`lsweep sweep` of a network: no room for its file, then there is; then the folder cannot be written to."""
+    project.make(tmp_path)
+    command = [sys.executable, "-m", "lsweep", "sweep", "sweep.toml", "--quiet"]
+
+    def sweep() -> tuple[int, str]:
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=90
+        )
+        return done.returncode, done.stderr
+
+    output = tmp_path / "out" / "sweep.h5"
+    with mounts.tmpfs(output.parent, "12k"):
+        full = (2, "lsweep: error: cannot create 'out/sweep.h5': No space left on device\n")
+        assert sweep() == full
+        assert list(output.parent.iterdir()) == []
+        mounts.resize(output.parent, "1m")
+        assert sweep() == (0, "")
+        assert read(output).complete
+        assert oracle.leftovers(output) == []
+    with mounts.read_only(output.parent):
+        assert sweep() == (2, "lsweep: error: cannot write to the folder 'out': Read-only file system\n")
 
 
 @pytest.fixture(params=["tmpfs", "ext4"])
