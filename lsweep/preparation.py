@@ -218,6 +218,7 @@ def _fastest_batch(comm: Comm, evaluator: LossEvaluator, problem: Problem, chose
 def _identity(config: Config, problem: Problem, hashes: list[str]) -> dict[str, Any]:
     """What makes two sweeps the same: a resume must match it field by field."""
     grid = config.grid
+    refine = grid.refine and {"tolerance": grid.refine.tolerance, "levels": list(grid.refine.levels)}
     floating = [
         t
         for t in problem.model.state_dict().values()
@@ -227,6 +228,7 @@ def _identity(config: Config, problem: Problem, hashes: list[str]) -> dict[str, 
         "weights": weights.sha256(*floating),
         "directions": dict(zip(grid.names, hashes, strict=True)),
         "axes": {n: [a.min, a.max, a.num] for n, a in zip(grid.names, grid.axes, strict=True)},
+        "refine": refine,
         "data": {split: examples.sha256() for split, examples in problem.splits.items()},
         "loss": problem.name,
         "metrics": list(config.evaluate.metrics),

@@ -25,7 +25,7 @@ def test_a_plane() -> None:
     assert [surface.count(s) for s in Status] == [1, 3, 1, 1]
     assert surface.done.tolist() == [[True, False, False], [False, True, True]]
     assert surface.loss[1, 2] == 5 and surface.y[1] == 1 and surface.x[2] == 2
-    assert repr(surface) == "<Surface x ∈ [0, 2] × 3, y ∈ [-1, 1] × 2; 3/6 done; loss, accuracy>"
+    assert repr(surface) == "<Surface x ∈ [0, 2] × 3, y ∈ [-1, 1] × 2; 3/6 done, 1 settled; loss, accuracy>"
 
 
 def test_no_third_axis() -> None:
