@@ -81,7 +81,7 @@ class _Planner:
         predicted, measured = step.predict(self._filled), self._losses_at(step.points)
         surprise = _surprise(predicted, measured)
         forecast = self._forecast(step)
-        limit = self._limit(step)
+        limit = self._limit(step, forecast)
         picked = np.full(forecast.shape, step.whole) | (forecast > limit) | self._core(step)
         picked |= np.isnan(predicted).any(axis=0)
         while True:
@@ -116,16 +116,17 @@ class _Planner:
         nothing = np.zeros(tuple(map(len, step.before)))
         self._reach[step.axis] = _along(step.merge(nothing, surprise), step.axis)
 
-    def _limit(self, step: Step) -> np.ndarray | float:
+    def _limit(self, step: Step, forecast: np.ndarray) -> np.ndarray | float:
         """The error that is tolerated: near a contour line, at most what displaces it by half a cell."""
         if not len(self._levels):
             return float(self._tolerance)
         losses = self._filled[0]
         high = np.maximum(*step.sides(_around(np.where(np.isnan(losses), -np.inf, losses))))
         low = -np.maximum(*step.sides(_around(np.where(np.isnan(losses), -np.inf, -losses))))
+        margin = np.minimum(forecast, self._tolerance)
         crossed = np.zeros(high.shape, dtype=bool)
         for level in self._levels:
-            crossed |= (low - self._tolerance <= level) & (level <= high + self._tolerance)
+            crossed |= (low - margin <= level) & (level <= high + margin)
         half_a_cell = (high - low) / (4 * max(step.strides))
         return np.where(crossed, np.minimum(self._tolerance, half_a_cell), self._tolerance)
 
