@@ -86,9 +86,8 @@ def prepare(
         identity["batch_size"] = batch_size
         together = config.evaluate.points_at_once
         if together == "auto" and config.grid.refine is not None:
-            together = (
-                1  # refinement takes single points out of a tile, and the rest would be computed in vain
-            )
+            # Refinement takes single points out of a tile: the others would be computed in vain.
+            together = 1
         elif together == "auto":
             together = stored.get("points_at_once", 1) if stored else _most_at_once(comm, evaluator, problem)
         kind = accuracies.choose(config, comm, evaluator, stored.get("precision"))

@@ -25,7 +25,8 @@ CORE = 2  # points to each side of the origin, at every step, that are evaluated
 
 def is_judged(name: str) -> bool:
     """Whether a metric decides where to look: the losses of all splits."""
-    return name == "loss" or (name.startswith("loss_") and not name.endswith("_stderr"))
+    head, *rest = name.split("_")
+    return head == "loss" and "stderr" not in rest
 
 
 def plan(grid: Grid, values: np.ndarray, evaluated: np.ndarray) -> np.ndarray:

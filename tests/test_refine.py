@@ -142,7 +142,11 @@ def test_the_worst_of_several_losses_counts() -> None:
     alone, both = rounds(where, ridge)[0], rounds(where, np.concatenate([smooth, ridge]))[0]
     assert (alone == both).all()
     assert (rounds(where, smooth)[0] <= both).all()
-    assert [n for n in ("loss", "loss_test", "accuracy", "loss_stderr", "lossy") if is_judged(n)] == [
+    assert [
+        n
+        for n in ("loss", "loss_test", "accuracy", "loss_stderr", "loss_stderr_test", "lossy")
+        if is_judged(n)
+    ] == [
         "loss",
         "loss_test",
     ]
