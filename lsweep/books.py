@@ -103,7 +103,8 @@ class Books:
         """Note who works on the file, and from where on."""
         self._store.begin_session(os.environ.get("SLURM_JOB_ID", ""), ",".join(sorted(set(self._hosts))))
         if self._comm.is_root:
-            self._progress.start(self._config.grid.size, int((self._final == Status.DONE).sum()))
+            wanted = self._config.grid.size - int((self._final == Status.SETTLED).sum())
+            self._progress.start(wanted, int((self._final == Status.DONE).sum()))
 
     def begin_round(self, tiles: int) -> None:
         """So many tiles are to be dealt."""

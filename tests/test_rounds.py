@@ -189,8 +189,11 @@ def test_nothing_durable_is_no_progress(tmp_path: Path) -> None:
     assert outcome.exit_status == EXIT_BAD_INPUT and outcome.pending == GRID.size
 
 
-def test_progress_ends_at_what_there_was_to_do(whole: Surface) -> None:
+def test_progress_ends_at_what_there_was_to_do(whole: Surface, tmp_path: Path) -> None:
     written: list[str] = []
-    session(None, progress=Lines(written.append))
     done = whole.count(Status.DONE)
-    assert f"{done}/{done} points (100.0 %)" in written[-1]
+    for _ in ("sweep", "nothing left to do"):
+        session(tmp_path / "o.h5", progress=Lines(written.append))
+        assert f"{done}/{done} points (100.0 %)" in written[-1]
+    session(tmp_path / "o.h5", progress=Lines(written.append), complete=True)
+    assert f"{GRID.size}/{GRID.size} points (100.0 %)" in written[-1]
