@@ -88,6 +88,9 @@ def _add_sweep(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--max-points", type=int, metavar="N", help="leave after N points, with status 75")
     parser.add_argument("--retry-failed", action="store_true", help="evaluate failed points once more")
     parser.add_argument(
+        "--complete", action="store_true", help="evaluate the points too that grid.refine settled"
+    )
+    parser.add_argument(
         "--break-lock", action="store_true", help="take over from a session that is surely gone"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress, only warnings and errors")
@@ -200,7 +203,7 @@ def _sweep_all(configs: Sequence[Config], comm: Comm, args: argparse.Namespace, 
 
     stop.deadline = comm.on_root(lambda: deadline(args.time_limit))
     shown = progress.Silent() if args.quiet else progress.default()
-    options = job.Options(shown, stop, args.max_points, args.retry_failed)
+    options = job.Options(shown, stop, args.max_points, args.retry_failed, args.complete)
     status, evaluated = EXIT_COMPLETE, 0
     outcomes = job.sweeps(configs, comm, options, break_lock=args.break_lock)
     for config, outcome in zip(configs, outcomes, strict=True):
@@ -219,9 +222,12 @@ def _report(config: Config, outcome: Outcome) -> None:
     elif outcome.reason:
         log.warning("stopped: %s", outcome.reason)
     log.info(
-        "%s: %d points done%s%s",
+        "%s: %d points done%s%s%s",
         config.output,
         outcome.done,
+        f", {outcome.settled} settled by interpolation (--complete evaluates them)"
+        if outcome.settled
+        else "",
         f", {outcome.failed} failed (--retry-failed tries again)" if outcome.failed else "",
         f", {outcome.pending} pending (run the same command to go on)" if outcome.pending else "",
     )

@@ -35,12 +35,14 @@ class Options:
         stop: asked between points.
         max_points: leave after so many points.
         retry_failed: evaluate failed points again even where nothing else is pending.
+        complete: evaluate every point, those that refinement settled too.
     """
 
     progress: Progress | None = None
     stop: Stop | None = None
     max_points: int | None = None
     retry_failed: bool = False
+    complete: bool = False
 
 
 def sweep(
@@ -142,6 +144,7 @@ def _run(
             stop=options.stop,
             max_points=options.max_points,
             retry_failed=options.retry_failed,
+            complete=options.complete,
         )
     except BaseException:
         if comm.size == 1:  # with other ranks in their loops it would hang: closing is collective

@@ -85,7 +85,10 @@ def prepare(
             )
         identity["batch_size"] = batch_size
         together = config.evaluate.points_at_once
-        if together == "auto":
+        if together == "auto" and config.grid.refine is not None:
+            # Refinement takes single points out of a tile: the others would be computed in vain.
+            together = 1
+        elif together == "auto":
             together = stored.get("points_at_once", 1) if stored else _most_at_once(comm, evaluator, problem)
         kind = accuracies.choose(config, comm, evaluator, stored.get("precision"))
         identity["precision"] = kind
@@ -218,6 +221,7 @@ def _fastest_batch(comm: Comm, evaluator: LossEvaluator, problem: Problem, chose
 def _identity(config: Config, problem: Problem, hashes: list[str]) -> dict[str, Any]:
     """What makes two sweeps the same: a resume must match it field by field."""
     grid = config.grid
+    refine = grid.refine and {"tolerance": grid.refine.tolerance, "levels": list(grid.refine.levels)}
     floating = [
         t
         for t in problem.model.state_dict().values()
@@ -227,6 +231,7 @@ def _identity(config: Config, problem: Problem, hashes: list[str]) -> dict[str, 
         "weights": weights.sha256(*floating),
         "directions": dict(zip(grid.names, hashes, strict=True)),
         "axes": {n: [a.min, a.max, a.num] for n, a in zip(grid.names, grid.axes, strict=True)},
+        "refine": refine,
         "data": {split: examples.sha256() for split, examples in problem.splits.items()},
         "loss": problem.name,
         "metrics": list(config.evaluate.metrics),

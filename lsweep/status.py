@@ -30,6 +30,11 @@ def describe(surface: Surface) -> str:
         f"  failed    {failed}",
         f"  pending   {pending}",
     ]
+    if surface.settled.any():
+        settled = surface.count(Status.SETTLED)
+        lines.append(
+            f"  settled   {settled} ({100 * settled / total:.1f} %), interpolated; --complete evaluates them"
+        )
     lines += [
         f"  {name:<9} {text}"
         for name, text in (

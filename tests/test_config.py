@@ -119,7 +119,7 @@ def test_no_grid_is_a_plane() -> None:
         ("evaluate.metric=1", "evaluate.metric", "'metrics'"),
         ("schedule.kinds=1", "schedule.kinds", "'kind'"),
         ("store.mod=1", "store.mod", "'mode'"),
-        ("grid.w.num=1", "grid.w", "valid: x, y, z"),
+        ("grid.w.num=1", "grid.w", "valid: refine, x, y, z"),
     ],
 )
 def test_unknown_key(override: str, key: str, hint: str) -> None:

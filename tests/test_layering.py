@@ -18,10 +18,10 @@ PACKAGE = Path(lsweep.__file__).parent
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
-        evaluator several strata precision lowprecision estimating folding plugins progress stop seeds slurm_job
-        filesystem files stopwatch watchdog archives moments spending intervals subset""",
+        evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
+        seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
-    2: "engine books problem agreement accuracies preparation job preflight train",
+    2: "engine books rounds problem agreement accuracies preparation job preflight train",
     3: "api check status render export compare watch slurm",
     4: "cli __main__",
 }
@@ -47,10 +47,11 @@ DRAWN = {
     "seeds": "errors",
     "stop": "errors slurm_job",
     "subset": "errors intervals spending strata",
-    "surface": "grid",
+    "refine": "grid lattice",
+    "surface": "grid lattice refine",
     "watchdog": "progress",
     "weights": "errors",
-    "engine": "books",
+    "engine": "books rounds",
     "comm": "tickets",
     "cores": "comm",
     "tuning": "comm",

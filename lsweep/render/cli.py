@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         levels=parse_levels(args.levels),
         titles=args.title,
         index=args.slice,
+        show_evaluated=args.show_evaluated,
         **options,
     )
     print(printable(str(path)))
@@ -128,4 +129,9 @@ def _add_scale(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--vmin", type=float, metavar="V", help="lower end of the scale")
     group.add_argument("--vmax", type=float, metavar="V", help="upper end of the scale")
     group.add_argument("--levels", metavar="N|A,B,…", help="about N contour levels, or the levels themselves")
+    group.add_argument(
+        "--show-evaluated",
+        action="store_true",
+        help="dots where a refined sweep evaluated; the rest is interpolated",
+    )
     group.add_argument("--cmap", help="matplotlib colour map (default: viridis)")

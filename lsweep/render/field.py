@@ -27,6 +27,7 @@ class Field:
         values: float64, (n,) or (rows, columns), per cent for an accuracy; NaN where nothing is to be
             drawn; infinities are kept, and what is beyond `LARGEST` counts as one.
         nan: boolean, alike: where NaN is a result.
+        evaluated: boolean, alike: where a value was computed, not interpolated.
         partial: whether points are pending.
         percent: whether the values are in per cent.
         title: the network's name.
@@ -38,6 +39,7 @@ class Field:
     axes: tuple[np.ndarray, ...]
     values: np.ndarray
     nan: np.ndarray
+    evaluated: np.ndarray
     partial: bool
     percent: bool
     title: str
@@ -70,6 +72,7 @@ class Field:
             axes=tuple(axis[::stride] for axis in self.axes),
             values=self.values[each],
             nan=self.nan[each],
+            evaluated=self.evaluated[each],
             notes=(*self.notes, f"drawn at 1/{stride} resolution"),
         )
 
@@ -78,7 +81,7 @@ def extract(surface: Surface, metric: str, dims: int, index: int | None = None) 
     """Cut a surface to `dims` axes and take one metric.
 
     Axes of a single point are dropped; then the slowest axis is fixed, at `index` or nearest to 0, until
-    `dims` are left. Values are NaN wherever a point is not done.
+    `dims` are left. Settled points have their interpolated value; it is NaN wherever else a point is not done.
 
     Raises:
         InputError: unknown metric, index off the axis, fewer axes than the figure needs, or coordinates that
@@ -93,7 +96,8 @@ def extract(surface: Surface, metric: str, dims: int, index: int | None = None) 
     percent = is_accuracy(metric)
     status = surface.status[where]
     done = status == Status.DONE
-    values = np.where(done, np.asarray(surface.metrics[metric], dtype=np.float64)[where], np.nan)
+    known = done | (status == Status.SETTLED)
+    values = np.where(known, np.asarray(surface.filled(metric), dtype=np.float64)[where], np.nan)
     values = np.where(np.abs(values) > LARGEST, np.copysign(np.inf, values), values)
     nan = done & np.isnan(values)
     return Field(
@@ -102,6 +106,7 @@ def extract(surface: Surface, metric: str, dims: int, index: int | None = None) 
         axes=tuple(np.asarray(surface.axes[name], dtype=np.float64) for name in names),
         values=values * 100.0 if percent else values,
         nan=nan,
+        evaluated=done,
         partial=bool((status == Status.PENDING).any()),
         percent=percent,
         title=title_of(surface),
@@ -183,7 +188,9 @@ def _counts(status: np.ndarray, values: np.ndarray, nan: np.ndarray) -> list[str
     """What is missing or not a number, in words."""
     done, failed = int((status == Status.DONE).sum()), int((status == Status.FAILED).sum())
     infinite = int(np.isinf(values).sum())
+    settled = int((status == Status.SETTLED).sum())
     notes = [f"{done} of {status.size} points"] if done < status.size else []
+    notes += [f"{settled} interpolated"] if settled else []
     notes += [f"{failed} failed"] if failed else []
     notes += [f"{int(nan.sum())} NaN"] if nan.any() else []
     return notes + ([f"{infinite} infinite"] if infinite else [])

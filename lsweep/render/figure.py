@@ -36,6 +36,7 @@ def save(
     titles: Sequence[str] | None = None,
     index: int | None = None,
     colorbar: bool | None = None,
+    show_evaluated: bool = False,
     dpi: float = 300.0,
     width: float | None = None,
 ) -> Path:
@@ -46,7 +47,7 @@ def save(
         path: where to; the suffix says the format. Folders are made; the file appears whole or not at all.
         kind: "contour", "filled", "heatmap", "surface" (3D) or "line"; "auto" draws lines as "line", planes
             and the middle slice of boxes as "contour".
-        metric, log, clip, vmin, vmax, levels, cmap, index, colorbar: see `look.LookOptions`.
+        metric, log, clip, vmin, vmax, levels, cmap, index, colorbar, show_evaluated: see `look.LookOptions`.
         titles: one per surface; by default the networks' names.
         dpi: pixels per inch of a PNG, and of rasterised parts of PDF and SVG.
         width: of the whole figure in inches.
@@ -61,7 +62,7 @@ def save(
     fmt = output.format_of(path)
     several = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     kind = resolve_kind(kind, several)
-    look = Look(metric, log, clip, vmin, vmax, levels, cmap, index, None, colorbar)
+    look = Look(metric, log, clip, vmin, vmax, levels, cmap, index, None, colorbar, show_evaluated)
     if titles is not None and len(titles) != len(several):
         raise InputError(f"{len(several)} surfaces need as many titles, got {len(titles)}", key="title")
     size = _size(kind, several, width)

@@ -124,8 +124,18 @@ def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_se
         return resumable(path, header, trusted=ours)
 
     status = comm.on_root(create_or_check)
+    # Before it is open for writing: HDF5 would refuse to open it a second time, by another driver.
+    refined = header.grid.refine is not None
+    values = comm.on_root_only(lambda: _values(path, header.names)) if refined else None
     kind = {"gather": GatherStore, "mpio": MpioStore}[mode]
-    return kind(comm, path, header, status, sync_seconds)
+    store: Store = kind(comm, path, header, status, sync_seconds)
+    store.values = values
+    return store
+
+
+def _values(path: Path, names: tuple[str, ...]) -> np.ndarray:
+    surface = reader.read(path)
+    return np.stack([surface.metrics[name].reshape(-1) for name in names])
 
 
 def resumable(path: Path, header: Header, *, trusted: bool = False) -> np.ndarray:

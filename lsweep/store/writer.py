@@ -20,6 +20,7 @@ import numpy as np
 from lsweep.errors import FileFormatError, InputError
 from lsweep.store.batch import Batch, runs
 from lsweep.store.schema import COLUMNS, SESSION, SESSIONS
+from lsweep.surface import Status
 
 TABLE = "sessions/table"
 
@@ -71,6 +72,14 @@ class FileWriter(ABC):
     def write(self, batch: Batch) -> None:
         """Write a batch with increasing points: values, durable, then status, durable."""
         pieces = runs(batch.points, self._shape[-1])
+        if not (batch.status == Status.SETTLED).all():  # of those there is nothing to write
+            self._put_values(batch, pieces)
+            self._durable()
+        # Only now may a reader trust these points, whatever happens to the machine.
+        self._put("status", batch.points, batch.status, pieces)
+        self._durable()
+
+    def _put_values(self, batch: Batch, pieces: list[tuple[int, int]]) -> None:
         for index, name in enumerate(self._names):
             self._put(name, batch.points, batch.values[:, index], pieces)
         for name in self._extra:
@@ -78,10 +87,6 @@ class FileWriter(ABC):
                 self._put(name, batch.points, batch.columns[name], pieces)
         self._put("seconds", batch.points, batch.seconds, pieces)
         self._put("rank", batch.points, batch.rank, pieces)
-        self._durable()
-        # Only now may a reader trust these points, whatever happens to the machine.
-        self._put("status", batch.points, batch.status, pieces)
-        self._durable()
 
     def close(self) -> None:
         """Let go of the descriptor."""
