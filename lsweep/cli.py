@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from lsweep.comm import Comm
     from lsweep.config import Config
     from lsweep.engine import Outcome
+    from lsweep.job import Options
     from lsweep.stop import Stop
+    from lsweep.stopwatch import Stopwatch
 
 log = logging.getLogger("lsweep")
 
@@ -93,6 +95,7 @@ def _add_sweep(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument(
         "--break-lock", action="store_true", help="take over from a session that is surely gone"
     )
+    parser.add_argument("--profile", action="store_true", help="say where the time went, rank by rank")
     parser.add_argument("--quiet", action="store_true", help="no progress, only warnings and errors")
     parser.set_defaults(run=_sweep)
 
@@ -204,6 +207,24 @@ def _sweep_all(configs: Sequence[Config], comm: Comm, args: argparse.Namespace, 
     stop.deadline = comm.on_root(lambda: deadline(args.time_limit))
     shown = progress.Silent() if args.quiet else progress.default()
     options = job.Options(shown, stop, args.max_points, args.retry_failed, args.complete)
+    status = _sweep_each(configs, comm, args, options)
+    if args.profile:
+        _tell_profile(comm, options.clock)
+    return status
+
+
+def _tell_profile(comm: Comm, clock: Stopwatch) -> None:
+    """Collective: where the time went, on rank 0's standard error."""
+    from lsweep.stopwatch import table
+
+    everyone = comm.allgather(clock.seconds)
+    if comm.is_root:
+        print("\n".join(table(everyone)), file=sys.stderr, flush=True)
+
+
+def _sweep_each(configs: Sequence[Config], comm: Comm, args: argparse.Namespace, options: Options) -> int:
+    from lsweep import job
+
     status, evaluated = EXIT_COMPLETE, 0
     outcomes = job.sweeps(configs, comm, options, break_lock=args.break_lock)
     for config, outcome in zip(configs, outcomes, strict=True):

@@ -22,6 +22,7 @@ from lsweep.evaluation import Column, Evaluation, Evaluator
 from lsweep.progress import Progress, Silent
 from lsweep.rounds import Rounds, nothing
 from lsweep.stop import Stop
+from lsweep.stopwatch import Stopwatch
 from lsweep.store.base import Store
 from lsweep.store.batch import Batch, concatenate
 from lsweep.surface import Status
@@ -42,6 +43,7 @@ def run(
     max_points: int | None = None,
     retry_failed: bool = False,
     complete: bool = False,
+    clock: Stopwatch | None = None,
 ) -> Outcome:
     """Collective: evaluate the store's pending points on all ranks.
 
@@ -55,11 +57,12 @@ def run(
         max_points: leave after so many, over all ranks.
         retry_failed: evaluate failed points even where nothing else is pending.
         complete: evaluate every point, those that refinement settled too.
+        clock: told where this rank's time goes.
 
     Raises:
         PointError: more than `config.evaluate.max_failures` points failed, or the centre did.
     """
-    stop = stop or Stop()
+    stop, clock = stop or Stop(), clock or Stopwatch()
     status = np.where(complete & (store.status == Status.SETTLED), np.uint8(Status.PENDING), store.status)
     rounds = Rounds(config.grid, comm, store, to_evaluate(status, retry_failed), everything=complete)
     books = Books(config, comm, store, status, progress or Silent(), stop, rounds.learn)
@@ -75,18 +78,23 @@ def run(
             books.begin_round(len(work))
             with dealt(comm, work, dynamic=dynamic) as mine:
                 for tile in mine:
-                    comm.poll()
+                    with clock.span("messages"):
+                        comm.poll()
                     if stop.due(slowest * len(tile.points)):
                         break
                     books.watch.begin(_place(config, tile))
-                    batch = _evaluate(config, comm, evaluator, tile)
+                    with clock.span("evaluating points"):
+                        batch = _evaluate(config, comm, evaluator, tile)
                     books.watch.end()
                     slowest = max(slowest, float(batch.seconds.max()))
                     books.count(batch)
-                    store.put(batch)
-                store.sync()
+                    with clock.span("storing"):
+                        store.put(batch)
+                with clock.span("storing"):
+                    store.sync()
                 books.finished()
-                comm.quiesce()
+                with clock.span("waiting for other ranks"):
+                    comm.quiesce()
         else:
             _settle(comm, store, rounds)
     _tell_notes(comm, evaluator)
