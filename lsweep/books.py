@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +27,15 @@ from lsweep.store.batch import Batch
 from lsweep.surface import Status
 from lsweep.watchdog import Watchdog
 
+log = logging.getLogger("lsweep")
+
 
 @dataclass(frozen=True)
 class Outcome:
     """How a session ended, the same on every rank.
 
     Attributes:
-        done, failed, pending: points of the whole grid by status.
+        done, failed, pending, settled: points of the whole grid by status.
         evaluated: points that became durable in this session.
         reason: why it stopped early, or "".
         broken: whether the output could not be written any more.
@@ -43,6 +47,7 @@ class Outcome:
     evaluated: int
     reason: str = ""
     broken: bool = False
+    settled: int = 0
 
     @property
     def exit_status(self) -> int:
@@ -60,13 +65,28 @@ class Books:
     """One rank's view of a running sweep; rank 0's is the job's.
 
     Collective. `watch` is told of whatever the ranks say.
+
+    Args:
+        config, comm, store, progress, stop: as `engine.run` has them.
+        status: (size,) uint8, of all points when the session begins.
+        learn: called with the evaluated batches that became durable, on the rank that wrote them.
     """
 
-    def __init__(self, config: Config, comm: Comm, store: Store, progress: Progress, stop: Stop) -> None:
+    def __init__(
+        self,
+        config: Config,
+        comm: Comm,
+        store: Store,
+        status: np.ndarray,
+        progress: Progress,
+        stop: Stop,
+        learn: Callable[[Batch], None],
+    ) -> None:
         self._config, self._comm, self._store = config, comm, store
-        self._progress, self._stop = progress, stop
+        self._progress, self._stop, self._learn = progress, stop, learn
         self._failures = self._durable = 0
-        self._final = store.status.copy()
+        self._before, self._final = status, status.copy()
+        self._rounds = 0
         self._told = False
         self._hosts = comm.allgather(comm.host)
         # Between two batches a rank says nothing, though it is well.
@@ -83,7 +103,24 @@ class Books:
         """Note who works on the file, and from where on."""
         self._store.begin_session(os.environ.get("SLURM_JOB_ID", ""), ",".join(sorted(set(self._hosts))))
         if self._comm.is_root:
-            self._progress.start(self._config.grid.size, int((self._final == Status.DONE).sum()))
+            wanted = self._config.grid.size - int((self._final == Status.SETTLED).sum())
+            self._progress.start(wanted, int((self._final == Status.DONE).sum()))
+
+    def begin_round(self, tiles: int) -> None:
+        """So many tiles are to be dealt."""
+        self.watch.resumed()
+        self._rounds += 1
+        if self._comm.is_root and self._rounds == 1 and 0 < tiles < self._comm.size:
+            log.info(
+                "%d of %d ranks stay idle: only %d tiles are pending",
+                self._comm.size - tiles,
+                self._comm.size,
+                tiles,
+            )
+
+    def stopped(self) -> bool:
+        """Collective: whether any rank stops. A signal may reach one alone, and between two rounds."""
+        return any(self._comm.allgather(bool(self._stop.reason)))
 
     def count(self, batch: Batch) -> None:
         """This rank evaluated so much. It counts for others once it is durable; failures count at once."""
@@ -111,7 +148,7 @@ class Books:
 
     def close(self) -> Outcome:
         """Collective: agree on how it ended."""
-        mine = np.flatnonzero(self._final != self._store.status)
+        mine = np.flatnonzero(self._final != self._before)
         for points, status in self._comm.allgather((mine, self._final[mine])):
             self._final[points] = status
         reasons = [reason for reason in self._comm.allgather(self._stop.reason) if reason]
@@ -119,11 +156,12 @@ class Books:
         if self._comm.is_root:
             self._store.update_session(self._durable)
             self._progress.stop()
-        done, failed, pending = (
-            int((self._final == s).sum()) for s in (Status.DONE, Status.FAILED, Status.PENDING)
+        done, failed, pending, settled = (
+            int((self._final == s).sum())
+            for s in (Status.DONE, Status.FAILED, Status.PENDING, Status.SETTLED)
         )
         reason = reasons[0] if reasons else ""
-        return Outcome(done, failed, pending, self._comm.bcast(self._durable), reason, broken)
+        return Outcome(done, failed, pending, self._comm.bcast(self._durable), reason, broken, settled)
 
     def _be_told(self, reason: str) -> None:
         self._stop.request(reason)
@@ -133,6 +171,10 @@ class Books:
 
     def _acknowledge(self, batch: Batch) -> None:
         self._final[batch.points] = batch.status
+        if (batch.status == Status.SETTLED).all():
+            self._progress.settle(len(batch))
+            return
+        self._learn(batch)
         self._comm.post(0, "durable", (len(batch), float(batch.seconds.max())))
 
     def _give_up(self, failure: StoreError) -> None:

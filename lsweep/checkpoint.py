@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import mmap
+import os
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from lsweep import trail
+from lsweep import archives, trail
 from lsweep.errors import CheckpointError, MissingExtra
 
 # Under which keys training scripts keep the state dict, most telling first.
@@ -31,7 +34,7 @@ def read(path: str | Path) -> dict[str, torch.Tensor]:
     path = Path(path)
     if trail.is_trail(path):
         path = trail.last_checkpoint(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # `Path.is_file` raises for a name that is too long
         raise CheckpointError(f"no weights file at {str(path)!r}", key=str(path))
     content = read_tensors(path) if path.suffix == ".safetensors" else _torch(path)
     return _strip_prefixes(_find_state(content, path))
@@ -67,6 +70,9 @@ def check_fit(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> di
         for key in own
         if key in state and state[key].shape != own[key].shape
     ]
+    misshapen += [
+        f"{k} is complex" for k in own if k in state and state[k].is_complex() > own[k].is_complex()
+    ]
     faults = [
         f"{what}: {_abridged(keys)}"
         for what, keys in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
@@ -79,9 +85,14 @@ def check_fit(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> di
 
 def _torch(path: Path) -> Any:
     try:
+        problem = _explosive(path)
+        if problem:
+            raise CheckpointError(f"{str(path)!r} is not a readable checkpoint: {problem}", key=str(path))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # torch raises many types for a damaged file
         text = str(error)
         if "Unsupported operand" in text:  # an opcode that tensors do not need, or no opcode at all
@@ -95,6 +106,25 @@ def _torch(path: Path) -> Any:
         raise CheckpointError(
             f"{str(path)!r} is not a readable checkpoint: {reason}", key=str(path)
         ) from None
+
+
+def _explosive(path: Path) -> str:
+    """Why loading the file could take far more memory than its size, or "".
+
+    torch unpacks what an archive claims to hold, though it never packs itself; and of all that it lets a pickle
+    call, `bytearray(n)` alone fills memory that no byte of the file stands for.
+    """
+    if archives.is_zip(path):
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            pickles = [member for member in members if member.filename.endswith(".pkl")]
+            problem = archives.bomb(members)
+            found = not problem and any(b"bytearray" in archive.read(member) for member in pickles)
+    else:
+        problem = ""
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = content.find(b"\nbytearray\n") >= 0
+    return "it holds a bytearray, which no tensor needs" if found else problem
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -118,14 +148,24 @@ def _find_state(content: Any, path: Path) -> dict[str, torch.Tensor]:
         candidates += [content[key] for key in _NESTED if isinstance(content.get(key), dict)]
     for candidate in candidates:
         if isinstance(candidate, dict) and candidate:
-            tensors = {
-                k: v for k, v in candidate.items() if isinstance(k, str) and isinstance(v, torch.Tensor)
-            }
+            tensors = {k: v for k, v in candidate.items() if isinstance(k, str) and _is_plain(v)}
             if len(tensors) == len(candidate):
                 return tensors
     raise CheckpointError(
         f"{str(path)!r} holds no state dict: expected name → tensor, or that under one of {', '.join(_NESTED)}",
         key=str(path),
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a dense tensor on the CPU: copying sparse indices that lie would write anywhere in memory."""
+    return (
+        isinstance(value, torch.Tensor)
+        and type(value) in (torch.Tensor, nn.Parameter)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+        and not value.is_nested
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import time
 import traceback
@@ -21,13 +22,16 @@ from lsweep.errors import (
     LockError,
     LsweepError,
     MissingExtra,
+    one_line,
 )
 
 if TYPE_CHECKING:
     from lsweep.comm import Comm
     from lsweep.config import Config
     from lsweep.engine import Outcome
+    from lsweep.job import Options
     from lsweep.stop import Stop
+    from lsweep.stopwatch import Stopwatch
 
 log = logging.getLogger("lsweep")
 
@@ -52,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     from lsweep.directions_cli import add_parser as add_directions
     from lsweep.export.cli import add_parser as add_export
     from lsweep.render.cli import add_parser as add_render
+    from lsweep.slurm.cli import add_parser as add_slurm
     from lsweep.train_cli import add_parser as add_train
     from lsweep.trajectory_cli import add_parser as add_trajectory
 
@@ -68,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(verbs)
     add_render(verbs)
     add_export(verbs)
+    add_slurm(verbs)
     return parser
 
 
@@ -90,8 +96,12 @@ def _add_sweep(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--max-points", type=int, metavar="N", help="leave after N points, with status 75")
     parser.add_argument("--retry-failed", action="store_true", help="evaluate failed points once more")
     parser.add_argument(
+        "--complete", action="store_true", help="evaluate the points too that grid.refine settled"
+    )
+    parser.add_argument(
         "--break-lock", action="store_true", help="take over from a session that is surely gone"
     )
+    parser.add_argument("--profile", action="store_true", help="say where the time went, rank by rank")
     parser.add_argument("--quiet", action="store_true", help="no progress, only warnings and errors")
     parser.set_defaults(run=_sweep)
 
@@ -124,7 +134,7 @@ def _add_status(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _sweep(args: argparse.Namespace) -> int:
-    from lsweep import config
+    from lsweep import config, seeds
 
     if args.max_points is not None and args.max_points < 1:
         raise InputError(f"--max-points must be >= 1, got {args.max_points}")
@@ -132,7 +142,7 @@ def _sweep(args: argparse.Namespace) -> int:
 
     check_limit(args.time_limit)
     base = config.load(args.config, args.overrides)
-    configs = [base] if args.seeds is None else [config.with_seed(base, seed) for seed in _seeds(args.seeds)]
+    configs = [base] if args.seeds is None else [config.with_seed(base, s) for s in seeds.parse(args.seeds)]
     stop = Stop()  # one for all seeds
     with stop.on_signals():  # from the first moment on: by default USR2 would end the process
         try:
@@ -143,7 +153,20 @@ def _sweep(args: argparse.Namespace) -> int:
 
         comm = ranks.connect(need_mpi=base.store.mode == "mpio" and _parallel_hdf5())
         _log_to_stderr(comm, logging.WARNING if args.quiet or not comm.is_root else logging.INFO)
-        return _on_ranks(comm, lambda: _sweep_all(configs, comm, args, stop))
+        status = _on_ranks(comm, lambda: _sweep_all(configs, comm, args, stop))
+    if comm.size > 1:
+        _leave_undisturbed()
+    return status
+
+
+def _leave_undisturbed() -> None:
+    """Ignore what would change the status that the ranks agreed on, while the interpreter goes down.
+
+    As soon as the first rank is gone with 75, `srun --kill-on-bad-exit` sends SIGTERM to the others, which may
+    be a second behind, and srun's own status would be 143: no job that is requeued on 75 would go on.
+    """
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -189,7 +212,25 @@ def _sweep_all(configs: Sequence[Config], comm: Comm, args: argparse.Namespace, 
 
     stop.deadline = comm.on_root(lambda: deadline(args.time_limit))
     shown = progress.Silent() if args.quiet else progress.default()
-    options = job.Options(shown, stop, args.max_points, args.retry_failed)
+    options = job.Options(shown, stop, args.max_points, args.retry_failed, args.complete)
+    status = _sweep_each(configs, comm, args, options)
+    if args.profile:
+        _tell_profile(comm, options.clock)
+    return status
+
+
+def _tell_profile(comm: Comm, clock: Stopwatch) -> None:
+    """Collective: where the time went, on rank 0's standard error."""
+    from lsweep.stopwatch import table
+
+    everyone = comm.allgather(clock.seconds)
+    if comm.is_root:
+        print("\n".join(table(everyone)), file=sys.stderr, flush=True)
+
+
+def _sweep_each(configs: Sequence[Config], comm: Comm, args: argparse.Namespace, options: Options) -> int:
+    from lsweep import job
+
     status, evaluated = EXIT_COMPLETE, 0
     outcomes = job.sweeps(configs, comm, options, break_lock=args.break_lock)
     for config, outcome in zip(configs, outcomes, strict=True):
@@ -208,9 +249,12 @@ def _report(config: Config, outcome: Outcome) -> None:
     elif outcome.reason:
         log.warning("stopped: %s", outcome.reason)
     log.info(
-        "%s: %d points done%s%s",
+        "%s: %d points done%s%s%s",
         config.output,
         outcome.done,
+        f", {outcome.settled} settled by interpolation (--complete evaluates them)"
+        if outcome.settled
+        else "",
         f", {outcome.failed} failed (--retry-failed tries again)" if outcome.failed else "",
         f", {outcome.pending} pending (run the same command to go on)" if outcome.pending else "",
     )
@@ -225,16 +269,6 @@ def _status(args: argparse.Namespace) -> int:
     for path in args.files:
         print(status.describe(read(Path(path))))
     return 0
-
-
-def _seeds(text: str) -> list[int]:
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not (last.isdecimal() and int(last) >= int(first))):
-            raise InputError(f"--seeds takes numbers and ranges, as in 0-4 or 1,5,7; got {text!r}")
-        seeds += range(int(first), int(last or first) + 1)
-    return list(dict.fromkeys(seeds))
 
 
 def _parallel_hdf5() -> bool:
@@ -265,7 +299,7 @@ def _log_to_stderr(comm: Comm, level: int) -> None:
 
 
 def _say(error: Exception | str) -> None:
-    print(f"lsweep: error: {error}", file=sys.stderr, flush=True)
+    print(f"lsweep: error: {one_line(str(error))}", file=sys.stderr, flush=True)
 
 
 def _say_once(error: InputError) -> None:

@@ -26,14 +26,14 @@ class Minimum:
 
 
 def share_below(surface: Surface, level: float, metric: str = "loss") -> float:
-    """The share of the evaluated points whose value lies below `level`, in [0, 1].
+    """The share of the points whose value lies below `level`, in [0, 1]; settled points count as interpolated.
 
     A NaN is not below anything; pending points do not count at all. NaN if no point is done.
     """
-    done = surface.done
-    if not done.any():
+    known = surface.done | surface.settled
+    if not known.any():
         return float("nan")
-    return float((surface.metrics[metric][done] < level).mean())
+    return float((surface.filled(metric)[known] < level).mean())
 
 
 def local_minima(values: np.ndarray, depth: float = 0.0) -> list[Minimum]:

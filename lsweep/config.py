@@ -18,6 +18,7 @@ from lsweep.errors import ConfigError, InputError, nearest
 from lsweep.grid import Axis, Grid
 
 P = TypeVar("P")
+MOST_BYTES = 1 << 16  # of a configuration: a key of a hundred thousand dots would keep the parser for minutes
 Kind = Literal["random", "interpolate", "pca", "file"]
 Normalize = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
 BiasBn = Literal["zero", "copy", "random"]
@@ -118,7 +119,11 @@ class EvaluateConfig:
     objective: str | None = None
     metrics: tuple[str, ...] = ()
     precision: Literal["fp32", "fp64", "tf32", "bf16", "fp16", "auto"] = "fp32"
-    tolerance: float = 0.01
+    tolerance: float = 0.01  # of what a lower precision adds to the loss's error, relative
+    relative_error: float | None = None  # of the loss: as many examples as that needs; None: all of them
+    absolute_error: float = 0.0  # enough where the loss is near zero
+    confidence: float = 0.95
+    least_examples: int = 100
     device: str = "auto"
     batch_size: int | Literal["auto"] | None = None  # None: a constant per kind of device; auto: measured
     points_at_once: int | Literal["auto"] = 1
@@ -134,6 +139,7 @@ class EvaluateConfig:
             raise ConfigError(
                 f"evaluate.tolerance must be > 0 and < 1, got {self.tolerance}", key="evaluate.tolerance"
             )
+        self._check_subset()
         if isinstance(self.points_at_once, int) and self.points_at_once < 1:
             raise ConfigError(
                 f"evaluate.points_at_once must be >= 1, got {self.points_at_once}",
@@ -142,6 +148,25 @@ class EvaluateConfig:
         if self.max_failures < 0:
             raise ConfigError(
                 f"evaluate.max_failures must be >= 0, got {self.max_failures}", key="evaluate.max_failures"
+            )
+
+    def _check_subset(self) -> None:
+        for name, low, high in (
+            ("relative_error", 0.0, 1.0),
+            ("absolute_error", -1.0, float("inf")),
+            ("confidence", 0.5, 1.0),
+            ("least_examples", 19, float("inf")),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (low < value < high and value >= 0):
+                raise ConfigError(
+                    f"evaluate.{name} must be > {max(low, 0)} and < {high}, got {value}",
+                    key=f"evaluate.{name}",
+                )
+        if self.absolute_error and self.relative_error is None:
+            raise ConfigError(
+                "evaluate.absolute_error goes with evaluate.relative_error; set both",
+                key="evaluate.absolute_error",
             )
 
 
@@ -285,9 +310,13 @@ def load(path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Confi
         ConfigError: naming the key or the file.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        with open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)  # of a device there is no end
+        text = content.decode("utf-8")
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a zero byte in the path
         raise ConfigError(f"cannot read the configuration {str(path)!r}: {_reason(error)}") from None
+    if len(content) > MOST_BYTES:
+        raise ConfigError(f"{str(path)!r} is no configuration: it has more than {MOST_BYTES} bytes")
     return parse(text, overrides, name=str(path))
 
 
@@ -295,7 +324,7 @@ def parse(text: str, overrides: tuple[str, ...] | list[str] = (), *, name: str =
     """Like `load`, from TOML text."""
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: TOML's own, or a number of too many digits
         raise ConfigError(f"{name} is not valid TOML: {error}") from None
     for override in overrides:
         _override(table, override)
@@ -307,8 +336,9 @@ def from_table(table: dict[str, Any]) -> Config:
     config: Config = _build(Config, table, "")
     if not config.directions.trail or "open_axes" in table:
         return config
-    given = {axis for axis, keys in table.get("grid", {}).items() if "min" in keys or "max" in keys}
-    return dataclasses.replace(config, open_axes=tuple(n for n in config.grid.names if n not in given))
+    given = table.get("grid", {})
+    unbound = [n for n in config.grid.names if not {"min", "max"} & set(given.get(n, {}))]
+    return dataclasses.replace(config, open_axes=tuple(unbound))
 
 
 def part(cls: type[P], table: dict[str, Any], where: str) -> P:
@@ -329,6 +359,8 @@ def with_seed(config: Config, seed: int) -> Config:
             "--seeds: no axis has random directions drawn with directions.seed", key="directions.seed"
         )
     output = Path(config.output)
+    if not output.name:
+        raise ConfigError(f"--seeds needs an output to name files after, got {config.output!r}", key="output")
     return dataclasses.replace(
         config,
         output=str(output.with_name(f"{output.stem}_seed{seed}{output.suffix}")),
@@ -343,7 +375,7 @@ def _override(table: dict[str, Any], override: str) -> None:
         raise ConfigError(f"an override is KEY=VALUE, as in grid.x.num=101; got {override!r}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         value = text.strip()  # an unquoted word: on a shell's command line, a string
     for part in parts[:-1]:
         table = table.setdefault(part, {})
@@ -395,6 +427,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return tuple(_convert(arguments[0], item, where) for item in items)
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, where)
+    if (
+        type(value) is int and not -(2**63) <= value < 2**63
+    ):  # TOML's own bounds, which Python's parser ignores
+        raise ConfigError(f"{where} must fit into 64 bits", key=where)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
@@ -406,7 +442,10 @@ _TYPE_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "tru
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deep, or an integer of too many digits
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."
 
 

@@ -1,7 +1,7 @@
 """The sweep itself, in one sitting: pending points → tiles → evaluate → store.
 
 Ranks never wait for one another between points. Results, progress and stop requests travel as messages that
-are polled between points; only the end is collective.
+are polled between points; only the end of a round is collective, and only a refined grid has more than one.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from lsweep.config import Config
 from lsweep.errors import LsweepError, PointError
 from lsweep.evaluation import Column, Evaluation, Evaluator
 from lsweep.progress import Progress, Silent
+from lsweep.rounds import Rounds, nothing
 from lsweep.stop import Stop
+from lsweep.stopwatch import Stopwatch
 from lsweep.store.base import Store
 from lsweep.store.batch import Batch, concatenate
 from lsweep.surface import Status
-from lsweep.tickets import Tickets
 
 __all__ = ["Outcome", "run", "to_evaluate"]
 
@@ -41,6 +42,8 @@ def run(
     stop: Stop | None = None,
     max_points: int | None = None,
     retry_failed: bool = False,
+    complete: bool = False,
+    clock: Stopwatch | None = None,
 ) -> Outcome:
     """Collective: evaluate the store's pending points on all ranks.
 
@@ -53,74 +56,103 @@ def run(
         stop: asked between points.
         max_points: leave after so many, over all ranks.
         retry_failed: evaluate failed points even where nothing else is pending.
+        complete: evaluate every point, those that refinement settled too.
+        clock: told where this rank's time goes.
 
     Raises:
         PointError: more than `config.evaluate.max_failures` points failed, or the centre did.
     """
-    stop = stop or Stop()
-    todo = to_evaluate(store.status, retry_failed)
-    work = schedule.tiles(config.grid, todo, config.schedule.tile)
-    # Failed points last: a session that is cut short every time must get on with the others.
-    work.sort(key=lambda tile: not (store.status[tile.points] == Status.PENDING).any())
-    if max_points is not None:
-        points = np.cumsum([len(tile.points) for tile in work])
-        work = work[: int(np.searchsorted(points, max_points)) + 1]
-    if comm.is_root and 0 < len(work) < comm.size:
-        log.info(
-            "%d of %d ranks stay idle: only %d tiles are pending", comm.size - len(work), comm.size, len(work)
-        )
-
-    books = Books(config, comm, store, progress or Silent(), stop)
+    stop, clock = stop or Stop(), clock or Stopwatch()
+    status = np.where(complete & (store.status == Status.SETTLED), np.uint8(Status.PENDING), store.status)
+    rounds = Rounds(config.grid, comm, store, to_evaluate(status, retry_failed), everything=complete)
+    books = Books(config, comm, store, status, progress or Silent(), stop, rounds.learn)
     books.open()
-    slowest = 0.0
-    with books.watch.watching(), dealt(config, comm, work) as mine:
-        for tile in mine:
-            comm.poll()
-            if stop.due(slowest * len(tile.points)):
+    dynamic = config.schedule.kind == "dynamic" and _counter_is_of_use(comm)
+    slowest, left = 0.0, max_points
+    with books.watch.watching():
+        for points in rounds:
+            if books.stopped() or left == 0:
                 break
-            books.watch.begin(_place(config, tile))
-            batch = _evaluate(config, comm, evaluator, tile)
-            books.watch.end()
-            slowest = max(slowest, float(batch.seconds.max()))
-            books.count(batch)
-            store.put(batch)
-        store.sync()
-        books.finished()
-        comm.quiesce()
+            work = _work(config, status, points, left)
+            left = left and max(0, left - sum(len(tile.points) for tile in work))
+            books.begin_round(len(work))
+            with dealt(comm, work, dynamic=dynamic) as mine:
+                for tile in mine:
+                    with clock.span("messages"):
+                        comm.poll()
+                    if stop.due(slowest * len(tile.points)):
+                        break
+                    books.watch.begin(_place(config, tile))
+                    with clock.span("evaluating points"):
+                        batch = _evaluate(config, comm, evaluator, tile)
+                    books.watch.end()
+                    slowest = max(slowest, float(batch.seconds.max()))
+                    books.count(batch)
+                    with clock.span("storing"):
+                        store.put(batch)
+                with clock.span("storing"):
+                    store.sync()
+                books.finished()
+                with clock.span("waiting for other ranks"):
+                    comm.quiesce()
+        else:
+            _settle(comm, store, rounds)
     _tell_notes(comm, evaluator)
     return books.close()
 
 
+def _work(config: Config, status: np.ndarray, points: np.ndarray, most: int | None) -> list[schedule.Tile]:
+    """The tiles of a round, in order; `most` is how many points the session may still evaluate."""
+    wanted = np.zeros(config.grid.size, dtype=bool)
+    wanted[points] = True
+    work = schedule.tiles(config.grid, wanted, config.schedule.tile)
+    # Failed points last: a session that is cut short every time must get on with the others.
+    work.sort(key=lambda tile: bool((status[tile.points] == Status.FAILED).all()))
+    if most is not None:
+        total = np.cumsum([len(tile.points) for tile in work])
+        work = work[: int(np.searchsorted(total, most)) + 1]
+    return work
+
+
+def _settle(comm: Comm, store: Store, rounds: Rounds) -> None:
+    """Collective: mark what need not be evaluated, after all that had to be is durable."""
+    if comm.is_root and len(points := rounds.settled()):
+        store.put(nothing(points, len(store.names)))
+        store.sync()
+    comm.quiesce()
+
+
 @contextmanager
-def dealt(config: Config, comm: Comm, work: list[schedule.Tile]) -> Iterator[Iterator[schedule.Tile]]:
-    """Collective: this rank's tiles, one after another, by the schedule that `config` asks for.
+def dealt(comm: Comm, work: list[schedule.Tile], *, dynamic: bool) -> Iterator[Iterator[schedule.Tile]]:
+    """Collective: this rank's tiles, one after another, in turn or on demand.
 
     Entered and left together, quiescent: a counter that other ranks still draw from must not go away.
     """
-    tickets = _tickets(comm) if config.schedule.kind == "dynamic" else None
-    if tickets is None:
-        yield iter(schedule.static_cyclic(work, comm.rank, comm.size))
-    else:
+    if dynamic:
+        tickets = comm.tickets()
         yield schedule.dynamic(work, tickets.take)
         tickets.close()
+    else:
+        yield iter(schedule.static_cyclic(work, comm.rank, comm.size))
 
 
-def _tickets(comm: Comm) -> Tickets | None:
-    """Collective: a counter to draw from, or, with a warning, None where it would be of no use."""
+def _counter_is_of_use(comm: Comm) -> bool:
+    """Collective: whether ranks can draw from a shared counter without waiting for one another; warns if not."""
     try:
         tickets = comm.tickets()
     except RuntimeError as error:  # mpi4py's; on all ranks alike
         reason = f"this MPI has no one-sided communication ({error})"
     else:
-        if tickets.come_while_rank_0_computes():
-            return tickets
+        of_use = tickets.come_while_rank_0_computes()
         tickets.close()
+        if of_use:
+            return True
         reason = (
             "this MPI fetches nothing from a rank that computes: every rank would wait for rank 0's points"
         )
     if comm.is_root:
         log.warning("schedule.kind = dynamic: %s; the static schedule is used", reason)
-    return None
+    return False
 
 
 def _place(config: Config, tile: schedule.Tile) -> str:

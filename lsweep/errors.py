@@ -11,6 +11,8 @@ EXIT_BAD_INPUT = 2
 EXIT_SOME_FAILED = 3
 EXIT_STOPPED = 75  # EX_TEMPFAIL: some progress was made, run the same command again
 
+_LONGEST = 2000  # characters of a message: a key of the input may be a megabyte long
+
 
 class LsweepError(Exception):
     """Any error that lsweep raises by itself. The message is one line."""
@@ -24,7 +26,7 @@ class InputError(LsweepError):
     exit_status = EXIT_BAD_INPUT
 
     def __init__(self, message: str, *, key: str | None = None) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(one_line(message))
         self.key = key
 
 
@@ -78,6 +80,22 @@ class DivergenceError(LsweepError):
 
 class PointError(LsweepError):
     """Too many points failed, or the centre did: the job is at fault, not the point."""
+
+
+def one_line(text: str) -> str:
+    """The text on one line and harmless to a terminal: white space folded, `printable`, cut where it is endless."""
+    text = printable(" ".join(text.split()))
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[:half]} … {text[-half:]}"
+
+
+def printable(text: str) -> str:
+    """The text with every character escaped that does not print.
+
+    What a file or a configuration says may hold a terminal's escape sequences, line breaks, or characters that
+    turn the direction of writing; a path may hold bytes that are no text at all.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def nearest(word: str, options: Iterable[str]) -> str:

@@ -30,6 +30,8 @@ class Axis:
             )
         if self.min > self.max:
             raise ConfigError(f"an axis needs min <= max, got min = {self.min} > max = {self.max}", key="min")
+        if not math.isfinite(self.max - self.min):
+            raise ConfigError(f"an axis from {self.min} to {self.max} is too long for a number", key="min")
         if self.num > 1 and self.min == self.max:
             raise ConfigError(
                 f"an axis of {self.num} points needs min < max, got {self.min} twice; set num = 1", key="min"
@@ -46,12 +48,35 @@ class Axis:
 
 
 @dataclass(frozen=True)
+class Refine:
+    """Evaluate only where interpolation would not do; see `lsweep.refine`.
+
+    Attributes:
+        tolerance: the relative error of an interpolated loss that is aimed at.
+        levels: contour levels that are to be drawn: near them a loss is looked at more closely.
+    """
+
+    tolerance: float = 0.02
+    levels: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tolerance < 1:
+            raise ConfigError(f"tolerance must be > 0 and < 1, got {self.tolerance}", key="tolerance")
+        if not all(0 < level < math.inf for level in self.levels):
+            raise ConfigError(
+                f"levels must be losses, finite and > 0, got {', '.join(f'{v:g}' for v in self.levels)}",
+                key="levels",
+            )
+
+
+@dataclass(frozen=True)
 class Grid:
     """One to three axes. Arrays over the grid are shaped (nz, ny, nx), (ny, nx) or (nx,): x varies fastest."""
 
     x: Axis = Axis()
     y: Axis | None = None
     z: Axis | None = None
+    refine: Refine | None = None
 
     def __post_init__(self) -> None:
         if self.z is not None and self.y is None:

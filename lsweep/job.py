@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lsweep import device, engine
@@ -19,6 +19,7 @@ from lsweep.preparation import Prepared, prepare
 from lsweep.problem import Problem, build
 from lsweep.progress import Progress
 from lsweep.stop import Stop
+from lsweep.stopwatch import Stopwatch
 from lsweep.store import Store, open_store, prepare_output
 from lsweep.store.lock import Lock, acquire
 from lsweep.surface import Surface
@@ -35,12 +36,16 @@ class Options:
         stop: asked between points.
         max_points: leave after so many points.
         retry_failed: evaluate failed points again even where nothing else is pending.
+        complete: evaluate every point, those that refinement settled too.
+        clock: told where this rank's time goes.
     """
 
     progress: Progress | None = None
     stop: Stop | None = None
     max_points: int | None = None
     retry_failed: bool = False
+    complete: bool = False
+    clock: Stopwatch = field(default_factory=Stopwatch)
 
 
 def sweep(
@@ -65,7 +70,8 @@ def sweeps(
     for config in configs:
         output = Path(config.output)
         with claimed(comm, output, break_lock=break_lock) as lock:
-            problem = problem or build(config, comm)
+            with options.clock.span("network and data"):
+                problem = problem or build(config, comm)
             outcome, _ = execute(config, problem, comm, output, options, lock=lock)
         yield outcome
 
@@ -121,8 +127,11 @@ def execute(
     Raises:
         InputError: on every rank alike, for anything wrong with the input.
     """
-    with prepare(config, problem, comm, output, explicit) as ready:
-        store = open_store(output, ready.mode, comm, ready.header, config.store.sync_seconds)
+    with ExitStack() as stack:
+        with options.clock.span("directions and evaluator"):
+            ready = stack.enter_context(prepare(config, problem, comm, output, explicit))
+        with options.clock.span("opening the file"):
+            store = open_store(output, ready.mode, comm, ready.header, config.store.sync_seconds)
         if lock is not None:
             store.guard = lock.check
         outcome = _run(_scheduled(ready.config, comm, ready), comm, store, ready.evaluator, options)
@@ -142,6 +151,8 @@ def _run(
             stop=options.stop,
             max_points=options.max_points,
             retry_failed=options.retry_failed,
+            complete=options.complete,
+            clock=options.clock,
         )
     except BaseException:
         if comm.size == 1:  # with other ranks in their loops it would hang: closing is collective

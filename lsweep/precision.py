@@ -1,18 +1,19 @@
 """Lower precision with an error that is measured: the cheap mean, corrected by paired differences.
 
-All examples are evaluated cheaply, and a small fixed stratified sample exactly as well. The mean difference
-corrects the cheap mean (a control variate, of which the cheap values are the correlated surrogate) and has a
-standard error. That is an estimate, not a bound; the rules below were chosen on the paper's networks.
+Examples are evaluated cheaply, and a small stratified sample of them exactly as well. The mean difference corrects
+the cheap mean (a control variate, of which the cheap values are the correlated surrogate) and has a standard
+error. That is an estimate, not a bound; the rules below were chosen on the paper's networks.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
-from lsweep.strata import Strata
+from lsweep.subset import Design
 
 
 class Precision(IntEnum):
@@ -37,60 +38,69 @@ WIDTH = 2.2
 REPRESENTATIVE = 0.25
 
 
-def looks(examples: int) -> tuple[int, ...]:
-    """How many examples are evaluated exactly, look by look; empty where a sample makes no sense."""
-    sizes = sorted({max(LEAST, round(share * examples)) for share in SHARES})
+def samples(examples: int, least: int = LEAST) -> tuple[int, ...]:
+    """How many of so many examples are evaluated exactly, one after another; empty where a sample makes no sense."""
+    sizes = sorted({max(least, round(share * examples)) for share in SHARES})
     return tuple(size for size in sizes if size <= examples // 2)
 
 
 @dataclass(frozen=True)
-class Corrected:
-    """Means over all examples, (metrics,) each.
+class Correction:
+    """What the differences of a sample say, (metrics,) each.
 
     Attributes:
-        means: corrected.
+        shifts: exact minus cheap, the mean over all examples.
         errors: their standard errors.
-        representative: whether the sample can be believed, judged by the first metric, the loss.
+        representative: whether the sample can be believed, judged by its cheap losses.
     """
 
-    means: np.ndarray
+    shifts: np.ndarray
     errors: np.ndarray
     representative: bool
 
-    def within(self, tolerance: float) -> bool:
-        """Whether the loss is known to within that share of itself."""
-        half = WIDTH * self.errors[0]
-        return self.representative and bool(half <= tolerance * abs(self.means[0]))
+    @property
+    def half_width(self) -> float:
+        """Of the loss's interval."""
+        return WIDTH * float(self.errors[0]) if self.representative else math.inf
 
 
-def correct(cheap: np.ndarray, exact: np.ndarray, strata: Strata) -> Corrected:
+def correction(cheap: np.ndarray, exact: np.ndarray, design: Design) -> Correction:
     """Correct cheap means by the differences of a sample.
 
     Args:
-        cheap: (N, metrics) values of all examples, in the order of `strata`; the loss is column 0.
-        exact: (n, metrics) exact values of the first n.
-        strata: the order.
+        cheap: (n, metrics) values of the first n examples of the design; the loss is column 0.
+        exact: (m, metrics) exact values of the first m ≤ n.
+        design: the order.
     """
     count = len(exact)
-    shift, errors = strata.mean_and_error(exact - cheap[:count])
-    means = cheap.mean(axis=0)
-    sample, _ = strata.mean_and_error(cheap[:count, 0])
-    representative = bool(abs(sample - means[0]) <= REPRESENTATIVE * abs(means[0]))
-    return Corrected(means + shift, np.asarray(errors), representative)
+    found = [_moments(column, design) for column in (exact - cheap[:count]).T]
+    sample = _moments(cheap[:count, 0], design)[0]
+    mean = float(cheap[:, 0].mean())
+    return Correction(
+        shifts=np.array([shift for shift, _ in found]),
+        errors=np.array([error for _, error in found]),
+        representative=abs(sample - mean) <= REPRESENTATIVE * abs(mean),
+    )
 
 
-def hopeless(cheap: np.ndarray, exact: np.ndarray, strata: Strata, tolerance: float, largest: int) -> bool:
+def hopeless(cheap: np.ndarray, exact: np.ndarray, design: Design, tolerance: float) -> bool:
     """Whether even the largest sample would be too small, as far as this one can tell.
 
     Args:
-        cheap: (n, metrics) of the sample alone: asked before all examples are evaluated cheaply in vain.
-        exact: (n, metrics).
-        strata: the order.
-        tolerance: as in `Corrected.within`.
-        largest: the size of the largest sample.
+        cheap: (m, metrics) of the sample alone: asked before more examples are evaluated cheaply in vain.
+        exact: (m, metrics).
+        design: the order.
+        tolerance: of the loss's interval, relative.
     """
     if not (np.isfinite(cheap).all() and np.isfinite(exact).all()):
         return True
-    _, error = strata.mean_and_error(exact[:, 0] - cheap[:, 0])
-    mean, _ = strata.mean_and_error(exact[:, 0])
-    return bool(WIDTH * error * np.sqrt(len(exact) / largest) > tolerance * abs(mean))
+    _, error = _moments(exact[:, 0] - cheap[:, 0], design)
+    mean, _ = _moments(exact[:, 0], design)
+    largest = samples(len(design), design.looks[0])[-1]
+    return bool(WIDTH * error * math.sqrt(len(exact) / largest) > tolerance * abs(mean))
+
+
+def _moments(values: np.ndarray, design: Design) -> tuple[float, float]:
+    if not np.isfinite(values).all():
+        return math.nan, math.nan
+    return design.strata.mean_and_error(values)

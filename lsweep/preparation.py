@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import agreement, device, folding, provenance, trajectories, tuning, weights
-from lsweep.certified import CHEAP, CertifiedEvaluator
+from lsweep import accuracies, agreement, device, folding, provenance, trajectories, tuning, weights
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
-from lsweep.grid import Grid
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem
 from lsweep.several import JointEvaluator, over
@@ -30,8 +28,6 @@ log = logging.getLogger("lsweep")
 
 # Examples per forward pass, by kind of device: a constant, because it is part of the result's bits.
 BATCH_SIZE = {"cpu": 50, "cuda": 1000, "mps": 500}
-# Lower precisions worth trying, by kind of device.
-PRECISIONS = {"cpu": ["bf16"], "cuda": ["tf32", "bf16", "fp16"], "mps": ["fp16"]}
 
 
 @dataclass(frozen=True)
@@ -101,18 +97,22 @@ def prepare(
             )
         identity["batch_size"] = batch_size
         together = config.evaluate.points_at_once
-        if together == "auto":
+        if together == "auto" and config.grid.refine is not None:
+            # Refinement takes single points out of a tile: the others would be computed in vain.
+            together = 1
+        elif together == "auto":
             together = stored.get("points_at_once", 1) if stored else _most_at_once(comm, evaluator, problem)
-        kind = _precision(config, comm, evaluator, problem, stored, chosen)
+        kind = accuracies.choose(config, comm, evaluator, stored.get("precision"))
         identity["precision"] = kind
-        if kind in CHEAP:
-            evaluator = _certified(comm, evaluator, kind, config.evaluate.tolerance)
-            identity["tolerance"] = config.evaluate.tolerance
+        accuracy = accuracies.of(config.evaluate, kind, problem)
+        if accuracy is not None:
             if together > 1:
                 raise ConfigError(
-                    f"evaluate.points_at_once = {together} needs precision fp32 or fp64, not {kind}",
+                    f"evaluate.points_at_once = {together} goes with all examples in fp32 or fp64 only",
                     key="evaluate.points_at_once",
                 )
+            evaluator = accuracies.estimating(comm, evaluator, accuracy)
+            identity.update(accuracies.identity(accuracy, evaluator))
         if together > 1:  # files of a time before it could be more lack the field
             evaluator = _joint(comm, evaluator)
             identity["points_at_once"] = together
@@ -208,59 +208,6 @@ def _dtype(config: Config) -> torch.dtype:
     return torch.float64 if config.evaluate.precision == "fp64" else torch.float32
 
 
-def _precision(
-    config: Config,
-    comm: Comm,
-    evaluator: LossEvaluator,
-    problem: Problem,
-    stored: dict[str, Any],
-    chosen: torch.device,
-) -> str:
-    """Collective: what is asked for; for "auto" what the file began with, or the fastest of what the device has."""
-    wanted = config.evaluate.precision
-    if wanted == "tf32" and chosen.type != "cuda":
-        raise ConfigError(
-            f'precision "tf32" needs a CUDA GPU, the device is {chosen}', key="evaluate.precision"
-        )
-    if wanted != "auto":
-        return wanted
-    if stored:
-        return str(stored.get("precision", "fp32"))
-    kinds = ["fp32", *PRECISIONS[chosen.type]]
-    try:
-        cheap = {kind: _certified(comm, evaluator, kind, config.evaluate.tolerance) for kind in kinds[1:]}
-    except InputError as error:
-        if comm.is_root:
-            log.info("precision auto is fp32: %s", error)
-        return "fp32"
-    # Half way out along each axis, on both sides: neither at the minimum nor where all is chaos.
-    points = np.stack([config.grid.coordinates(np.array([p]))[0] for p in _quarter_points(config.grid)])
-
-    def work(index: int) -> int:
-        (cheap[kinds[index]] if index else evaluator).evaluate(points)
-        return len(points)
-
-    kind = kinds[tuning.fastest(comm, range(len(kinds)), work, repeats=1)]
-    if comm.is_root:
-        log.info("precision %s is the fastest here at a tolerance of %g", kind, config.evaluate.tolerance)
-    return kind
-
-
-def _quarter_points(grid: Grid) -> list[int]:
-    """Flat indices of the points a quarter of the way along the grid, and three quarters."""
-    return [int(np.ravel_multi_index([(n - 1) * q // 4 for n in grid.shape], grid.shape)) for q in (1, 3)]
-
-
-def _certified(comm: Comm, evaluator: LossEvaluator, kind: str, tolerance: float) -> CertifiedEvaluator:
-    """Collective: an evaluator in a lower precision over the network that `evaluator` borrowed.
-
-    Raises:
-        InputError: this objective or data set does not allow it.
-    """
-    with comm.together():
-        return CertifiedEvaluator(evaluator.lent, evaluator.batch_size, CHEAP[kind], tolerance)
-
-
 def _joint(comm: Comm, evaluator: LossEvaluator) -> JointEvaluator:
     """Collective: an evaluator of several points at once over the same borrowed network.
 
@@ -287,6 +234,7 @@ def _fastest_batch(comm: Comm, evaluator: LossEvaluator, problem: Problem, chose
 def _identity(config: Config, problem: Problem, hashes: list[str]) -> dict[str, Any]:
     """What makes two sweeps the same: a resume must match it field by field."""
     grid = config.grid
+    refine = grid.refine and {"tolerance": grid.refine.tolerance, "levels": list(grid.refine.levels)}
     floating = [
         t
         for t in problem.model.state_dict().values()
@@ -296,6 +244,7 @@ def _identity(config: Config, problem: Problem, hashes: list[str]) -> dict[str, 
         "weights": weights.sha256(*floating),
         "directions": dict(zip(grid.names, hashes, strict=True)),
         "axes": {n: [a.min, a.max, a.num] for n, a in zip(grid.names, grid.axes, strict=True)},
+        "refine": refine,
         "data": {split: examples.sha256() for split, examples in problem.splits.items()},
         "loss": problem.name,
         "metrics": list(config.evaluate.metrics),

@@ -17,6 +17,9 @@ class Progress(Protocol):
     def advance(self, points: int) -> None:
         """So many more are durable."""
 
+    def settle(self, points: int) -> None:
+        """So many need not be evaluated."""
+
     def stop(self) -> None:
         """It is over."""
 
@@ -28,6 +31,9 @@ class Silent:
         """See `Progress`."""
 
     def advance(self, points: int) -> None:
+        """See `Progress`."""
+
+    def settle(self, points: int) -> None:
         """See `Progress`."""
 
     def stop(self) -> None:
@@ -50,6 +56,11 @@ class Bar:
     def advance(self, points: int) -> None:
         """See `Progress`."""
         self._bar.update(points)
+
+    def settle(self, points: int) -> None:
+        """See `Progress`."""
+        self._bar.total -= points
+        self._bar.refresh()
 
     def stop(self) -> None:
         """See `Progress`."""
@@ -90,6 +101,10 @@ class Lines:
             self._pause = min(60.0, 2 * self._pause)
             self._next = self._clock() + self._pause
             self._write(self._line())
+
+    def settle(self, points: int) -> None:
+        """See `Progress`."""
+        self._total -= points
 
     def stop(self) -> None:
         """See `Progress`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lsweep.errors import printable
 from lsweep.progress import duration
 from lsweep.surface import Status, Surface
 
@@ -16,7 +17,10 @@ _SILENT = 120.0
 
 
 def describe(surface: Surface) -> str:
-    """Points by status, rate and time left of the session that is running, the best point, the sessions."""
+    """Points by status, rate and time left of the session that is running, the best point, the sessions.
+
+    What the file says of itself is escaped where it does not print: it may be anything.
+    """
     total = surface.status.size
     done, failed, pending = (surface.count(s) for s in (Status.DONE, Status.FAILED, Status.PENDING))
     lines = [
@@ -26,6 +30,11 @@ def describe(surface: Surface) -> str:
         f"  failed    {failed}",
         f"  pending   {pending}",
     ]
+    if surface.settled.any():
+        settled = surface.count(Status.SETTLED)
+        lines.append(
+            f"  settled   {settled} ({100 * settled / total:.1f} %), interpolated; --complete evaluates them"
+        )
     lines += [
         f"  {name:<9} {text}"
         for name, text in (
@@ -36,7 +45,7 @@ def describe(surface: Surface) -> str:
         if text
     ]
     lines += [f"  session   {_session(s)}" for s in surface.sessions]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _rate(surface: Surface, pending: int) -> str:

@@ -89,7 +89,7 @@ def deadline(limit: str | None) -> float | None:
 
 
 def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(?:(?:(\d+)-)?(\d+):)?(?:(\d+):)?(\d+)", text.strip())
+    match = re.fullmatch(r"(?:(?:(\d{1,9})-)?(\d{1,9}):)?(?:(\d{1,9}):)?(\d{1,9})", text.strip())
     parts = [int(p) for p in re.split(r"[-:]", text.strip())] if match else []
     if not match or ("-" in text and len(parts) != 4):
         raise ConfigError(f"a time limit is [[HH:]MM:]SS or D-HH:MM:SS, got {text!r}", key="--time-limit")

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from lsweep.grid import AXIS_NAMES
+from lsweep.lattice import interpolate
+from lsweep.refine import is_judged
 
 
 class Status(IntEnum):
@@ -55,7 +57,8 @@ class Surface:
         axes: coordinates per axis, float64; keys "x"[, "y"[, "z"]], in that order.
         metrics: values per metric name ("loss", "accuracy", "loss_test", …), float64, shaped
             (nx,), (ny, nx) or (nz, ny, nx): `loss[j, i]` is the value at (y[j], x[i]). NaN where the
-            point is not done; a NaN where it is done is a result. Accuracy is a fraction in [0, 1].
+            point is not done (`filled` interpolates settled ones); a NaN where it is done is a result.
+            Accuracy is a fraction in [0, 1].
         status: uint8 `Status` per point, shaped alike.
         seconds: float32, time that a point took; NaN where not done.
         rank: int32, the rank that evaluated a point; -1 where not done.
@@ -121,6 +124,24 @@ class Surface:
         return self.status == Status.DONE
 
     @property
+    def settled(self) -> np.ndarray:
+        """Boolean mask of the points that refinement left to interpolation; see `filled`."""
+        return self.status == Status.SETTLED
+
+    def filled(self, name: str = "loss") -> np.ndarray:
+        """A metric with settled points interpolated, shaped like the grid; the metric itself where none is.
+
+        Losses are interpolated in their logarithm, as they were when the points were settled, within about
+        `grid.refine.tolerance`. Other metrics are interpolated as they are, and nothing bounds their error.
+        NaN where a point is neither done nor settled.
+        """
+        values = self.metrics[name]
+        if not self.settled.any():
+            return values
+        known = self.done | (self.status == Status.FAILED)
+        return np.where(self.settled, interpolate(values, known, log=is_judged(name)), values)
+
+    @property
     def complete(self) -> bool:
         """Whether no point is pending."""
         return not bool((self.status == Status.PENDING).any())
@@ -135,4 +156,6 @@ class Surface:
             for name in AXIS_NAMES
             if name in self.axes
         )
-        return f"<Surface {bounds}; {self.count(Status.DONE)}/{self.status.size} done; {', '.join(self.metrics)}>"
+        settled = f", {self.count(Status.SETTLED)} settled" if self.settled.any() else ""
+        done = f"{self.count(Status.DONE)}/{self.status.size} done{settled}"
+        return f"<Surface {bounds}; {done}; {', '.join(self.metrics)}>"

@@ -19,7 +19,6 @@ from lsweep.comm import Comm
 from lsweep.config import Config, DirectionsConfig
 from lsweep.directions import Tensors, moving, resolve
 from lsweep.errors import ConfigError
-from lsweep.grid import Axis
 from lsweep.sharing import share_tree
 from lsweep.surface import Trajectory
 from lsweep.trail import Trail
@@ -57,8 +56,8 @@ def with_ranges(config: Config, path: Trajectory | None) -> Config:
     for name in config.open_axes:
         column = path.coordinates[:, grid.names.index(name)]
         low, high = trajectory.range_of(column, config.directions.margin)
-        axis: Axis = dataclasses.replace(getattr(grid, name), min=low, max=high)
-        grid = dataclasses.replace(grid, **{name: axis})
+        closed: Any = {name: dataclasses.replace(getattr(grid, name), min=low, max=high)}
+        grid = dataclasses.replace(grid, **closed)
     return dataclasses.replace(config, grid=grid, open_axes=())
 
 

@@ -55,6 +55,12 @@ class Watchdog:
         if rank < len(self._finished):
             self._finished[rank] = True
 
+    def resumed(self) -> None:
+        """A new round begins: whoever was finished speaks again."""
+        self._finished = [False] * len(self._ranks)
+        self._heard = [self._clock()] * len(self._ranks)
+        self._listened = self._clock()
+
     def listened(self) -> None:
         """This rank has just received what there was: silence before this moment is the others'."""
         self._listened = self._clock()

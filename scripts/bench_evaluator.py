@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from lsweep import agreement, config, problem, provenance, weights
-from lsweep.certified import CertifiedEvaluator
 from lsweep.comm import SerialComm
+from lsweep.estimating import Accuracy, EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator
 from lsweep.precision import Precision
 from lsweep.preparation import prepare
@@ -56,13 +56,14 @@ def main() -> None:
             "lsweep_fp32": lambda: ours.evaluate(point).values[0, 0],
         }
         if args.bf16:
-            certified = CertifiedEvaluator(ours.lent, ours.batch_size, Precision.BF16, args.tolerance)
-            strata = certified._strata["train"]
+            certified = EstimatingEvaluator(
+                ours.lent, ours.batch_size, Accuracy(Precision.BF16, args.tolerance)
+            )
 
             def raw() -> float:
-                certified._cheap.follow()
+                certified._low.follow()
                 with torch.no_grad():
-                    return float(certified._values("train", 0, len(strata.order), cheap=True)[:, 0].mean())
+                    return float(certified.values("train", 0, args.examples, low=True)[:, 0].mean())
 
             passes["lsweep_bf16_raw"] = raw
             passes["lsweep_bf16_certified"] = lambda: certified.evaluate(point).values[0, 0]

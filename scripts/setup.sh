@@ -142,12 +142,19 @@ may_apt() {
     [[ -n $ci ]] && sudo -n true 2>/dev/null
 }
 
+# The names of absent Debian packages that only CI's tests need.
+ci_packages() {
+    [[ -n $ci ]] || return 0
+    command -v shellcheck >/dev/null || echo shellcheck
+    PATH=$PATH:/usr/sbin type -P munged slurmctld slurmd >/dev/null || echo slurm-wlm munge
+}
+
 # The names of the Debian packages that are needed and absent.
 absent_packages() {
     local version
     version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     "$python" -c 'import ensurepip' 2>/dev/null || echo "python$version-venv"
-    if [[ -n $ci ]] && ! command -v shellcheck >/dev/null; then echo shellcheck; fi
+    ci_packages
     system mpirun >/dev/null || echo openmpi-bin
     [[ -z ${LSWEEP_NO_MPI_HDF5:-} ]] || return 0
     if ! system mpicc >/dev/null; then
@@ -181,9 +188,10 @@ apt_install() { # all at once; if one of them cannot be had, the others still
     return "$failed"
 }
 
+# system_packages LIST: installs what LIST names.
 system_packages() {
     local -a packages
-    read -r -a packages <<<"$(absent_packages | tr '\n' ' ')"
+    read -r -a packages <<<"$("$1" | tr '\n' ' ')"
     [[ ${#packages[@]} -gt 0 ]] || return 0
     if ! may_apt; then
         say "system packages that would help (not installed by us):" "${packages[*]}"
@@ -388,8 +396,8 @@ main() {
     drop_stale_venv
     # shellcheck source=scripts/env.sh
     source scripts/env.sh
-    if [[ -x $py && -e $stamp && $(<"$stamp") == $(key) ]] && still_good &&
-        { [[ -z $ci ]] || command -v shellcheck >/dev/null; }; then
+    if [[ -x $py && -e $stamp && $(<"$stamp") == $(key) ]] && still_good; then
+        system_packages ci_packages
         say "set up already" "(.venv/setup.log)"
         cat "$venv/setup.summary"
         return
@@ -397,7 +405,7 @@ main() {
     mkdir -p "$venv"
     : >"$log"
     rm -f "$stamp"
-    system_packages
+    system_packages absent_packages
     make_venv
     step "mpi4py" pip_install mpi4py
     mpirun_wheel || true

@@ -265,3 +265,17 @@ def test_a_binary_classifier_with_one_output() -> None:
     data = (torch.randn(6, 2), torch.tensor([0, 1, 1, 0, 1, 0]))
     surface = swept(nn.Linear(2, 1), data, loss=bce)
     assert np.isfinite(surface.loss).all() and np.isnan(surface.accuracy).all()
+
+
+def test_a_refined_grid(tmp_path: Path) -> None:
+    model, data = conv_net(), images()
+    line = {"x": {"min": -0.2, "max": 0.2, "num": 65}}
+    full = swept(model, data, grid=line)
+    refined = swept(model, data, grid=line | {"refine": {"tolerance": 0.05}}, output=tmp_path / "o.h5")
+    assert refined.settled.sum() > 10
+    assert np.array_equal(refined.loss[refined.done], full.loss[refined.done])
+    np.testing.assert_allclose(refined.filled(), full.loss, rtol=0.05)
+    with pytest.raises(IdentityError, match=r"refine"):
+        swept(model, data, grid=line, output=tmp_path / "o.h5")
+    with pytest.raises(IdentityError, match=r"refine.tolerance is 0.05, this one's is 0.01"):
+        swept(model, data, grid=line | {"refine": {"tolerance": 0.01}}, output=tmp_path / "o.h5")

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
+import os
 import pickle
+import re
+import tarfile
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +19,7 @@ from safetensors.torch import save_file
 from small_models import MODELS, Tied, conv_net
 from torch import nn
 
+from lsweep import archives
 from lsweep.checkpoint import check_fit, fit, read
 from lsweep.errors import EXIT_BAD_INPUT, CheckpointError
 
@@ -184,3 +192,109 @@ def test_the_real_ones(shared: Path, file: str, parameters: int) -> None:
     assert not any(key.startswith("module.") for key in state)
     moving = [v for k, v in state.items() if "running" not in k and "tracked" not in k]
     assert sum(v.numel() for v in moving) == parameters
+
+
+# Hostile files: nothing runs, nothing grows ------------------------------------------------------------
+
+
+def repacked(source: Path, target: Path, **changes: bytes) -> Path:
+    """torch's archive packed once more, deflated, with other members in it."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, changes.pop(Path(name).name.replace(".", "_"), old.read(name)))
+    assert not changes
+    return target
+
+
+def test_a_checkpoint_that_is_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = repacked(saved(tmp_path, {"a": torch.zeros(1_000_000)}), tmp_path / "bomb.pt")
+    assert read(file)["a"].shape == (1_000_000,)
+    monkeypatch.setattr(archives, "FREE_BYTES", 1 << 20)
+    assert "would unpack to 4,000," in refused(file)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_fills_the_memory(tmp_path: Path, zipped: bool) -> None:
+    """torch.load(weights_only=True) lets it: bytearray(n) is n bytes of zeros, each of them touched."""
+    torch.save({"a": bytearray(b"x" * 9)}, tmp_path / "w.pt", _use_new_zipfile_serialization=zipped)
+    assert "holds a bytearray, which no tensor needs" in refused(tmp_path / "w.pt")
+
+
+def claims(numel: int) -> bytes:
+    """The older format, with a storage of so many floats and the bytes of four."""
+    torch.save({"a": torch.ones(4)}, buffer := io.BytesIO(), _use_new_zipfile_serialization=False)
+    content = buffer.getvalue()
+    # The storage's device (its length, itself, BINPUT), then BININT1: the number of elements.
+    (before,) = re.findall(rb"cpuq.K\x04", content, re.S)
+    return content.replace(before, before[:-2] + b"\x8a\x08" + numel.to_bytes(8, "little"))
+
+
+@pytest.mark.parametrize("numel", [5, 10**9, 10**12, 2**62])
+def test_a_storage_that_claims_more_than_there_is(tmp_path: Path, numel: int) -> None:
+    (tmp_path / "w.t7").write_bytes(claims(numel))
+    assert "not a readable checkpoint" in refused(tmp_path / "w.t7")
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}},
+        {"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [2**63, 2], "data_offsets": [0, 16]}},
+        {"a": {"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}},
+        {"a": {"dtype": "F99", "shape": [4], "data_offsets": [0, 16]}},
+        {"a": {"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}},
+    ],
+)
+def test_safetensors_whose_header_lies(tmp_path: Path, tensors: dict[str, Any]) -> None:
+    header = json.dumps(tensors).encode()
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
+    assert "not a readable checkpoint" in refused(file)
+    file.write_bytes((2**63).to_bytes(8, "little") + header + bytes(16))
+    assert "not a readable checkpoint" in refused(file)
+
+
+def test_the_oldest_format_and_torchscript_are_refused(tmp_path: Path) -> None:
+    """A tar of pickles, from before 2017, which torch would unpack into files; and an archive of code."""
+    with tarfile.open(tmp_path / "old.t7", "w") as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    refused(tmp_path / "old.t7")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated, and still around
+        torch.jit.save(torch.jit.script(nn.ReLU()), tmp_path / "script.pt")
+    refused(tmp_path / "script.pt")
+
+
+def odd_tensors() -> dict[str, torch.Tensor]:
+    sparse = torch.sparse_coo_tensor(torch.tensor([[0, 3]]), torch.ones(2), (4,))
+    return {
+        "sparse": sparse,
+        "meta": torch.empty(4, device="meta"),
+        "quantized": torch.quantize_per_tensor(torch.ones(4), 0.1, 0, torch.quint8),
+    }
+
+
+@pytest.mark.parametrize("kind", ["sparse", "meta", "quantized"])
+def test_tensors_that_are_not_dense_are_no_weights(tmp_path: Path, kind: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        file = saved(tmp_path, {"a": odd_tensors()[kind]})
+    assert "holds no state dict" in refused(file)
+
+
+def test_complex_weights_do_not_fit() -> None:
+    state = {
+        k: v.to(torch.complex64) if v.is_floating_point() else v for k, v in conv_net().state_dict().items()
+    }
+    with pytest.raises(CheckpointError, match=r"misshapen: 0\.weight is complex"):
+        check_fit(conv_net(), state, "w.pt")
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".pt", "a\0b.pt", "loop.pt", "\x1b[2J.pt", "line\nbreak.pt"])
+def test_names_that_name_nothing(tmp_path: Path, name: str) -> None:
+    os.symlink("loop.pt", tmp_path / "loop.pt")
+    with pytest.raises(CheckpointError, match="no weights file at") as caught:
+        read(tmp_path / name)
+    assert str(caught.value).isprintable()

@@ -190,7 +190,14 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         "a metric cannot be called 'status'",
     ),
     "unknown loss": (nothing, sets("evaluate.loss=cross"), "unknown loss 'cross'"),
-    "unknown precision": (nothing, sets("evaluate.precision=fp8"), "one of fp32, fp64; got 'fp8'"),
+    "unknown precision": (nothing, sets("evaluate.precision=fp8"), "bf16, fp16, auto; got 'fp8'"),
+    "a tolerance of 0": (
+        nothing,
+        sets("grid.refine.tolerance=0.0"),
+        "grid.refine: tolerance must be > 0 and < 1, got 0.0",
+    ),
+    "a tolerance in words": (nothing, sets("grid.refine=yes"), "grid.refine must be a table, got 'yes'"),
+    "a level below 0": (nothing, sets("grid.refine.levels=[1.0, -1.0]"), "levels must be losses"),
     "--max-points 0": (nothing, ["--max-points", "0"], "--max-points must be >= 1"),
     "--seeds of words": (nothing, ["--seeds", "all"], "--seeds takes numbers and ranges"),
     "--seeds backwards": (nothing, ["--seeds", "4-0"], "--seeds"),
@@ -358,7 +365,7 @@ def test_seeds_make_files(here: Path) -> None:
 
 def test_one_time_limit_for_all_seeds(here: Path) -> None:
     """A limit that leaves no time stops before the first point: status 1, as nothing was gained."""
-    assert sweep("--seeds", "0-4", "--time-limit", "5") == 1
+    assert sweep("--seeds", "0-4", "--time-limit", "0") == 1
     assert [p.name for p in (here / "out").iterdir()] == ["sweep_seed0.h5"]
 
 
@@ -565,3 +572,24 @@ def test_a_signal_stops_between_points(number: signal.Signals, here: Path) -> No
     assert not output.with_name("sweep.h5.lock").exists()
     assert sweep("--max-points", "1", *sets("grid.x.num=41")) == 75
     assert int(lsweep.open(output).done.sum()) == done + 1
+
+
+def test_a_refined_sweep_and_its_completion(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    settings = sets(
+        "grid={x={min=-0.3, max=0.3, num=65}, refine={tolerance=0.05, levels=[1.0]}}", "store.mode=gather"
+    )
+    assert sweep(*settings, quiet=False) == 0
+    err = capfd.readouterr().err
+    before = lsweep.open(here / "out/sweep.h5")
+    done, settled = int(before.done.sum()), int(before.settled.sum())
+    assert done + settled == 65 and settled > 5
+    assert f"{done} points done, {settled} settled by interpolation (--complete evaluates them)" in err
+    assert cli.main(["status", "out/sweep.h5"]) == 0
+    assert f"  settled   {settled} (" in capfd.readouterr().out
+    assert sweep(*settings, "--complete") == 0
+    after = lsweep.open(here / "out/sweep.h5")
+    assert after.done.all()
+    np.testing.assert_array_equal(after.loss[before.done], before.loss[before.done])
+    np.testing.assert_allclose(before.filled(), after.loss, rtol=0.05)
+    assert cli.main(["render", "out/sweep.h5", "--show-evaluated", "-o", "line.png"]) == 0
+    assert (here / "line.png").exists()

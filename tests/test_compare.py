@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lsweep.compare import local_minima, share_below
-from lsweep.surface import Surface
+from lsweep.surface import Status, Surface
 
 
 def _surface(loss: np.ndarray, status: np.ndarray | None = None) -> Surface:
@@ -55,3 +55,13 @@ def test_share_counts_nan_but_not_pending(level: float, share: float):
 def test_share_of_nothing_is_nan():
     loss = np.full((2, 2), np.nan)
     assert np.isnan(share_below(_surface(loss, np.zeros((2, 2), dtype=np.uint8)), 1.0))
+
+
+def test_settled_points_count_as_interpolated():
+    x, y = np.meshgrid(np.linspace(-1, 1, 33), np.linspace(-1, 1, 33))
+    truth = np.exp(x**2 + y)
+    status = np.full(truth.shape, Status.SETTLED, dtype=np.uint8)
+    status[::2, ::2] = Status.DONE
+    refined = _surface(np.where(status == Status.DONE, truth, np.nan), status)
+    assert share_below(refined, 1.0) == share_below(_surface(truth), 1.0)
+    assert share_below(refined, 1.0) != float((truth[::2, ::2] < 1.0).mean())

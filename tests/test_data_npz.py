@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 import torch
 from data_samples import MEAN, STD, arrays, joined
 
+from lsweep import archives
 from lsweep.config import DataConfig
 from lsweep.data import load, npz
 from lsweep.errors import DataError
@@ -145,6 +149,60 @@ def test_npz_that_is_damaged(folder: Path, spoil: Callable[[bytes], bytes]) -> N
     with pytest.raises(DataError, match=r"'bad\.npz' (cannot be read|holds pickled)") as caught:
         from_npz("bad.npz")
     assert "\n" not in str(caught.value)
+
+
+def hand_made(path: str, header: str, size: int, method: int = zipfile.ZIP_STORED) -> None:
+    """An npz whose images have that header and so many bytes of zeros."""
+    labels = io.BytesIO()
+    np.save(labels, np.arange(2))
+    start = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode("latin-1")
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("images.npy", start + bytes(size))
+        archive.writestr("labels.npy", labels.getvalue())
+
+
+def header(descr: str = "'|u1'", shape: str = "(2, 3, 3)") -> str:
+    return f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}"
+
+
+LIES = {
+    "gigantic": (header(shape="(2, 1000000, 1000000)"), "declares uint8 .* not what it holds"),
+    "short": (header(shape="(2, 3, 2)"), "declares uint8 .* not what it holds"),
+    "negative": (header(shape="(-2, -3, 3)"), "cannot be read|not what it holds|-2 images"),
+    "negative and fitting": (header(shape="(2, -3, -3)"), "cannot be read"),
+    "wide type": (header(descr="('|u1', (1000000000,))", shape="(2,)"), "not what it holds"),
+    "objects": (header(descr="'|O'", shape="(2,)"), "pickled Python objects"),
+    "no header": ("9", "cannot be read"),
+    "code": (header(descr="__import__('os').mkdir('i_was_here')"), "cannot be read"),
+    "remarks of the parser": (header(descr="'|u1' if 1else 2"), "cannot be read"),
+    "depth": ("-" * 9000 + "1", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", LIES)
+def test_npz_headers_that_lie(folder: Path, case: str, capfd: pytest.CaptureFixture[str]) -> None:
+    text, message = LIES[case]
+    hand_made("bad.npz", text, 18)
+    with pytest.raises(DataError, match=message) as caught:
+        from_npz("bad.npz")
+    assert str(caught.value).isprintable() and "bad.npz" in str(caught.value)
+    assert capfd.readouterr().err == ""
+    assert not Path("i_was_here").exists()
+
+
+def test_hand_made_npz_are_read_where_they_are_true(folder: Path) -> None:
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        hand_made("good.npz", header(), 18, method)
+        assert from_npz("good.npz").tree[0].shape == (2, 3, 3, 1)
+
+
+def test_npz_that_is_a_bomb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "FREE_BYTES", 1 << 20)
+    hand_made("bomb.npz", header(shape="(2, 1000, 1000)"), 2_000_000, zipfile.ZIP_DEFLATED)
+    with pytest.raises(DataError, match="would unpack to 2,000"):
+        from_npz("bomb.npz")
+    hand_made("large.npz", header(shape="(2, 1000, 1000)"), 2_000_000)
+    assert len(from_npz("large.npz")) == 2
 
 
 def test_npz_that_is_a_single_array(folder: Path) -> None:

@@ -237,3 +237,23 @@ def test_command_line_output_names(tmp_path):
     assert output_paths("b", "runs/a.h5", ["vtp", "vts"], "vts") == [Path("b.vtp"), Path("b.vts")]
     with pytest.raises(InputError, match="different formats"):
         output_paths("b.vts", "runs/a.h5", ["vtp"], "vts")
+
+
+@pytest.mark.parametrize("suffix", [".vts", ".vtp", ".vti"])
+def test_settled_points_have_their_interpolated_value(suffix, tmp_path):
+    x = np.linspace(-1, 1, 33)
+    truth = np.exp(x[None, :] ** 2 + x[:20, None])
+    status = np.full(truth.shape, Status.SETTLED)
+    status[::2, ::2] = status[-1, ::2] = Status.DONE
+    status[4, 4] = Status.FAILED
+    data = read(export.write(make((x, x[:20]), truth, status), tmp_path / f"a{suffix}"))
+    found = arrays(data)
+    np.testing.assert_array_equal(found["status"], status.ravel())
+    blank = np.isnan(found["loss"]).reshape(truth.shape)
+    assert blank[4, 4] and not blank[status == Status.DONE].any()
+    whole = ~blank
+    whole[:9, :9] = False  # what the failed point leaves is beside the matter
+    assert whole.sum() > 500
+    np.testing.assert_allclose(found["loss"].reshape(truth.shape)[whole], truth[whole], rtol=1e-9)
+    if suffix != ".vti":
+        np.testing.assert_array_equal(points(data)[whole.ravel(), 2], found["loss"][whole.ravel()])

@@ -18,11 +18,12 @@ PACKAGE = Path(lsweep.__file__).parent
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
-        evaluator several strata precision certified folding plugins progress stop slurm_job filesystem files
-        watchdog trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment""",
+        evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
+        seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
+        trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
-    2: """engine books problem agreement preparation job preflight train training training_data trail_writer
-        trajectories projections""",
+    2: """engine books rounds problem agreement accuracies preparation job preflight
+        train training training_data trail_writer trajectories projections""",
     3: "api check status render export compare watch slurm train_cli trajectory_cli directions_cli",
     4: "cli __main__",
 }
@@ -31,8 +32,7 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split(
 # What one floor's rooms may import of each other; a new line here is a decision.
 DRAWN = {
     "alignment": "config directions weights",
-    "certified": "errors evaluation evaluator objective precision strata weights",
-    "checkpoint": "errors trail",
+    "checkpoint": "archives errors trail",
     "checkpoint_rows": "checkpoint errors weights",
     "config": "errors grid",
     "determinism": "errors weights",
@@ -41,27 +41,34 @@ DRAWN = {
     "files": "errors",
     "folding": "weights",
     "grid": "errors",
+    "intervals": "moments spending",
     "label_noise": "errors",
     "measurement": "evaluator objective",
     "objective": "config errors plugins",
     "optimisers": "config errors",
     "plugins": "errors",
-    "precision": "strata",
+    "estimating": "errors evaluation evaluator intervals lowprecision objective precision subset",
+    "lowprecision": "evaluator precision weights",
+    "precision": "subset",
     "several": "errors evaluation evaluator objective",
+    "seeds": "errors",
     "stop": "errors slurm_job",
-    "surface": "grid",
+    "subset": "errors intervals spending strata",
+    "refine": "grid lattice",
+    "surface": "grid lattice refine",
     "trajectory": "errors",
     "trail": "errors",
     "watchdog": "progress",
     "weights": "errors",
-    "engine": "books",
+    "engine": "books rounds",
     "comm": "tickets",
     "cores": "comm",
     "tuning": "comm",
     "device": "comm cores",
     "sharing": "comm data",
     "store": "comm",
-    "preparation": "problem agreement trajectories",
+    "accuracies": "problem",
+    "preparation": "problem agreement accuracies trajectories",
     "projections": "trajectories",
     "job": "engine problem preparation",
     "train": "preparation trail_writer training training_data",
@@ -190,7 +197,7 @@ def test_the_ground_floor_needs_neither_mpi_nor_hdf5_nor_matplotlib() -> None:
 
 def test_values_that_travel_need_no_torch() -> None:
     light = """errors config grid surface plugins progress stop slurm_job evaluation schedule provenance status
-        compare"""
+        compare seeds slurm.cli slurm.header slurm.lead slurm.script"""
     assert "torch" not in loaded_by(f"import {', '.join(f'lsweep.{m}' for m in light.split())}")
 
 

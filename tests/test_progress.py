@@ -81,3 +81,19 @@ def test_a_bar_and_silence(make: type[Bar] | type[Silent], capsys: pytest.Captur
 
 def test_stop_without_a_start() -> None:
     Bar().stop()
+
+
+def test_what_is_settled_is_not_to_be_done() -> None:
+    written: list[str] = []
+    lines = Lines(written.append, Clock())
+    lines.start(10, 0)
+    lines.advance(4)
+    lines.settle(6)
+    lines.stop()
+    assert "4/4 points (100.0 %)" in written[-1]
+    Silent().settle(3)
+    bar = Bar()
+    bar.start(10, 4)
+    bar.settle(6)
+    assert bar._bar.total == bar._bar.n == 4
+    bar.stop()

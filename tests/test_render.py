@@ -373,3 +373,55 @@ def test_drawing_needs_neither_torch_nor_mpi(tmp_path):
         f"assert cli.main(['export', {str(path)!r}]) == 0; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def refined(n=33) -> tuple[Surface, np.ndarray]:
+    """A bowl, every second point along each axis evaluated, the others settled; and all of it."""
+    axis = np.linspace(-1.0, 1.0, n)
+    truth = np.exp(2 * axis[None, :] ** 2 + axis[:, None])
+    status = np.full(truth.shape, Status.SETTLED)
+    status[::2, ::2] = Status.DONE
+    return make((axis, axis), truth, status, accuracy=1 / (1 + truth)), truth
+
+
+def test_settled_points_are_drawn_as_interpolated():
+    surface, truth = refined()
+    field = extract(surface, "loss", 2)
+    np.testing.assert_allclose(field.values, truth, rtol=1e-9)
+    np.testing.assert_array_equal(field.evaluated, surface.done)
+    assert field.notes == ("289 of 1089 points", "800 interpolated")
+    assert not field.partial and field.thinned() is field
+    ax = render.heatmap(surface, log=False)
+    np.testing.assert_allclose(ax.collections[0].get_array().reshape(truth.shape), truth, rtol=1e-9)
+    np.testing.assert_allclose(extract(surface, "accuracy", 2).values, 100 / (1 + truth), rtol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["contour", "filled", "heatmap"])
+def test_evaluated_points_are_shown_on_request(kind):
+    surface, _ = refined()
+    for show in (False, True):
+        ax = getattr(render, kind)(surface, show_evaluated=show)
+        dots = [line for line in ax.lines if line.get_marker() == "."]
+        assert len(dots) == show
+    x, y = dots[0].get_data()
+    expected = {(surface.x[i], surface.y[j]) for j, i in np.argwhere(surface.done)}
+    assert set(zip(x, y, strict=True)) == expected
+
+
+def test_evaluated_points_of_a_line():
+    axis = np.linspace(-1.0, 1.0, 65)
+    status = np.full(65, Status.SETTLED)
+    status[::4] = Status.DONE
+    surface = make((axis,), np.exp(axis), status, accuracy=1 / (1 + np.exp(axis)))
+    plain, dotted = render.line(surface), render.line(surface, show_evaluated=True)
+    assert plain.lines[0].get_marker() != "."
+    assert dotted.lines[0].get_marker() == "." and dotted.lines[0].get_markevery() == list(range(0, 65, 4))
+    np.testing.assert_allclose(dotted.lines[0].get_ydata(), np.exp(axis), rtol=1e-9)
+
+
+def test_evaluated_points_are_not_shown_on_a_relief(tmp_path):
+    surface, _ = refined()
+    with pytest.raises(InputError, match="flat figures and lines only"):
+        render.save(surface, tmp_path / "a.png", kind="surface", show_evaluated=True)
+    path = render.save(surface, tmp_path / "a.png", kind="contour", show_evaluated=True)
+    assert path.read_bytes() != render.save(surface, tmp_path / "b.png", kind="contour").read_bytes()

@@ -84,3 +84,9 @@ def test_the_best_point_is_at_x_of_its_column_and_y_of_its_row() -> None:
 
 def test_settled_points_are_neither_done_nor_pending() -> None:
     assert surface(1, Status.SETTLED).complete and "pending   0" in describe(surface(1, Status.SETTLED))
+
+
+def test_settled_points_are_named() -> None:
+    text = describe(surface(1, 3, 1, 3))
+    assert "  settled   2 (50.0 %), interpolated; --complete evaluates them" in text.splitlines()
+    assert "settled" not in describe(surface(1, 1))

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import h5py
@@ -143,6 +144,24 @@ def test_created_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(InputError, match="No space left"):
         create(tmp_path / "sweep.h5", header(GRIDS["line"]))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_sessions_left_is_swept_up(place: Place) -> None:
+    """Half-made files, MPI-IO's probes and old drafts of locks; what belongs to others stays."""
+    others = [
+        ".sweep.h5.tmp",
+        ".other.h5.abcd_123.tmp",
+        "sweep.h5.locktest",
+        ".sweep.h5.of.mine.h5.abcd_123.tmp",
+    ]
+    others += ["sweep.h5.lock", f"sweep.h5.lock.{'a' * 32}", f"other.h5.lock.{'b' * 32}"]
+    draft = f"sweep.h5.lock.{'b' * 32}"
+    for name in [".sweep.h5.abcd_123.tmp", "sweep.h5.locktest.0", "sweep.h5.locktest.12", draft, *others]:
+        (place.folder / name).touch()
+    for name in (draft, others[-1]):
+        os.utime(place.folder / name, (0, time.time() - 100))
+    close(place.open(GRIDS["line"]))
+    assert sorted(p.name for p in place.folder.iterdir()) == sorted([*others, "sweep.h5"])
 
 
 def test_created_file_obeys_the_umask(tmp_path: Path) -> None:

@@ -73,3 +73,12 @@ def test_the_thread_looks_by_itself_and_goes() -> None:
         while not said and time.monotonic() < end:
             time.sleep(0.01)
     assert said[0].startswith("this rank has been at point (1) for 0:0")
+
+
+def test_a_new_round_begins() -> None:
+    room = Room(ranks=2)
+    room.dog.finished(1)
+    assert room.pass_time(1000) == []
+    room.dog.resumed()
+    assert room.pass_time(99) == []
+    assert room.pass_time(2) == ["rank 1 (n1) has been silent for 1:41"]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import re
-from typing import Any
+import warnings
+import zipfile
+from collections.abc import Callable
+from typing import IO
 
 import numpy as np
 
+from lsweep import archives
 from lsweep.errors import DataError
 
 _KEY = "data.path"
@@ -68,47 +73,94 @@ def _form(images: np.ndarray) -> str:
 
 
 def _read_file(path: str) -> tuple[np.ndarray, np.ndarray]:
-    arrays = _arrays(path)
-    images, labels = arrays["images"], arrays["labels"]
-    if images.dtype not in (np.uint8, np.float32) or images.ndim not in (3, 4):
-        raise DataError(
-            f"{path!r}: images must be uint8 or float32, (N, H, W, C) or (N, H, W); "
-            f"got {images.dtype} {images.shape}",
-            key=_KEY,
-        )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.ndim != 1:
-        raise DataError(
-            f"{path!r}: labels must be integers (N,); got {labels.dtype} {labels.shape}", key=_KEY
-        )
-    if len(images) != len(labels):
-        raise DataError(f"{path!r}: {len(images)} images, but {len(labels)} labels", key=_KEY)
-    if images.size == 0:
-        raise DataError(f"{path!r} holds no images: their shape is {images.shape}", key=_KEY)
+    images, labels = _arrays(path)
     labels = labels.astype(np.int64)
     if labels.min() < 0:
         raise DataError(f"{path!r}: labels must be >= 0, the smallest is {labels.min()}", key=_KEY)
     return images if images.ndim == 4 else images[..., None], labels
 
 
-def _arrays(path: str) -> dict[str, Any]:
-    wanted = ("images", "labels")
+def _arrays(path: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels; what the headers say of them is looked at before anything is unpacked."""
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path!r} is a single array, not an npz archive of images and labels", key=_KEY)
-        with archive:
-            missing = [key for key in wanted if key not in archive.files]
-            if missing:
-                listed = " and ".join(map(repr, missing))
-                raise DataError(f"{path!r} lacks {listed}; it holds {sorted(archive.files)}", key=_KEY)
-            return {key: archive[key] for key in wanted}
+        if not archives.is_zip(path):
+            raise DataError(_no_archive(path), key=_KEY)
+        with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # a header is parsed as Python, which may have a remark on each word
+            members = _members(path, archive)
+            forms = [_form_of(archive, member) for member in members]
+            problem = _problem(*forms) or archives.bomb(members)
+            if problem:
+                raise DataError(f"{path!r}: {problem}", key=_KEY)
+            images, labels = (_unpacked(archive, member) for member in members)
+            return images, labels
     except DataError:
         raise
     except Exception as error:  # zipfile, zlib, numpy and the operating system each have their own
-        if "allow_pickle" in str(error):
+        raise DataError(f"{path!r} cannot be read: {type(error).__name__}: {error}", key=_KEY) from None
+
+
+def _no_archive(path: str) -> str:
+    with open(path, "rb") as file:
+        start = file.read(6)
+    if start == b"\x93NUMPY":
+        return f"{path!r} is a single array, not an npz archive of images and labels"
+    return f"{path!r} cannot be read: it is no npz archive"
+
+
+def _members(path: str, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Images and labels in the archive, with or without the suffix that numpy gives them."""
+    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    missing = [key for key in ("images", "labels") if key not in members]
+    if missing:
+        listed = " and ".join(map(repr, missing))
+        raise DataError(f"{path!r} lacks {listed}; it holds {sorted(members)}", key=_KEY)
+    return [members["images"], members["labels"]]
+
+
+def _form_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype that an array's header declares.
+
+    Raises:
+        DataError, ValueError: it is pickled, of an unknown version, or declares other than is there.
+    """
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in _HEADERS:
+            raise ValueError(f"{member.filename!r} has format version {version}")
+        shape, _, dtype = _HEADERS[version](file)
+        if dtype.hasobject:
             raise DataError(
-                f"{path!r} holds pickled Python objects, which are refused because loading them can run "
+                f"{archive.filename!r} holds pickled Python objects, which are refused because loading them can run "
                 "code; save plain arrays",
                 key=_KEY,
-            ) from None
-        raise DataError(f"{path!r} cannot be read: {type(error).__name__}: {error}", key=_KEY) from None
+            )
+        if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
+            raise ValueError(f"{member.filename!r} declares {dtype} {shape}, which is not what it holds")
+    return shape, dtype
+
+
+def _problem(images: tuple[tuple[int, ...], np.dtype], labels: tuple[tuple[int, ...], np.dtype]) -> str:
+    """What is wrong with shapes and dtypes, or ""."""
+    (shape, dtype), (label_shape, label_dtype) = images, labels
+    if dtype not in (np.uint8, np.float32) or len(shape) not in (3, 4):
+        return f"images must be uint8 or float32, (N, H, W, C) or (N, H, W); got {dtype} {shape}"
+    if not np.issubdtype(label_dtype, np.integer) or len(label_shape) != 1:
+        return f"labels must be integers (N,); got {label_dtype} {label_shape}"
+    if shape[0] != label_shape[0]:
+        return f"{shape[0]} images, but {label_shape[0]} labels"
+    return f"it holds no images: their shape is {shape}" if math.prod(shape) == 0 else ""
+
+
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+# Version 3 is for structured arrays with names beyond latin-1: neither images nor labels.
+_HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], tuple[tuple[int, ...], bool, np.dtype]]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lsweep.errors import InputError
+from lsweep.errors import InputError, printable
 
 FORMATS = ("vts", "vtp", "vti")
 EPILOG = """examples:
@@ -52,7 +52,8 @@ def run(args: argparse.Namespace) -> int:
     surface = read(Path(args.file))
     formats = args.format or []
     for path in output_paths(args.output, args.file, formats, "vti" if surface.ndim == 3 else "vts"):
-        print(write(surface, path, metric=args.metric, log=args.log, clip=args.clip, scale=args.scale))
+        written = write(surface, path, metric=args.metric, log=args.log, clip=args.clip, scale=args.scale)
+        print(printable(str(written)))
     return 0
 
 

@@ -46,8 +46,8 @@ class Height:
 def heights(surface: Surface, how: Height) -> tuple[np.ndarray, np.ndarray]:
     """The height of every point, and where it stands for a value.
 
-    Points that are not done or NaN lie at the lowest finite height, infinities at the highest; with log,
-    a value that is not positive lies at the lowest.
+    Settled points have their interpolated value. Points that are pending, failed or NaN lie at the lowest
+    finite height, infinities at the highest; with log, a value that is not positive lies at the lowest.
 
     Returns:
         Heights, float64, finite, shaped like the surface; and a boolean mask, alike: True where a value is.
@@ -56,7 +56,7 @@ def heights(surface: Surface, how: Height) -> tuple[np.ndarray, np.ndarray]:
         InputError: unknown metric, or a log of values none of which is positive.
     """
     values = _values(surface, how.metric)
-    known = surface.done & ~np.isnan(values)
+    known = (surface.done | surface.settled) & ~np.isnan(values)
     if how.clip is not None:
         values = np.where(values > how.clip, how.clip, values)
     if how.log:
@@ -67,14 +67,14 @@ def heights(surface: Surface, how: Height) -> tuple[np.ndarray, np.ndarray]:
 
 
 def point_data(surface: Surface, metric: str) -> dict[str, np.ndarray]:
-    """Every metric as it is in the surface, NaN where a point is not done, and the status.
+    """Every metric, settled points interpolated, NaN where a point is neither done nor settled, and the status.
 
     Besides, `log_loss` (and `log_` of the chosen metric) is log10 of it: −inf of a zero, NaN of less.
     Raises InputError for an unknown metric.
     """
     _values(surface, metric)
-    done = surface.done
-    data = {name: np.where(done, values, np.nan) for name, values in surface.metrics.items()}
+    known = surface.done | surface.settled
+    data = {name: np.where(known, surface.filled(name), np.nan) for name in surface.metrics}
     for name in dict.fromkeys(("loss", metric)):
         if name in data:
             data[f"log_{name}"] = log10(data[name])
@@ -93,7 +93,7 @@ def _values(surface: Surface, metric: str) -> np.ndarray:
         raise InputError(
             f"no metric {metric!r} in {place} (valid: {', '.join(sorted(surface.metrics))})", key="metric"
         )
-    return np.asarray(surface.metrics[metric], dtype=np.float64)
+    return np.asarray(surface.filled(metric), dtype=np.float64)
 
 
 def _filled(values: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -109,6 +109,7 @@ def _factor(surface: Surface, values: np.ndarray, scale: float | str | None) -> 
     if isinstance(scale, float | int):
         return float(scale)
     finite = values[np.isfinite(values)]
-    height = float(np.ptp(finite)) if len(finite) else 0.0
-    width = max(float(np.ptp(axis)) for axis in surface.axes.values())
+    # As Python's floats, which become infinite in silence where numpy has a word on it.
+    height = float(finite.max()) - float(finite.min()) if len(finite) else 0.0
+    width = max(float(axis[-1]) - float(axis[0]) for axis in surface.axes.values())
     return AUTO_HEIGHT * width / height if height > 1e-290 and width > 0 else 1.0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lsweep.errors import InputError
+from lsweep.errors import InputError, printable
 from lsweep.render.look import KINDS
 
 FORMATS = ("png", "pdf", "svg")
@@ -51,9 +51,10 @@ def run(args: argparse.Namespace) -> int:
         levels=parse_levels(args.levels),
         titles=args.title,
         index=args.slice,
+        show_evaluated=args.show_evaluated,
         **options,
     )
-    print(path)
+    print(printable(str(path)))
     return 0
 
 
@@ -128,4 +129,9 @@ def _add_scale(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--vmin", type=float, metavar="V", help="lower end of the scale")
     group.add_argument("--vmax", type=float, metavar="V", help="upper end of the scale")
     group.add_argument("--levels", metavar="N|A,B,…", help="about N contour levels, or the levels themselves")
+    group.add_argument(
+        "--show-evaluated",
+        action="store_true",
+        help="dots where a refined sweep evaluated; the rest is interpolated",
+    )
     group.add_argument("--cmap", help="matplotlib colour map (default: viridis)")

@@ -36,8 +36,10 @@ def curves(surface: Surface, look: Look) -> Curves:
     return Curves(left, [field for field in right if len(field.finite)])
 
 
-def draw_line(ax: Axes, surface: Surface, curves: Curves, scale: Scale) -> list[Line2D]:
-    """Draw both families of curves; returns the lines, for a legend."""
+def draw_line(
+    ax: Axes, surface: Surface, curves: Curves, scale: Scale, *, dots: bool = False
+) -> list[Line2D]:
+    """Draw both families of curves, on request with a dot at each evaluated point; returns the lines, for a legend."""
     first = curves.left[0]
     handles = _family(ax, surface, curves.left, ACCURACY if scale.percent else LOSS, scale)
     ax.set_yscale("log" if scale.log else "linear")
@@ -54,6 +56,9 @@ def draw_line(ax: Axes, surface: Surface, curves: Curves, scale: Scale) -> list[
     if curves.right:
         ax.yaxis.label.set_color(LOSS)
         handles += _right_axis(ax, surface, curves.right)
+    for line, field in zip(handles, [*curves.left, *curves.right] if dots else [], strict=False):
+        line.set_marker(".")
+        line.set_markevery(np.flatnonzero(field.thinned().evaluated).tolist())
     return handles
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from lsweep.errors import InputError
+from lsweep.errors import InputError, printable
 from lsweep.grid import AXIS_NAMES
 from lsweep.surface import Status, Surface
 
+LARGEST = 1e150  # in figures: matplotlib squares and subtracts, and its overflow is an error of its own
 LETTERS = {"x": "α", "y": "β", "z": "γ"}
 
 
@@ -24,8 +25,9 @@ class Field:
         names: the axes that are drawn, horizontal first: ("x",), ("y",), ("x", "y"), ….
         axes: their coordinates, alike.
         values: float64, (n,) or (rows, columns), per cent for an accuracy; NaN where nothing is to be
-            drawn; infinities are kept.
+            drawn; infinities are kept, and what is beyond `LARGEST` counts as one.
         nan: boolean, alike: where NaN is a result.
+        evaluated: boolean, alike: where a value was computed, not interpolated.
         partial: whether points are pending.
         percent: whether the values are in per cent.
         title: the network's name.
@@ -37,6 +39,7 @@ class Field:
     axes: tuple[np.ndarray, ...]
     values: np.ndarray
     nan: np.ndarray
+    evaluated: np.ndarray
     partial: bool
     percent: bool
     title: str
@@ -69,6 +72,7 @@ class Field:
             axes=tuple(axis[::stride] for axis in self.axes),
             values=self.values[each],
             nan=self.nan[each],
+            evaluated=self.evaluated[each],
             notes=(*self.notes, f"drawn at 1/{stride} resolution"),
         )
 
@@ -77,19 +81,24 @@ def extract(surface: Surface, metric: str, dims: int, index: int | None = None) 
     """Cut a surface to `dims` axes and take one metric.
 
     Axes of a single point are dropped; then the slowest axis is fixed, at `index` or nearest to 0, until
-    `dims` are left. Values are NaN wherever a point is not done.
+    `dims` are left. Settled points have their interpolated value; it is NaN wherever else a point is not done.
 
     Raises:
-        InputError: unknown metric, index off the axis, or fewer axes than the figure needs.
+        InputError: unknown metric, index off the axis, fewer axes than the figure needs, or coordinates that
+            cannot be told apart in one.
     """
     if metric not in surface.metrics:
         valid = ", ".join(sorted(surface.metrics))
         raise InputError(f"no metric {metric!r} in {place_of(surface)} (valid: {valid})", key="metric")
     names, where, cuts = _cut(surface, dims, index)
+    for name in names:
+        _check_axis(surface, name)
     percent = is_accuracy(metric)
     status = surface.status[where]
     done = status == Status.DONE
-    values = np.where(done, np.asarray(surface.metrics[metric], dtype=np.float64)[where], np.nan)
+    known = done | (status == Status.SETTLED)
+    values = np.where(known, np.asarray(surface.filled(metric), dtype=np.float64)[where], np.nan)
+    values = np.where(np.abs(values) > LARGEST, np.copysign(np.inf, values), values)
     nan = done & np.isnan(values)
     return Field(
         metric=metric,
@@ -97,6 +106,7 @@ def extract(surface: Surface, metric: str, dims: int, index: int | None = None) 
         axes=tuple(np.asarray(surface.axes[name], dtype=np.float64) for name in names),
         values=values * 100.0 if percent else values,
         nan=nan,
+        evaluated=done,
         partial=bool((status == Status.PENDING).any()),
         percent=percent,
         title=title_of(surface),
@@ -118,7 +128,7 @@ def configuration(surface: Surface) -> dict[str, Any]:
     """The sweep's configuration; empty where there is none or it is not TOML."""
     try:
         return tomllib.loads(surface.config)
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return {}
 
 
@@ -127,8 +137,23 @@ def title_of(surface: Surface) -> str:
     model = configuration(surface).get("model")
     source = model.get("source") if isinstance(model, dict) else None
     name = source if isinstance(source, str) else (surface.path.stem if surface.path else "")
-    # A lone user's file path tells less than its last part; "$" would start a formula.
-    return name.rsplit("/", 1)[-1].replace("$", r"\$")
+    # A lone user's file path tells less than its last part.
+    return literal(name.rsplit("/", 1)[-1])
+
+
+def literal(name: str) -> str:
+    """A name from a file as a title: "$" would start a formula, and a control character spoil the figure."""
+    return printable(name[:200]).replace("$", r"\$")
+
+
+def _check_axis(surface: Surface, name: str) -> None:
+    axis = surface.axes[name]
+    size, width = float(np.abs(axis).max()), float(axis[-1]) - float(axis[0])
+    if size > LARGEST or (len(axis) > 1 and width < max(1 / LARGEST, 1e-9 * size)):
+        raise InputError(
+            f"{place_of(surface)}: the axis {name} from {axis[0]:.17g} to {axis[-1]:.17g} cannot be drawn",
+            key=name,
+        )
 
 
 def _cut(surface: Surface, dims: int, index: int | None) -> tuple[tuple[str, ...], Any, list[str]]:
@@ -163,7 +188,9 @@ def _counts(status: np.ndarray, values: np.ndarray, nan: np.ndarray) -> list[str
     """What is missing or not a number, in words."""
     done, failed = int((status == Status.DONE).sum()), int((status == Status.FAILED).sum())
     infinite = int(np.isinf(values).sum())
+    settled = int((status == Status.SETTLED).sum())
     notes = [f"{done} of {status.size} points"] if done < status.size else []
+    notes += [f"{settled} interpolated"] if settled else []
     notes += [f"{failed} failed"] if failed else []
     notes += [f"{int(nan.sum())} NaN"] if nan.any() else []
     return notes + ([f"{infinite} infinite"] if infinite else [])

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 
 from lsweep.errors import InputError
 from lsweep.files import write_bytes
 from lsweep.render import frame, output
 from lsweep.render.axes import figure_of, settle
-from lsweep.render.field import title_of, wide_axes
+from lsweep.render.field import literal, title_of, wide_axes
 from lsweep.render.look import Levels, Log, Look, check_kind
 from lsweep.render.panels import draw_panels, finish
 from lsweep.surface import Surface
@@ -37,6 +36,7 @@ def save(
     titles: Sequence[str] | None = None,
     index: int | None = None,
     colorbar: bool | None = None,
+    show_evaluated: bool = False,
     dpi: float = 300.0,
     width: float | None = None,
 ) -> Path:
@@ -47,7 +47,7 @@ def save(
         path: where to; the suffix says the format. Folders are made; the file appears whole or not at all.
         kind: "contour", "filled", "heatmap", "surface" (3D), "line" or "trajectory" (contours and the path of
             a training); "auto" draws lines as "line", planes and the middle slice of boxes as "contour".
-        metric, log, clip, vmin, vmax, levels, cmap, index, colorbar: see `look.LookOptions`.
+        metric, log, clip, vmin, vmax, levels, cmap, index, colorbar, show_evaluated: see `look.LookOptions`.
         titles: one per surface; by default the networks' names.
         dpi: pixels per inch of a PNG, and of rasterised parts of PDF and SVG.
         width: of the whole figure in inches.
@@ -62,7 +62,7 @@ def save(
     fmt = output.format_of(path)
     several = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     kind = resolve_kind(kind, several)
-    look = Look(metric, log, clip, vmin, vmax, levels, cmap, index, None, colorbar)
+    look = Look(metric, log, clip, vmin, vmax, levels, cmap, index, None, colorbar, show_evaluated)
     if titles is not None and len(titles) != len(several):
         raise InputError(f"{len(several)} surfaces need as many titles, got {len(titles)}", key="title")
     size = _size(kind, several, width)
@@ -98,7 +98,7 @@ def _titles(surfaces: Sequence[Surface]) -> list[str]:
     names = [title_of(surface) for surface in surfaces]
     if len(set(names)) == len(names):
         return names
-    stems = [surface.path.stem.replace("$", r"\$") if surface.path else "" for surface in surfaces]
+    stems = [literal(surface.path.stem) if surface.path else "" for surface in surfaces]
     return stems if len(set(stems)) == len(stems) else names
 
 
@@ -118,7 +118,10 @@ def _size(kind: str, surfaces: Sequence[Surface], width: float | None) -> tuple[
 
 def _ratio(surface: Surface) -> float:
     """Height by width of a plane drawn with equal units, or of a slightly wide panel where that is too thin."""
-    if surface.ndim < 2 or min(np.ptp(surface.x), np.ptp(surface.y)) == 0:
+    if surface.ndim < 2:
         return 0.8
-    ratio = float(np.ptp(surface.y) / np.ptp(surface.x))
+    x, y = (float(axis[-1]) - float(axis[0]) for axis in (surface.x, surface.y))
+    if min(x, y) == 0:
+        return 0.8
+    ratio = y / x
     return ratio if 1 / 3 <= ratio <= 3 else 0.8

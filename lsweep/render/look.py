@@ -30,6 +30,7 @@ class LookOptions(TypedDict, total=False):
     index: which slice of a box (along z), or which row of a plane drawn as a line (along y); by
         default the one nearest to 0.
     title: above the axes; by default the network's name from the sweep's configuration.
+    show_evaluated: dots where points were evaluated, on flat figures of a refined sweep; the others are interpolated.
     colorbar: whether to draw one; by default for `filled` and `heatmap`. A 3D surface has none: its
         vertical axis says the same.
     """
@@ -44,6 +45,7 @@ class LookOptions(TypedDict, total=False):
     index: int | None
     title: str | None
     colorbar: bool | None
+    show_evaluated: bool
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Look:
     index: int | None = None
     title: str | None = None
     colorbar: bool | None = None
+    show_evaluated: bool = False
 
     def __post_init__(self) -> None:
         for key in ("clip", "vmin", "vmax"):

@@ -71,7 +71,7 @@ def _draw_lines(
     scale = choose([field for family in families for field in family.left], look)
     legend: dict[str, Any] = {}
     for k, (ax, surface, family) in enumerate(zip(axes, surfaces, families, strict=True)):
-        handles = curves.draw_line(ax, surface, family, scale)
+        handles = curves.draw_line(ax, surface, family, scale, dots=look.show_evaluated)
         legend |= {str(handle.get_label()): handle for handle in handles}
         _heading(ax, family.left[0].thinned(), scale, titles[k] if titles else None)
     if len(legend) > 1:
@@ -91,11 +91,15 @@ def _legend(figure: Any, handles: list[Any], own: bool) -> None:
 def _draw_planes(
     kind: str, axes: Sequence[Axes], surfaces: Sequence[Surface], look: Look, titles: Sequence[str] | None
 ) -> Scale:
+    if look.show_evaluated and kind == "surface":
+        raise InputError("evaluated points can be shown on flat figures and lines only", key="show_evaluated")
     fields = [extract(surface, look.metric, 2, look.index) for surface in surfaces]
     scale = choose(fields, look)
     for k, (ax, field) in enumerate(zip(axes, fields, strict=True)):
         shown = field if kind == "heatmap" else field.thinned()
         DRAW[kind](ax, shown, scale)
+        if look.show_evaluated:
+            planes.mark_evaluated(ax, shown)
         _heading(ax, shown, scale, titles[k] if titles else None, grey=kind != "surface")
     if kind != "surface" and (kind in BARS if look.colorbar is None else look.colorbar):
         name = frame.name_of(look.metric, scale.percent)

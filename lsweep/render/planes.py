@@ -54,6 +54,13 @@ def draw_heatmap(ax: Axes, field: Field, scale: Scale) -> None:
     frame.centre(ax, "white")
 
 
+def mark_evaluated(ax: Axes, field: Field) -> None:
+    """A small dot where a point was evaluated."""
+    rows, columns = np.nonzero(field.evaluated)
+    x, y = field.axes
+    ax.plot(x[columns], y[rows], ".", color="black", markersize=1.6, markeredgewidth=0, zorder=4)
+
+
 def colorbar(ax: Axes, name: str, scale: Scale, *, banded: bool = False) -> None:
     """A colour bar with plain numbers, right of a panel; arrows where values lie beyond its ends."""
     figure: Any = ax.figure

@@ -24,6 +24,8 @@ class Store(ABC):
         mode: "memory", "gather" or "mpio".
         names: the metrics, in the order of `Batch.values`.
         status: (size,) uint8, flat, as it was when the store was opened.
+        values: (metrics, size) float64, alike, NaN where not done; only on rank 0, of a file whose grid is
+            refined. None elsewhere.
         guard: called before each batch is written; raises if this session may not write any more.
         on_durable: called with each batch that became durable, on the rank that wrote it.
         on_failure: called once, on the rank whose write failed.
@@ -31,6 +33,7 @@ class Store(ABC):
     """
 
     mode = ""
+    values: np.ndarray | None = None
     failure: StoreError | None = None
 
     def __init__(

@@ -16,7 +16,7 @@ class Batch:
     Attributes:
         points: (k,) int64 flat indices into the grid, C order.
         values: (k, metrics) float64, in the store's order of names; NaN for a failed point.
-        status: (k,) uint8, `Status.DONE` or `Status.FAILED`.
+        status: (k,) uint8, `Status.DONE` or `Status.FAILED`; or `Status.SETTLED`, of all points of the batch.
         seconds: (k,) float32.
         rank: (k,) int32, who evaluated.
         columns: (k,) each, the store's further numbers per point; one that is absent keeps its fill value.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,28 +14,71 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from lsweep.errors import FileFormatError
+from lsweep.errors import FileFormatError, InputError
 from lsweep.grid import AXIS_NAMES
+from lsweep.store import probe
 
 # A file may declare any shape it likes, and reading would allocate it: what it declares must be there.
 MOST_BYTES = 16 << 30
-MOST_EXPANSION = 1100  # of compressed data; deflate's limit is 1032
+MOST_TEXT = 16 << 20
+# Compressed data may declare this much without proof, and beyond it so many times what they take in the file.
+FREE_BYTES, MOST_EXPANSION = 256 << 20, 64
+DEFLATE_LIMIT = 1100  # nothing honest expands further: deflate ends at 1032
+FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
+_KINDS = {
+    h5py.h5t.INTEGER: "iu",
+    h5py.h5t.FLOAT: "f",
+    h5py.h5t.COMPOUND: "Vc",  # h5py's complex numbers are compounds
+    h5py.h5t.STRING: "SO",
+}
+_SPECIAL = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def require_file(path: Path) -> None:
+    """See that there is a regular file that may be read. Opening a pipe or a device would wait for ever.
+
+    Raises:
+        FileFormatError: what is there instead.
+    """
+    name = str(path)
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            path.open("rb").close()
+            return
+        problem = f"no file at {name!r}: it is {_SPECIAL.get(stat.S_IFMT(mode), 'something else')}"
+    except OSError as error:
+        absent = f"no file at {name!r}"
+        dangling = f"{absent}: it is a symbolic link to nothing" if os.path.islink(path) else absent
+        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        problem = dangling if missing else f"cannot read {name!r}: {os.strerror(error.errno or 0)}"
+    except ValueError as error:  # a zero byte
+        problem = f"no file at {name!r}: {error}"
+    raise FileFormatError(problem, key=name) from None
 
 
 @contextmanager
-def open_file(path: str | Path) -> Iterator[h5py.File]:
+def open_file(path: Path) -> Iterator[h5py.File]:
     """Open any HDF5 file for reading, without a lock.
 
     Raises:
         FileFormatError: no such file, or none that HDF5 can read; also for damage met while it is open.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileFormatError(f"no file at {str(path)!r}", key=str(path))
+    require_file(path)
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
-    except (OSError, RuntimeError, KeyError) as error:  # what h5py raises for damage, by depth
+    except InputError:
+        raise
+    except (
+        Exception
+    ) as error:  # for damage h5py has raised OSError, RuntimeError, KeyError, TypeError, ValueError
         raise FileFormatError(f"{str(path)!r} is not a readable HDF5 file: {error}", key=str(path)) from None
 
 
@@ -40,6 +87,7 @@ def checked(
     name: str,
     *,
     kinds: str | None = None,
+    dtype: np.dtype | None = None,
     ndim: int | None = None,
     shape: tuple[int, ...] | None = None,
 ) -> h5py.Dataset:
@@ -49,6 +97,7 @@ def checked(
         group: where to look.
         name: the path below it.
         kinds: allowed `dtype.kind`s, as in "fiu".
+        dtype: the exact type.
         ndim: the number of dimensions.
         shape: the exact shape.
 
@@ -67,26 +116,87 @@ def checked(
     dataset = group[name]
     if not isinstance(dataset, h5py.Dataset):
         raise refuse("is not a dataset")
-    if dataset.external or dataset.is_virtual:
-        raise refuse("keeps its data in another file, which is not followed")
+    problem = _storage_problem(dataset)
+    if problem:
+        raise refuse(problem)
+    expected = kinds if dtype is None else dtype.kind
+    if expected is not None and not set(_KINDS.get(dataset.id.get_type().get_class(), "")) & set(expected):
+        raise refuse(f"has type {_type_name(dataset)}, expected kind {expected!r}")
     if kinds is not None and dataset.dtype.kind not in kinds:
         raise refuse(f"has type {dataset.dtype}, expected kind {kinds!r}")
+    if dtype is not None and dataset.dtype != dtype:
+        raise refuse(f"has type {dataset.dtype}, expected {dtype}")
     if dataset.shape is None or (ndim is not None and dataset.ndim != ndim):
         raise refuse(f"has shape {dataset.shape}, expected {ndim} dimensions")
     if shape is not None and dataset.shape != shape:
         raise refuse(f"has shape {dataset.shape}, expected {shape}")
-    size, held = dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size()
-    if size > MOST_BYTES or size > held * (MOST_EXPANSION if dataset.chunks else 1):
+    if math.prod(dataset.shape) * dataset.dtype.itemsize > _most_bytes(dataset):
         raise refuse(f"declares {dataset.shape} values, more than are there")
     return dataset
+
+
+def _storage_problem(dataset: h5py.Dataset) -> str:
+    """Looked at before the shape: asking a virtual dataset for it may open the files that it names."""
+    properties = dataset.id.get_create_plist()
+    if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
+        return "keeps its data in another file, which is not followed"
+    used = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
+    return f"uses the filters {sorted(used)}, which are not read" if used - FILTERS else ""
+
+
+def _most_bytes(dataset: h5py.Dataset) -> int:
+    """How much the dataset may declare, by what it takes in the file."""
+    held = dataset.id.get_storage_size()
+    if dataset.chunks:
+        return min(MOST_BYTES, DEFLATE_LIMIT * held, max(FREE_BYTES, MOST_EXPANSION * held))
+    return min(MOST_BYTES, held, os.stat(dataset.file.filename).st_size)
+
+
+def _type_name(dataset: h5py.Dataset) -> str:
+    try:
+        return str(dataset.dtype)
+    except Exception:  # numpy has no such type
+        return "unknown to numpy"
+
+
+def text(place: h5py.Group, name: str) -> str | None:
+    """A text attribute; None where there is none.
+
+    Raises:
+        FileFormatError: it is no single text.
+    """
+    if not h5py.h5a.exists(place.id, name.encode()):
+        return None
+    attribute = h5py.h5a.open(place.id, name.encode())
+    is_text = attribute.get_type().get_class() == h5py.h5t.STRING
+    if is_text and _is_scalar(attribute) and attribute.get_storage_size() <= MOST_TEXT:
+        value = place.attrs[name]
+        if isinstance(value, str):
+            value = value.encode("utf-8", "surrogateescape")
+        return bytes(value).decode("utf-8", "replace")
+    raise FileFormatError(f"{place.file.filename!r}: the attribute {name!r} is no text", key=name)
+
+
+def integer(place: h5py.Group, name: str) -> int | None:
+    """An integer attribute; None where there is none, or no single integer."""
+    if not h5py.h5a.exists(place.id, name.encode()):
+        return None
+    attribute = h5py.h5a.open(place.id, name.encode())
+    if attribute.get_type().get_class() == h5py.h5t.INTEGER and _is_scalar(attribute):
+        return int(place.attrs[name])
+    return None
+
+
+def _is_scalar(attribute: h5py.h5a.AttrID) -> bool:
+    return bool(attribute.get_space().get_simple_extent_type() == h5py.h5s.SCALAR)
 
 
 def is_there(group: h5py.Group, name: str) -> bool:
     """Whether there is a link of that path. No link is followed: `name in group` would open another file."""
     for part in _prefixes(name):
-        if not group.id.links.exists(part.encode()):
+        if not group.id.links.exists(part):
             return False
-        if group.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
+        if group.id.links.get_info(part).type != h5py.h5l.TYPE_HARD:
             return True
     return True
 
@@ -95,20 +205,27 @@ def is_hard(group: h5py.Group, name: str) -> bool:
     """Whether the path leads through hard links only, so that following it stays in this file."""
     links = group.id.links
     return all(
-        links.exists(part.encode()) and links.get_info(part.encode()).type == h5py.h5l.TYPE_HARD
-        for part in _prefixes(name)
+        links.exists(part) and links.get_info(part).type == h5py.h5l.TYPE_HARD for part in _prefixes(name)
     )
 
 
-def read_direction_file(path: str | Path) -> dict[str, list[np.ndarray]]:
+def read_direction_file(path: str | Path, *, trusted: bool = False) -> dict[str, list[np.ndarray]]:
     """Read directions: axis name → float arrays in parameter order.
 
     Understands lsweep's files (group `directions/x`, …, where the tensors are stored) and those of the
     released code of [Li18] (groups `xdirection`, `ydirection`, datasets "0", "1", …).
 
+    Args:
+        path: the file.
+        trusted: don't let a child process try first (see `lsweep.store.probe`).
+
     Raises:
         FileFormatError: neither of these; or a sweep that keeps only the recipe of its directions.
     """
+    path = Path(path)
+    if not trusted:
+        require_file(path)
+        probe.require(path, read_direction_file)
     with open_file(path) as file:
         found = {}
         for axis in AXIS_NAMES:
@@ -138,6 +255,7 @@ def _numbered(group: h5py.Group) -> list[np.ndarray]:
     return [np.asarray(checked(group, name, kinds="fiu")[...]) for name in names]
 
 
-def _prefixes(name: str) -> list[str]:
-    parts = name.split("/")
-    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+def _prefixes(name: str) -> list[bytes]:
+    # h5py gives names that are no UTF-8 with surrogates in them, and takes bytes.
+    parts = name.encode("utf-8", "surrogateescape").split(b"/")
+    return [b"/".join(parts[: i + 1]) for i in range(len(parts))]

@@ -12,7 +12,7 @@ from lsweep.store.base import GatheringStore
 from lsweep.store.batch import Batch
 from lsweep.store.reader import read
 from lsweep.store.schema import Header
-from lsweep.store.writer import FileWriter, opening
+from lsweep.store.writer import PosixWriter, opening
 from lsweep.surface import Surface
 
 
@@ -26,12 +26,11 @@ class GatherStore(GatheringStore):
     ) -> None:
         super().__init__(comm, header.names, status, sync_seconds)
         self._path = path
-        self._file: h5py.File | None = None
         with comm.together(), opening(path):
             if comm.is_root:
-                # locking=False: a reader of the running sweep must not stop the writer; lsweep has its own lock.
-                self._file = h5py.File(path, "r+", locking=False)
-                self._writer = FileWriter(self._file, path, header.names, flush=True)
+                # locking=False: who reads the running sweep must not stop its writer; lsweep has its own lock.
+                with h5py.File(path, "r", locking=False) as file:
+                    self._writer = PosixWriter(file, path, header.names)
 
     def _write(self, batch: Batch) -> None:
         if self._attempt(lambda: self._writer.write(batch)):
@@ -48,11 +47,10 @@ class GatherStore(GatheringStore):
 
     def close(self) -> None:
         """See `Store.close`."""
-        if self._file is not None:
+        if self._comm.is_root:
             self._writer.close()
-            self._let_go(self._file.close)
         self._comm.barrier()
 
     def surface(self) -> Surface | None:
         """See `Store.surface`."""
-        return read(self._path) if self._comm.is_root else None
+        return read(self._path, trusted=True) if self._comm.is_root else None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,9 @@ from lsweep.store.gather import GatherStore
 from lsweep.store.memory import MemoryStore
 from lsweep.store.mpio import MpioStore
 from lsweep.store.schema import Header
+
+LONGEST_NAME = 200  # bytes: the lock and the temporary file have longer ones, and 255 is the most
+DRAFTS_LIVE = 60.0  # seconds: a lock is drafted and linked within milliseconds
 
 
 def choose_mode(mode: str, comm: Comm) -> str:
@@ -56,16 +62,17 @@ def prepare_output(path: Path) -> None:
     """Before any work: make the folder, see that it can be written, and that what is there is a sweep.
 
     Raises:
-        InputError: the folder cannot be made or written to.
+        InputError: the folder cannot be made or written to, or the file cannot.
         FileFormatError: the path is taken by something that is no sweep.
     """
+    taken = _is_taken(path)
     if path.is_dir():
         raise InputError(
             f"the output {str(path)!r} is a folder; name a file, as in results/sweep.h5", key="output"
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".lsweep-probe-"):
+        with tempfile.TemporaryFile(dir=path.parent):  # nameless: a kill leaves nothing behind
             pass
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
@@ -73,13 +80,31 @@ def prepare_output(path: Path) -> None:
         raise InputError(
             f"cannot write to the folder {str(path.parent)!r}: {reason}{full}", key="output"
         ) from None
-    if path.exists():
-        with reader.opened(path):
-            pass
-        if not os.access(path, os.W_OK):
+    if not taken:
+        return
+    if path.is_file():
+        try:
+            path.open("r+b").close()
+        except OSError as error:
             raise InputError(
-                f"cannot write to {str(path)!r}: it is read-only; allow writing to it", key="output"
-            )
+                f"cannot write to {str(path)!r}: {error.strerror}; allow writing to it", key="output"
+            ) from None
+    # What a resume will read, so that whatever is wrong with it is said before any work.
+    reader.look_first(path, reader.read_identity, reader.read_directions)
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether something is there; also a link to nothing, which creating the file would replace."""
+    try:
+        if len(os.fsencode(path.name)) > LONGEST_NAME:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # ValueError: a zero byte
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot use the output {str(path)!r}: {reason}", key="output") from None
+    return True
 
 
 def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_seconds: float = 5.0) -> Store:
@@ -92,29 +117,58 @@ def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_se
         return MemoryStore(comm, header, sync_seconds)
 
     def create_or_check() -> Any:
-        if not path.exists():
+        _sweep_up(path)
+        ours = not path.exists()
+        if ours:
             schema.create(path, header)
-        return resumable(path, header)
+        return resumable(path, header, trusted=ours)
 
     status = comm.on_root(create_or_check)
+    # Before it is open for writing: HDF5 would refuse to open it a second time, by another driver.
+    refined = header.grid.refine is not None
+    values = comm.on_root_only(lambda: _values(path, header.names)) if refined else None
     kind = {"gather": GatherStore, "mpio": MpioStore}[mode]
-    return kind(comm, path, header, status, sync_seconds)
+    store: Store = kind(comm, path, header, status, sync_seconds)
+    store.values = values
+    return store
 
 
-def resumable(path: Path, header: Header) -> np.ndarray:
+def _values(path: Path, names: tuple[str, ...]) -> np.ndarray:
+    surface = reader.read(path)
+    return np.stack([surface.metrics[name].reshape(-1) for name in names])
+
+
+def resumable(path: Path, header: Header, *, trusted: bool = False) -> np.ndarray:
     """The status of an existing file's points, uint8, flat, if it is the sweep that `header` describes.
+
+    `trusted`: this process has just made it.
 
     Raises:
         IdentityError: the file belongs to another sweep; names the field and both values.
         FileFormatError: it is damaged.
     """
-    stored, names, status = reader.read_identity(path)
+    stored, names, status = reader.read_identity(path, trusted=trusted)
     require_same(stored, header.identity, path)
     if names != header.names:
         raise IdentityError(
             f"{str(path)!r} records the metrics {names}, this sweep {header.names}", key="metrics"
         )
     return status
+
+
+def _sweep_up(path: Path) -> None:
+    """Remove what killed sessions left beside the file: half-made files, drafts of locks, probes of Open MPI.
+
+    Only under the lock of `path`: nobody else is making or opening it. But somebody may be asking for the
+    lock at this moment, so its drafts must be old.
+    """
+    name = re.escape(path.name)
+    leftover = re.compile(rf"\.{name}\.\w{{8}}\.tmp|{name}\.locktest\.\d+|({name}\.lock\.[0-9a-f]{{32}})")
+    for other in path.parent.iterdir():
+        found = leftover.fullmatch(other.name)
+        with contextlib.suppress(OSError):
+            if found and (not found[1] or time.time() - other.stat().st_mtime > DRAFTS_LIVE):
+                other.unlink()
 
 
 def require_same(stored: Mapping[str, Any], ours: Mapping[str, Any], path: Path, what: str = "sweep") -> None:

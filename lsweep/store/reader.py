@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,39 +13,54 @@ import numpy as np
 
 from lsweep.errors import FileFormatError
 from lsweep.grid import AXIS_NAMES
-from lsweep.store.foreign import checked, is_hard, is_there, open_file
-from lsweep.store.schema import BOOKKEEPING, COLUMNS, FORMAT, FORMAT_VERSION, SESSION, TRAJECTORY, datasets
+from lsweep.store import probe
+from lsweep.store.foreign import checked, integer, is_hard, is_there, open_file, require_file, text
+from lsweep.store.schema import (
+    COLUMNS,
+    FORMAT,
+    FORMAT_VERSION,
+    RESERVED,
+    SESSION,
+    SESSIONS,
+    TRAJECTORY,
+    datasets,
+)
 from lsweep.surface import Status, Surface, Trajectory
 
 J = TypeVar("J", list, dict)
 
+_DEEPEST = 50  # levels of JSON: what reads it further may recurse
+_YEAR_9999 = 253402300800.0  # what `time.localtime` is sure to take ends here
 
-def read(path: str | Path) -> Surface:
+
+def read(path: str | Path, *, trusted: bool = False) -> Surface:
     """Read a sweep's file, finished or running.
 
     Points whose status is not `Status.DONE` read as NaN, whatever the bytes are.
+
+    Args:
+        path: the file.
+        trusted: read at once. Else a child process reads it first, once per file and process, so that a file
+            that crashes the HDF5 library is an error and not the end of this process (`lsweep.store.probe`).
 
     Raises:
         FileFormatError: no such file, not an lsweep file, damaged, or of a newer format.
     """
     path = Path(path)
+    if not trusted:
+        look_first(path, read)
     with opened(path) as file:
         axes = _axes(file)
         shape = tuple(len(axes[name]) for name in reversed(axes))
         status = checked(file, "status", kinds="u", shape=shape)[...].astype(np.uint8)
         done = status == Status.DONE
-        metrics = {n: np.where(done, _values(file, n, shape), np.nan) for n in _metric_names(file, shape)}
-        if "loss" not in metrics:
-            raise FileFormatError(
-                f"{str(path)!r} has no dataset 'loss' of shape {shape}; it is damaged", key=str(path)
-            )
         return Surface(
             axes=axes,
-            metrics=metrics,
+            metrics=_metrics(file, shape, done),
             status=status,
             seconds=np.where(done, _values(file, "seconds", shape), np.nan).astype(np.float32),
             rank=np.where(done, checked(file, "rank", kinds="i", shape=shape)[...], -1).astype(np.int32),
-            config=_text(file, "config"),
+            config=text(file, "config") or "",
             provenance=_json(file, "provenance", dict),
             sessions=_sessions(file),
             path=path,
@@ -54,39 +69,55 @@ def read(path: str | Path) -> Surface:
         )
 
 
-def read_identity(path: Path) -> tuple[dict[str, Any], tuple[str, ...], np.ndarray]:
+def look_first(path: Path, *calls: Callable[..., object]) -> None:
+    """Let a child process make these of this module's calls first; see `lsweep.store.probe.require`.
+
+    Raises:
+        FileFormatError: what they raise; or the file crashes HDF5 or keeps it busy for ever.
+    """
+    require_file(path)
+    probe.require(path, *calls)
+
+
+def read_identity(path: Path, *, trusted: bool = False) -> tuple[dict[str, Any], tuple[str, ...], np.ndarray]:
     """What a resume must know: the stored identity, the metrics' names in order, the status (flat).
 
     Raises:
         FileFormatError: see `read`; also where a dataset that a resume would write to is not as it should be.
     """
+    if not trusted:
+        look_first(path, read_identity)
     with opened(path) as file:
         shape = tuple(len(values) for values in reversed(_axes(file).values()))
-        names = tuple(str(name) for name in _json(file, "metrics", list))
+        names = _recorded(file)
         for name, (dtype, _) in datasets(names).items():
-            if checked(file, name, shape=shape).dtype != np.dtype(dtype):
-                raise FileFormatError(f"{str(path)!r}: {name!r} has type {file[name].dtype}", key=name)
+            checked(file, name, dtype=np.dtype(dtype), shape=shape)
         for name in COLUMNS:
             if is_there(file, name):
                 checked(file, name, kinds="iu", shape=shape)
-        if checked(file, "sessions/table", ndim=1).dtype != SESSION:
-            raise FileFormatError(f"{str(path)!r}: the table of sessions is damaged", key="sessions/table")
+        checked(file, "sessions/table", dtype=SESSION, shape=(SESSIONS,))
         return _json(file, "identity", dict), names, file["status"][...].reshape(-1)
 
 
-def read_directions(path: Path) -> dict[str, Any]:
-    """The stored recipe and, per axis, {"sha256", "fingerprint", "stored": whether the tensors are there}."""
+def read_directions(path: Path, *, trusted: bool = False) -> dict[str, Any]:
+    """The stored recipe and, per axis, {"sha256", "fingerprint", "stored": whether the tensors are there}.
+
+    Raises:
+        FileFormatError: see `read`.
+    """
+    if not trusted:
+        look_first(path, read_directions)
     with opened(path) as file:
         if not is_hard(file, "directions"):
             raise FileFormatError(f"{str(path)!r} has no group 'directions'; it is damaged", key=str(path))
         group = file["directions"]
         found: dict[str, Any] = {"recipe": _json(group, "recipe", dict)}
         for axis in AXIS_NAMES:
-            if f"sha256_{axis}" in group.attrs:
-                fingerprint = checked(group, f"fingerprint_{axis}", kinds="f", ndim=1)[...]
+            digest = text(group, f"sha256_{axis}")
+            if digest is not None:
                 found[axis] = {
-                    "sha256": _text(group, f"sha256_{axis}"),
-                    "fingerprint": fingerprint,
+                    "sha256": digest,
+                    "fingerprint": checked(group, f"fingerprint_{axis}", kinds="f", ndim=1)[...],
                     "stored": is_hard(group, axis),
                 }
         return found
@@ -100,13 +131,13 @@ def opened(path: Path) -> Iterator[h5py.File]:
         FileFormatError: see `read`.
     """
     with open_file(path) as file:
-        if "format" not in file.attrs or _text(file, "format") != FORMAT:
+        if text(file, "format") != FORMAT:
             raise FileFormatError(
                 f"{str(path)!r} is an HDF5 file, but not one that lsweep wrote", key=str(path)
             )
-        version = file.attrs.get("format_version")
-        if not isinstance(version, (int, np.integer)) or version < 1:
-            raise FileFormatError(f"{str(path)!r} has no valid format_version: {version!r}", key=str(path))
+        version = integer(file, "format_version")
+        if version is None or version < 1:
+            raise FileFormatError(f"{str(path)!r} has no valid format_version", key=str(path))
         if version > FORMAT_VERSION:
             raise FileFormatError(
                 f"{str(path)!r} has format version {version}, this lsweep reads up to {FORMAT_VERSION}; update lsweep",
@@ -122,16 +153,38 @@ def _axes(file: h5py.File) -> dict[str, np.ndarray]:
             f"{file.filename!r} has the axes {', '.join(names) or 'none'}, expected x, then y, then z",
             key="x",
         )
-    return {name: checked(file, name, kinds="f", ndim=1)[...].astype(float) for name in names}
+    axes = {name: checked(file, name, kinds="f", ndim=1)[...].astype(float) for name in names}
+    for name, values in axes.items():
+        if not len(values) or not np.isfinite(values).all() or not (np.diff(values) > 0).all():
+            raise FileFormatError(
+                f"{file.filename!r}: the axis {name!r} must be finite and increasing; the file is damaged",
+                key=name,
+            )
+    return axes
 
 
-def _metric_names(file: h5py.File, shape: tuple[int, ...]) -> list[str]:
-    reserved = {*AXIS_NAMES, *BOOKKEEPING}
-    names = [n for n in file if n not in reserved and is_hard(file, n)]
-    found = [n for n in names if isinstance(file[n], h5py.Dataset)]
-    metrics = [n for n in found if file[n].shape == shape and file[n].dtype.kind == "f"]
-    recorded = [str(name) for name in _json(file, "metrics", list)]
-    return [*(n for n in recorded if n in metrics), *(n for n in metrics if n not in recorded)]
+def _recorded(file: h5py.File) -> tuple[str, ...]:
+    """The metrics of the sweep, in order."""
+    names = tuple(str(name) for name in _json(file, "metrics", list))
+    if any(name in RESERVED or not name.isidentifier() for name in names):
+        raise FileFormatError(f"{file.filename!r} records impossible metrics: {names}", key="metrics")
+    return names
+
+
+def _metrics(file: h5py.File, shape: tuple[int, ...], done: np.ndarray) -> dict[str, np.ndarray]:
+    """What was recorded, then what else looks like a metric; that other things lie there does no harm."""
+    required = dict.fromkeys([*_recorded(file), "loss"])
+    others = [n for n in file if n.isidentifier() and n not in (*required, *RESERVED)]
+    names = [*required, *(n for n in others if _is_metric(file, n, shape))]
+    return {n: np.where(done, _values(file, n, shape), np.nan) for n in names}
+
+
+def _is_metric(file: h5py.File, name: str, shape: tuple[int, ...]) -> bool:
+    try:
+        checked(file, name, kinds="f", shape=shape)
+    except FileFormatError:
+        return False
+    return True
 
 
 def _values(file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -155,20 +208,13 @@ def _trajectory(file: h5py.File, ndim: int) -> Trajectory | None:
     return Trajectory(**read, names=names, captured=float(captured))
 
 
-def _text(place: h5py.Group, name: str) -> str:
-    value = place.attrs.get(name, "")
-    if isinstance(value, (str, bytes)):
-        return value if isinstance(value, str) else value.decode("utf-8", "replace")
-    raise FileFormatError(f"{place.file.filename!r}: the attribute {name!r} is no text", key=name)
-
-
 def _json(place: h5py.Group, name: str, kind: type[J]) -> J:
-    text = _text(place, name)
+    content = text(place, name)
     try:
-        value = json.loads(text) if text else kind()
+        value = json.loads(content) if content else kind()
     except (ValueError, RecursionError):
         value = None
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or _depth(value) > _DEEPEST:
         raise FileFormatError(
             f"{place.file.filename!r}: the attribute {name!r} is not JSON as expected; the file is damaged",
             key=name,
@@ -176,17 +222,28 @@ def _json(place: h5py.Group, name: str, kind: type[J]) -> J:
     return value
 
 
+def _depth(value: Any) -> int:
+    """How deep lists and dictionaries lie in each other."""
+    depth, level = 0, [value]
+    while level := [v for v in level if isinstance(v, (list, dict))]:
+        depth += 1
+        level = [v for outer in level for v in (outer.values() if isinstance(outer, dict) else outer)]
+    return depth
+
+
 def _sessions(file: h5py.File) -> tuple[dict[str, Any], ...]:
+    """Who worked on the file. A row that cannot be true was torn by a crash, and is left out."""
     if not is_there(file, "sessions/table"):
         return ()
-    table = checked(file, "sessions/table", ndim=1)
-    if table.dtype != SESSION:
+    dataset = checked(file, "sessions/table", kinds="V", ndim=1)
+    if dataset.dtype != SESSION:
         return ()
-    rows = sorted((row for row in table[...] if row["start"] > 0), key=lambda row: row["start"])
+    table = dataset[...]
+    told = (table["start"] > 0) & (table["start"] < _YEAR_9999) & (np.abs(table["stop"]) < _YEAR_9999)
     return tuple(
         {
             n: row[n].decode("utf-8", "replace") if isinstance(row[n], bytes) else row[n].item()
             for n in SESSION.names or ()
         }
-        for row in rows
+        for row in np.sort(table[told], order="start", kind="stable")
     )

@@ -7,6 +7,7 @@ parallel writes fail or hang with them.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -132,13 +133,27 @@ def create(path: Path, header: Header) -> None:
         InputError: the folder is not there or not writable, or the disk is full.
     """
     try:
+        content = image(header)
         with replacing(path) as temporary:
-            with h5py.File(temporary, "w", libver=LIBVER, locking=False) as file:
-                _write_header(file, header)
+            with temporary.open("wb") as file:
+                file.write(content)
             fsync_path(temporary)
         fsync_path(path.parent)
-    except (OSError, RuntimeError) as error:  # h5py raises either when the disk is full
-        raise InputError(f"cannot create {str(path)!r}: {error}", key="output") from None
+    except (OSError, RuntimeError) as error:  # h5py raises either
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise InputError(f"cannot create {str(path)!r}: {reason}", key="output") from None
+
+
+def image(header: Header) -> memoryview:
+    """The new file's bytes, made in memory.
+
+    A file that HDF5 could not write for want of room stays open in it, and fails again, at length, whenever
+    one of its objects is let go. And every byte is written, so that the file has all its blocks from the start.
+    """
+    content = io.BytesIO()
+    with h5py.File(content, "w", libver=LIBVER) as file:
+        _write_header(file, header)
+    return content.getbuffer()
 
 
 def fsync_path(path: str | Path) -> None:

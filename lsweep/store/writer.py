@@ -1,20 +1,28 @@
-"""Writing batches into an open file, values first, status last, each made durable before the next."""
+"""Writing batches into a file, values first, status last, each made durable before the next.
+
+A sweep changes raw bytes at known offsets and no metadata, so a file is written without HDF5's knowledge where one
+process writes it (`PosixWriter`), and through MPI-IO by HDF5 where all ranks do (`SharedWriter`).
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
-from lsweep.errors import InputError
+from lsweep.errors import FileFormatError, InputError
 from lsweep.store.batch import Batch, runs
 from lsweep.store.schema import COLUMNS, SESSION, SESSIONS
+from lsweep.surface import Status
+
+TABLE = "sessions/table"
 
 
 @contextmanager
@@ -31,88 +39,143 @@ def opening(path: Path) -> Iterator[None]:
         raise InputError(f"cannot open {str(path)!r} for writing: {reason}", key="output") from None
 
 
-class FileWriter:
-    """Writes batches. Each mode of the store opens the file its own way.
+class FileWriter(ABC):
+    """Writes batches at their offsets.
 
     Args:
-        file: the open file.
+        file: the open file; whether it stays open is its opener's concern.
         path: where it lies.
         names: the metrics, in the order of `Batch.values`.
-        flush: whether HDF5 buffers raw data in this process (it does where one process opened the file;
-            fsync alone then saves nothing). Through MPI-IO it does not, and `H5Fflush` would be collective.
+
+    Raises:
+        FileFormatError: a dataset's bytes do not lie in one piece.
     """
 
-    def __init__(self, file: h5py.File, path: Path, names: Sequence[str], *, flush: bool) -> None:
-        self._file, self._flush = file, flush
-        self._descriptor = os.open(path, os.O_RDONLY)
-        self._columns = [file[name].id for name in names]
-        self._extra = {name: file[name].id for name in COLUMNS if name in file}
-        self._status, self._seconds, self._rank = (file[n].id for n in ("status", "seconds", "rank"))
+    def __init__(self, file: h5py.File, path: Path, names: Sequence[str]) -> None:
+        self._names = tuple(names)
+        self._extra = [name for name in COLUMNS if name in file]
         self._shape = file["status"].shape
+        self._types, self._offsets = {}, {}
+        for name in (*self._names, *self._extra, "seconds", "rank", "status", TABLE):
+            self._types[name], self._offsets[name] = file[name].dtype, file[name].id.get_offset()
+            if self._offsets[name] is None:
+                raise FileFormatError(
+                    f"{str(path)!r}: {name!r} is not stored in one piece, as lsweep stores it", key=name
+                )
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self._session: int | None = None
+
+    @abstractmethod
+    def _write_run(self, name: str, start: int, values: np.ndarray) -> None:
+        """Write consecutive values of a dataset from flat index `start` on, within one row."""
 
     def write(self, batch: Batch) -> None:
         """Write a batch with increasing points: values, durable, then status, durable."""
         pieces = runs(batch.points, self._shape[-1])
-        for index, dataset in enumerate(self._columns):
-            self._put(dataset, batch.points, np.ascontiguousarray(batch.values[:, index]), pieces)
-        for name, dataset in self._extra.items():
-            if name in batch.columns:
-                values = np.ascontiguousarray(batch.columns[name], dtype=dataset.dtype)
-                self._put(dataset, batch.points, values, pieces)
-        self._put(self._seconds, batch.points, batch.seconds, pieces)
-        self._put(self._rank, batch.points, batch.rank, pieces)
-        self._durable()
+        if not (batch.status == Status.SETTLED).all():  # of those there is nothing to write
+            self._put_values(batch, pieces)
+            self._durable()
         # Only now may a reader trust these points, whatever happens to the machine.
-        self._put(self._status, batch.points, batch.status, pieces)
+        self._put("status", batch.points, batch.status, pieces)
         self._durable()
 
+    def _put_values(self, batch: Batch, pieces: list[tuple[int, int]]) -> None:
+        for index, name in enumerate(self._names):
+            self._put(name, batch.points, batch.values[:, index], pieces)
+        for name in self._extra:
+            if name in batch.columns:
+                self._put(name, batch.points, batch.columns[name], pieces)
+        self._put("seconds", batch.points, batch.seconds, pieces)
+        self._put("rank", batch.points, batch.rank, pieces)
+
     def close(self) -> None:
-        """Let go of the descriptor; the file itself is its opener's."""
+        """Let go of the descriptor."""
         os.close(self._descriptor)
 
     def _durable(self) -> None:
-        if self._flush:
-            self._file.flush()
         os.fsync(self._descriptor)
 
     def begin_session(self, job: str, ranks: int, hosts: str, mode: str) -> None:
         """Take the next row of the ring of sessions."""
-        table = self._file["sessions/table"][...]
-        self._session = (
-            int(np.argmin(table["start"]))
-            if (table["start"] > 0).all()
-            else int(np.flatnonzero(table["start"] == 0)[0])
-        )
+        content = os.pread(self._descriptor, SESSIONS * SESSION.itemsize, self._offsets[TABLE])
+        start = np.frombuffer(content, dtype=SESSION)["start"]
+        self._session = int(np.argmin(start) if (start > 0).all() else np.flatnonzero(start == 0)[0])
         now = time.time()
-        row = np.array(
+        self._row = np.array(
             [(job.encode()[:64], ranks, hosts.encode()[:256], mode.encode(), now, now, 0)], dtype=SESSION
         )
-        self._row = row
-        self._write_row()
+        self._write_run(TABLE, self._session, self._row)
 
     def update_session(self, points: int) -> None:
         """Note how many points this session has made durable so far."""
         if self._session is None:
             return
         self._row["stop"], self._row["points"] = time.time(), points
-        self._write_row()
+        self._write_run(TABLE, self._session, self._row)
 
-    def _write_row(self) -> None:
-        assert self._session is not None and self._session < SESSIONS
-        dataset = self._file["sessions/table"].id
-        space = dataset.get_space()
-        space.select_hyperslab((self._session,), (1,))
-        dataset.write(h5py.h5s.create_simple((1,)), space, self._row)
-
-    def _put(
-        self, dataset: Any, points: np.ndarray, values: np.ndarray, pieces: list[tuple[int, int]]
-    ) -> None:
-        space = dataset.get_space()
+    def _put(self, name: str, points: np.ndarray, values: np.ndarray, pieces: list[tuple[int, int]]) -> None:
+        values = np.ascontiguousarray(values, dtype=self._types[name])
         for first, last in pieces:
-            start = tuple(int(i) for i in np.unravel_index(points[first], self._shape))
-            count = (1,) * (len(self._shape) - 1) + (last - first,)
-            space.select_hyperslab(start, count)
-            dataset.write(
-                h5py.h5s.create_simple(count), space, np.ascontiguousarray(values[first:last]).reshape(count)
-            )
+            self._write_run(name, int(points[first]), values[first:last])
+
+    def _write_plainly(self, name: str, start: int, values: np.ndarray) -> None:
+        offset = self._offsets[name] + start * values.itemsize
+        content = memoryview(values.tobytes())
+        while content:
+            written = os.pwrite(self._descriptor, content, offset)
+            content, offset = content[written:], offset + written
+
+
+class PosixWriter(FileWriter):
+    """Writes by the system's own calls.
+
+    HDF5 would buffer raw data in this process, rewrite its superblock whenever the file is opened and closed, and,
+    once a write has failed, fail again at every object it lets go, until it crashes at the process's end (seen
+    with 1.10.8 and a full disk).
+    """
+
+    def _write_run(self, name: str, start: int, values: np.ndarray) -> None:
+        self._write_plainly(name, start, values)
+
+
+class SharedWriter(FileWriter):
+    """Writes by HDF5 through MPI-IO, independently of the other ranks. Nothing is buffered, and `H5Fflush`, which is
+    collective, is never called."""
+
+    def __init__(self, file: h5py.File, path: Path, names: Sequence[str]) -> None:
+        super().__init__(file, path, names)
+        self._datasets = {name: file[name].id for name in self._offsets}
+
+    def _write_run(self, name: str, start: int, values: np.ndarray) -> None:
+        dataset = self._datasets[name]
+        place = tuple(int(i) for i in np.unravel_index(start, dataset.shape))
+        count = (1,) * (len(place) - 1) + (len(values),)
+        space = dataset.get_space()
+        space.select_hyperslab(place, count)
+        try:
+            dataset.write(h5py.h5s.create_simple(count), space, values.reshape(count))
+        except (OSError, RuntimeError):
+            # MPI-IO says that a write failed, and not why. The system says why, or writes it.
+            self._write_plainly(name, start, values)
+
+    def close(self) -> None:
+        """Let go of the descriptor, and see that HDF5 writes nothing more when it closes the file.
+
+        All is on the disk by now, and the superblock that HDF5 would rewrite is as it was. Where a write has
+        failed that one may fail as well, on one rank before a collective call: the others would wait in it for
+        ever (seen with 1.10.8 and a full disk). So what is open for writing here is made to lead nowhere; only
+        Linux lets a process see what it has open.
+        """
+        here = os.fstat(self._descriptor)
+        os.close(self._descriptor)
+        if not hasattr(os, "memfd_create") or not os.path.isdir("/proc/self/fd"):
+            return
+        nowhere = os.memfd_create("lsweep")
+        for number in map(int, os.listdir("/proc/self/fd")):
+            try:
+                same = os.path.samestat(os.fstat(number), here)
+                if same and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
+                    os.dup2(nowhere, number, inheritable=False)
+            except OSError:
+                continue  # closed meanwhile, as the one that lists is
+        os.close(nowhere)

@@ -3,6 +3,7 @@
     python driver.py SCENARIO FOLDER [KEY=VALUE ...]
 
 Scenario `sweep` sweeps 11 × 7 points, resuming what is there; the others do the same and go wrong on purpose.
+With refine=TOLERANCE it is 37 × 34 points of a sharp bowl, refined.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ from lsweep.comm import Comm, connect
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.errors import InputError
 from lsweep.evaluation import Evaluation
-from lsweep.grid import Axis, Grid
+from lsweep.grid import Axis, Grid, Refine
 from lsweep.stop import Stop
 from lsweep.store import Batch, Header, open_store
 from lsweep.store.lock import acquire
 from lsweep.store.writer import FileWriter
 
 GRID = Grid(Axis(-1.0, 1.0, 11), Axis(0.0, 3.0, 7))
+
+
+def refined(tolerance: str) -> Grid:
+    return Grid(Axis(-1.0, 1.0, 37), Axis(-1.0, 1.0, 34), refine=Refine(float(tolerance)))
 
 
 class Null:
@@ -68,12 +73,26 @@ class Null:
             sys.exit(5)
         if self._scenario == "bad_points" and (np.isclose(coordinates, [1.0, 3.0]).all(axis=1)).any():
             raise ValueError("no such place")
+        if self._scenario == "bad_corner" and (np.isclose(coordinates, [-1.0, -1.0]).all(axis=1)).any():
+            raise ValueError("no such corner")
         if self._scenario == "too_many":
             raise ValueError("nothing works")
         if self._scenario == "full" and last and self._tiles == 3:
             FileWriter.write = no_room  # type: ignore[method-assign]
         if self._scenario == "handler" and last and self._tiles == 3:
             self._comm.post(0, "explode", "now")
+
+
+class Bowl(Null):
+    """Sharp in the middle, with a region that has no value, and a second loss with a ridge."""
+
+    def evaluate(self, coordinates: np.ndarray) -> Evaluation:
+        super().evaluate(coordinates)
+        x, y = coordinates[:, 0], coordinates[:, 1]
+        loss = 0.01 + np.hypot(x - 0.1, y) ** 1.1
+        loss[x + y > 1.7] = np.nan
+        ridge = 1 + np.exp(-(((x - y / 3 - 0.4) / 0.2) ** 2))
+        return Evaluation(np.stack([loss, np.cos(x), ridge, y**2], axis=1), np.full(len(x), 0.001))
 
 
 def no_room(self: FileWriter, batch: Batch) -> None:
@@ -87,14 +106,15 @@ def explode(source: int, message: str) -> None:
 def main(comm: Comm) -> int:
     scenario, folder = sys.argv[1], Path(sys.argv[2])
     options: dict[str, Any] = {"mode": "gather", "tile": "1", "seconds": "0", "sync": "5", "max": "0"}
-    options |= {"kind": "auto", "silent": "120"}
+    options |= {"kind": "auto", "silent": "120", "refine": ""}
     options |= dict(argument.split("=") for argument in sys.argv[3:])
     output = folder / "sweep.h5"
+    grid = refined(options["refine"]) if options["refine"] else GRID
     config = Config(
         output=str(output),
         model=ModelConfig("null"),
         data=DataConfig("null"),
-        grid=GRID,
+        grid=grid,
         evaluate=EvaluateConfig(max_failures=3),
         schedule=ScheduleConfig(
             options["kind"], int(options["tile"]), silent_seconds=float(options["silent"])
@@ -104,7 +124,7 @@ def main(comm: Comm) -> int:
     cli._log_to_stderr(comm, logging.WARNING)
     lock = comm.on_root(lambda: acquire(output))
     # No identity but the grid: a sweep must be resumed by any number of ranks, in any mode.
-    header = Header(GRID, Null.names, {"axes": [11, 7]})
+    header = Header(grid, Null.names, {"axes": list(reversed(grid.shape))})
     store = open_store(output, options["mode"], comm, header, float(options["sync"]))
     store.guard = lock.check
     comm.on("explode", explode)
@@ -114,10 +134,11 @@ def main(comm: Comm) -> int:
             config,
             comm,
             store,
-            Null(comm, scenario, float(options["seconds"]), folder),
+            (Bowl if options["refine"] else Null)(comm, scenario, float(options["seconds"]), folder),
             stop=stop,
             max_points=int(options["max"]) or None,
             retry_failed=scenario == "retry",
+            complete=scenario == "complete",
         )
     store.close()
     assert "torch" not in sys.modules

@@ -16,14 +16,14 @@ from small_models import conv_net
 from torch import nn
 
 from lsweep import precision
-from lsweep.certified import CHEAP, CertifiedEvaluator
 from lsweep.data import from_object
 from lsweep.errors import InputError
+from lsweep.estimating import Accuracy, EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.precision import Precision
 from lsweep.store.reader import read, read_identity
-from lsweep.strata import stratify
+from lsweep.subset import design
 from lsweep.weights import weight_space
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (8, 2))
@@ -63,7 +63,7 @@ def test_bf16_within_its_tolerance() -> None:
     torch.manual_seed(0)
     with lent(conv_net(), examples(600, 3, 6, 5), examples(400, 3, 6, 5)) as exact:
         truth = exact.evaluate(POINTS).values
-        cheap = CertifiedEvaluator(exact.lent, 64, Precision.BF16, tolerance=0.02)
+        cheap = EstimatingEvaluator(exact.lent, 64, Accuracy(Precision.BF16, 0.02))
         found = cheap.evaluate(POINTS)
         again = cheap.evaluate(POINTS[3:4])
     assert cheap.names == (
@@ -83,7 +83,7 @@ def test_a_bias_of_all_examples_is_corrected() -> None:
     model = Lying(1.05, share=1e9)
     with lent(model, examples(1000, 6)) as exact:
         truth = exact.evaluate(POINTS).values
-        found = CertifiedEvaluator(exact.lent, 64, Precision.BF16, tolerance=0.05).evaluate(POINTS)
+        found = EstimatingEvaluator(exact.lent, 64, Accuracy(Precision.BF16, 0.05)).evaluate(POINTS)
     assert (found.columns["precision"] == Precision.BF16).all()
     np.testing.assert_allclose(found.values[:, 0], truth[:, 0], rtol=0.03)
 
@@ -91,7 +91,7 @@ def test_a_bias_of_all_examples_is_corrected() -> None:
 def test_what_is_off_for_some_is_evaluated_in_fp32() -> None:
     with lent(Lying(40.0, share=0.1), examples(1000, 6)) as exact:
         truth = exact.evaluate(POINTS).values
-        found = CertifiedEvaluator(exact.lent, 64, Precision.BF16, tolerance=0.01).evaluate(POINTS)
+        found = EstimatingEvaluator(exact.lent, 64, Accuracy(Precision.BF16, 0.01)).evaluate(POINTS)
     assert (found.columns["precision"] == Precision.FP32).all()
     np.testing.assert_allclose(found.values[:, :2], truth, rtol=1e-6)
     np.testing.assert_array_equal(found.values[:, 2:], 0.0)
@@ -99,31 +99,31 @@ def test_what_is_off_for_some_is_evaluated_in_fp32() -> None:
 
 def test_a_sample_that_missed_what_makes_the_loss_is_not_believed() -> None:
     """Nearly all losses are tiny and alike; five of a thousand make the mean, and none is in the sample."""
-    strata = stratify(np.zeros(1000), 50)
+    order = design(np.zeros(1000))
     exact = np.full((1000, 1), 1e-3)
     cheap = exact * (1 + 1e-4 * np.random.default_rng(0).normal(size=(1000, 1)))
     exact[995:], cheap[995:] = 5.0, 9.0
-    corrected = precision.correct(cheap, exact[:50], strata)
-    assert corrected.errors[0] * precision.WIDTH < 0.01 * corrected.means[0]
-    assert not corrected.within(0.01)
+    corrected = precision.correction(cheap, exact[:50], order)
+    assert corrected.errors[0] * precision.WIDTH < 0.01 * cheap.mean()
+    assert corrected.half_width == np.inf
 
 
 def test_not_finite_is_evaluated_in_fp32() -> None:
     inputs, labels = examples(400, 6)
     inputs[7] = torch.inf
     with lent(nn.Linear(6, 3), (inputs, labels)) as exact:
-        found = CertifiedEvaluator(exact.lent, 64, Precision.BF16, tolerance=0.01).evaluate(POINTS[:2])
+        found = EstimatingEvaluator(exact.lent, 64, Accuracy(Precision.BF16, 0.01)).evaluate(POINTS[:2])
         truth = exact.evaluate(POINTS[:2]).values
     assert (found.columns["precision"] == Precision.FP32).all()
     np.testing.assert_array_equal(found.values[:, 0], truth[:, 0])
 
 
 def test_few_examples_are_all_evaluated_exactly() -> None:
-    assert precision.looks(99) == ()
-    assert precision.looks(100) == (50,)
-    assert precision.looks(5000) == (250, 500, 1000, 2000)
+    assert precision.samples(99) == ()
+    assert precision.samples(100) == (50,)
+    assert precision.samples(5000) == (250, 500, 1000, 2000)
     with lent(nn.Linear(6, 3), examples(60, 6)) as exact:
-        found = CertifiedEvaluator(exact.lent, 64, Precision.BF16, tolerance=0.01).evaluate(POINTS[:2])
+        found = EstimatingEvaluator(exact.lent, 64, Accuracy(Precision.BF16, 0.01)).evaluate(POINTS[:2])
     assert (found.columns["precision"] == Precision.FP32).all()
 
 
@@ -135,10 +135,9 @@ def test_what_cannot_be_certified() -> None:
     drawn = [[torch.randn_like(p) for p in model.parameters()]]
     with (
         borrow(model, {"train": from_object(examples(200, 6))}, own, weight_space(model), drawn) as exact,
-        pytest.raises(InputError, match=r'"bf16" cannot be certified here.*set "fp32"'),
+        pytest.raises(InputError, match="the objective is the user's own"),
     ):
-        CertifiedEvaluator(exact.lent, 64, Precision.BF16, tolerance=0.01)
-    assert set(CHEAP) == {"tf32", "bf16", "fp16"}
+        EstimatingEvaluator(exact.lent, 64, Accuracy(Precision.BF16, 0.01))
 
 
 def sweep(folder: Path, kind: str, *more: str, status: int = 0) -> str:

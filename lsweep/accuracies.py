@@ -1,0 +1,119 @@
+"""From a configuration to how exactly a point must be known, and in which precision it is tried first."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import numpy as np
+
+from lsweep import tuning
+from lsweep.comm import Comm
+from lsweep.config import Config, EvaluateConfig
+from lsweep.errors import ConfigError, InputError
+from lsweep.estimating import Accuracy, EstimatingEvaluator
+from lsweep.evaluator import LossEvaluator
+from lsweep.grid import Grid
+from lsweep.precision import Precision
+from lsweep.problem import Problem
+from lsweep.subset import Tolerance
+
+log = logging.getLogger("lsweep")
+
+LOW = {"tf32": Precision.TF32, "bf16": Precision.BF16, "fp16": Precision.FP16}
+# Lower precisions worth trying, by kind of device.
+CANDIDATES = {"cpu": ["bf16"], "cuda": ["tf32", "bf16", "fp16"], "mps": ["fp16"]}
+
+
+def of(config: EvaluateConfig, kind: str, problem: Problem) -> Accuracy | None:
+    """What the configuration asks of a point; None for all examples in fp32 or fp64."""
+    subset = None
+    if config.relative_error is not None:
+        subset = Tolerance(config.relative_error, config.absolute_error, config.confidence)
+    if subset is None and kind not in LOW:
+        return None
+    return Accuracy(
+        kind=LOW.get(kind, Precision.FP32),
+        tolerance=config.tolerance,
+        subset=subset,
+        scale=_guess(problem) if config.loss == "cross_entropy" and config.objective is None else 0.0,
+        least=config.least_examples,
+    )
+
+
+def estimating(comm: Comm, evaluator: LossEvaluator, accuracy: Accuracy) -> EstimatingEvaluator:
+    """Collective: an evaluator for that accuracy over the network that `evaluator` borrowed.
+
+    Raises:
+        InputError: this objective or data set does not allow it.
+    """
+    with comm.together():
+        return EstimatingEvaluator(evaluator.lent, evaluator.batch_size, accuracy)
+
+
+def identity(accuracy: Accuracy, evaluator: EstimatingEvaluator) -> dict[str, Any]:
+    """What of it makes two sweeps the same, in JSON types."""
+    found: dict[str, Any] = {"order": {name: made.sha256() for name, made in evaluator.designs.items()}}
+    if accuracy.is_low:
+        found["tolerance"] = accuracy.tolerance
+    if accuracy.subset is not None:
+        found |= {
+            "relative_error": accuracy.subset.relative_error,
+            "absolute_error": accuracy.subset.absolute_error,
+            "confidence": accuracy.subset.confidence,
+            "looks": {name: list(made.looks) for name, made in evaluator.designs.items()},
+        }
+    return found
+
+
+def choose(config: Config, comm: Comm, evaluator: LossEvaluator, stored: str | None) -> str:
+    """Collective: the precision that is asked for; for "auto" what the file began with, or the fastest here.
+
+    Raises:
+        ConfigError: the device does not have it.
+    """
+    wanted, device = config.evaluate.precision, evaluator.lent.flat.device
+    if wanted == "tf32" and device.type != "cuda":
+        raise ConfigError(
+            f'precision "tf32" needs a CUDA GPU, the device is {device}', key="evaluate.precision"
+        )
+    if wanted != "auto":
+        return wanted
+    return stored if stored is not None else _fastest(config, comm, evaluator)
+
+
+def _fastest(config: Config, comm: Comm, evaluator: LossEvaluator) -> str:
+    tolerance = config.evaluate.tolerance
+    kinds = ["fp32", *CANDIDATES[evaluator.lent.flat.device.type]]
+    try:
+        low = [estimating(comm, evaluator, Accuracy(LOW[kind], tolerance)) for kind in kinds[1:]]
+    except InputError as error:
+        if comm.is_root:
+            log.info("precision auto is fp32: %s", error)
+        return "fp32"
+    # Half way out along each axis, on both sides: neither at the minimum nor where all is chaos.
+    points = config.grid.coordinates(_quarter_points(config.grid))
+
+    def work(index: int) -> int:
+        [evaluator, *low][index].evaluate(points)
+        return len(points)
+
+    kind = kinds[tuning.fastest(comm, range(len(kinds)), work, repeats=1)]
+    if comm.is_root:
+        log.info("precision %s is the fastest here at a tolerance of %g", kind, tolerance)
+    return kind
+
+
+def _quarter_points(grid: Grid) -> np.ndarray:
+    """Flat indices of the points a quarter of the way along the grid's diagonal, and three quarters."""
+    places = [[(n - 1) * quarter // 4 for n in grid.shape] for quarter in (1, 3)]
+    return np.array([np.ravel_multi_index(place, grid.shape) for place in places])
+
+
+def _guess(problem: Problem) -> float:
+    """The cross entropy of a guess among the classes of the data, 0 where there are none."""
+    tree = getattr(next(iter(problem.splits.values())), "tree", None)
+    if not isinstance(tree, (tuple, list)) or len(tree) != 2 or tree[1].is_floating_point():
+        return 0.0
+    return math.log(max(1, len(tree[1].unique())))

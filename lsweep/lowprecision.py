@@ -1,0 +1,65 @@
+"""A network's twin in a lower precision, at the same place in weight space."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from lsweep.evaluator import Lent
+from lsweep.precision import Precision
+from lsweep.weights import tensors_of
+
+_DTYPES = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
+
+
+class LowPrecision:
+    """Called with inputs in fp32 it gives outputs in fp32; in between it computes in `kind`.
+
+    Args:
+        lent: the network in fp32; for TF32 it computes itself, with other rules for products.
+        kind: TF32, BF16 or FP16.
+    """
+
+    def __init__(self, lent: Lent, kind: Precision) -> None:
+        self._lent, self._kind = lent, kind
+        self._model: nn.Module = lent.model
+        if kind != Precision.TF32:
+            self._dtype = _DTYPES[kind]
+            self._model = copy.deepcopy(lent.model).to(self._dtype)
+            self._flat = lent.flat.to(self._dtype)
+            views = lent.space.views(self._flat)
+            for tensor, view in zip(tensors_of(self._model, lent.space), views, strict=True):
+                tensor.data = view
+
+    def follow(self) -> None:
+        """Go where the network is. Weights are combined in fp32 and rounded then."""
+        if self._kind != Precision.TF32:
+            self._flat.copy_(self._lent.flat)
+
+    def __call__(self, inputs: Any) -> torch.Tensor:
+        """The network's output, float32."""
+        if self._kind != Precision.TF32:
+            inputs = pytree.tree_map_only(torch.Tensor, self._cast, inputs)
+        with _tf32() if self._kind == Precision.TF32 else nullcontext():
+            output: torch.Tensor = self._model(inputs)
+        return output.float()
+
+    def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+
+
+@contextmanager
+def _tf32() -> Iterator[None]:
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

@@ -1,0 +1,81 @@
+"""Which points a session takes on, round by round: all that are left at once, or as refinement asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lsweep import refine
+from lsweep.comm import Comm
+from lsweep.grid import Grid
+from lsweep.store.base import Store
+from lsweep.store.batch import Batch
+from lsweep.surface import Status
+
+
+class Rounds:
+    """Rounds of points, each chosen when the one before is durable. Every rank holds one; rank 0 plans.
+
+    Ranks tell rank 0 the losses that they made durable: what others wrote to the file need not be visible to
+    it yet, over NFS for one.
+
+    Args:
+        grid: refined where `grid.refine` is set.
+        comm: the ranks.
+        store: what was there when it was opened.
+        todo: (size,) boolean, the points that are to be evaluated or settled.
+        everything: evaluate all of `todo`, whatever `grid.refine` says.
+    """
+
+    def __init__(
+        self, grid: Grid, comm: Comm, store: Store, todo: np.ndarray, *, everything: bool = False
+    ) -> None:
+        self._grid, self._comm, self._store, self._todo = grid, comm, store, todo
+        self._refines = grid.refine is not None and not everything
+        self._judged = [k for k, name in enumerate(store.names) if refine.is_judged(name)]
+        if self._refines and comm.is_root:
+            self._evaluated = ~todo & np.isin(store.status, (Status.DONE, Status.FAILED))
+            known = np.full((len(store.names), grid.size), np.nan) if store.values is None else store.values
+            self._losses = np.where(self._evaluated, known[self._judged], np.nan)
+        comm.on("evaluated", lambda source, news: self._learn(*news))
+
+    def learn(self, batch: Batch) -> None:
+        """These points became durable here."""
+        if self._refines:
+            self._comm.post(0, "evaluated", (batch.points, batch.values[:, self._judged]))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Collective: flat indices, the same on every rank; ask for more only after `Comm.quiesce`."""
+        if not self._todo.any():
+            return
+        if not self._refines:
+            yield np.flatnonzero(self._todo)
+            return
+        while len(points := self._comm.on_root(self._plan)):
+            yield points
+
+    def settled(self) -> np.ndarray:
+        """On rank 0, when the rounds are over: flat indices of the points that need not be evaluated."""
+        if not self._refines or not self._todo.any():
+            return np.array([], dtype=np.int64)
+        return np.flatnonzero(self._todo & ~self._evaluated)
+
+    def _learn(self, points: np.ndarray, losses: np.ndarray) -> None:
+        self._losses[:, points] = losses.T
+        self._evaluated[points] = True
+
+    def _plan(self) -> np.ndarray:
+        planned = refine.plan(self._grid, self._losses, self._evaluated)
+        return np.flatnonzero(planned & ~self._evaluated)
+
+
+def nothing(points: np.ndarray, metrics: int) -> Batch:
+    """The batch that settles points: no values, and a status that says that none will come."""
+    return Batch(
+        points=points,
+        values=np.full((len(points), metrics), np.nan),
+        status=np.full(len(points), Status.SETTLED, dtype=np.uint8),
+        seconds=np.full(len(points), np.nan, dtype=np.float32),
+        rank=np.full(len(points), -1, dtype=np.int32),
+    )

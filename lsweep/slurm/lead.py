@@ -1,0 +1,73 @@
+"""How long before its time limit a job is told to stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lsweep.config import Config
+from lsweep.stop import MARGIN
+
+# Points, or tiles of them, for which there must be time after the signal: the one in work, and two for a slow moment.
+POINTS = 3
+# Seconds a point is taken to need where nothing was measured and nobody says.
+ASSUMED = 60.0
+# How much earlier than asked Slurm may send a signal.
+EARLY = 60
+
+
+@dataclass(frozen=True)
+class Lead:
+    """Whole seconds between the signal and the time limit, and in words why so many."""
+
+    seconds: int
+    why: str
+
+
+def choose(configs: Sequence[Config], point_seconds: float | None = None) -> Lead:
+    """The lead for sweeps that share a script: that of the slowest.
+
+    The time per point is the longest that was measured in a sweep's file, where it was begun; else
+    `point_seconds`, else 60 s.
+
+    Raises:
+        FileFormatError: an output is there and cannot be read, so it could not be resumed either.
+    """
+    slowest, points = _measured(configs)
+    if points:
+        source = f"the slowest of the {points} points done so far"
+    elif point_seconds is not None:
+        slowest, source = point_seconds, "--point-seconds"
+    else:
+        slowest, source = ASSUMED, "assumed per point: nothing was measured yet, and no --point-seconds given"
+    tile = max(map(_tile, configs))
+    tiles = f"tiles of {tile} " if tile > 1 else ""
+    why = f"{POINTS} {tiles}x {slowest:.3g} s ({source}) + {MARGIN:.0f} s to leave"
+    return Lead(math.ceil(POINTS * tile * slowest + MARGIN), why)
+
+
+def _tile(config: Config) -> int:
+    """How many points are evaluated without a look at the signal."""
+    from lsweep.store.reader import read_identity
+
+    together: object = config.evaluate.points_at_once
+    if together == "auto":  # measured when the file is created, and kept there
+        path = Path(config.output)
+        together = read_identity(path)[0].get("points_at_once") if path.exists() else None
+    return max(config.schedule.tile, together if isinstance(together, int) else 1)
+
+
+def _measured(configs: Sequence[Config]) -> tuple[float, int]:
+    """The longest time of a point in the configurations' files, and of how many points; (0, 0) without files."""
+    from lsweep.store.reader import read
+
+    slowest, points = 0.0, 0
+    for config in configs:
+        path = Path(config.output)
+        if path.exists():
+            surface = read(path)
+            points += int(surface.done.sum())
+            slowest = max(slowest, float(surface.seconds[surface.done].max(initial=0.0)))
+    return slowest, points

@@ -1,0 +1,52 @@
+"""Where the time of a sweep goes: named spans, per rank, and a table over all ranks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+
+class Stopwatch:
+    """Adds up the seconds of named spans; a span inside another one counts for itself alone.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self.seconds: dict[str, float] = {}
+        self._inner = [0.0]
+
+    @contextmanager
+    def span(self, name: str) -> Iterator[None]:
+        """Count the block's time under `name`, less that of spans inside it."""
+        self.seconds.setdefault(name, 0.0)
+        self._inner.append(0.0)
+        start = self._clock()
+        try:
+            yield
+        finally:
+            whole = self._clock() - start
+            self.seconds[name] += whole - self._inner.pop()
+            self._inner[-1] += whole
+
+
+def table(ranks: Sequence[dict[str, float]]) -> list[str]:
+    """Lines of a table: span, its share of all ranks' time, mean and longest over the ranks.
+
+    Args:
+        ranks: `Stopwatch.seconds` of each rank, in order.
+    """
+    names = list(dict.fromkeys(name for seconds in ranks for name in seconds))
+    every = {name: [seconds.get(name, 0.0) for seconds in ranks] for name in names}
+    total = sum(map(sum, every.values())) or 1.0
+    lines = [f"{'where the time goes':<26} {'share':>7} {'mean s':>10} {'longest s':>10}  rank"]
+    for name, values in every.items():
+        slowest = max(range(len(values)), key=values.__getitem__)
+        lines.append(
+            f"{name:<26} {100 * sum(values) / total:6.2f}% {sum(values) / len(values):10.3f} "
+            f"{values[slowest]:10.3f}  {slowest}"
+        )
+    return lines
