@@ -11,6 +11,7 @@ import glob
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -118,7 +119,7 @@ class Trail:
 
 def is_trail(path: str | Path) -> bool:
     """Whether a folder is a trail."""
-    return (Path(path) / INDEX).is_file()
+    return os.path.isfile(os.path.join(path, INDEX))  # `Path.is_file` raises for a name that is too long
 
 
 def read(folder: str | Path) -> Trail:

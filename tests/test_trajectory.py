@@ -353,8 +353,8 @@ def test_the_figure_has_path_rings_and_shares(here: Path) -> None:
     np.testing.assert_array_equal(drawn["trail"].get_xydata(), path.coordinates)
     rings = next(line for line in ax.get_lines() if line.get_markerfacecolor() == "none")
     np.testing.assert_array_equal(rings.get_xydata(), path.coordinates[[2, 4]])
-    assert ax.get_xlabel() == f"1st PCA component: {100 * path.explained[0]:.2f} % of the variance"
-    assert ax.get_ylabel() == f"2nd PCA component: {100 * path.explained[1]:.2f} % of the variance"
+    assert ax.get_xlabel() == f"1st PCA component\n{100 * path.explained[0]:.2f} % of the variance"
+    assert ax.get_ylabel() == f"2nd PCA component\n{100 * path.explained[1]:.2f} % of the variance"
     first = render.save(surface, here / "1.svg", kind="trajectory").read_bytes()
     assert first == render.save(surface, here / "2.svg", kind="trajectory").read_bytes()
     assert cli.main(["render", "out/sweep.h5", "--kind", "trajectory", "--dpi", "30"]) == 0

@@ -80,10 +80,10 @@ def _label_axes(ax: Axes, path: Trajectory, field: Field, columns: list[int]) ->
     for set_label, name, column in zip(("set_xlabel", "set_ylabel"), field.names, columns, strict=True):
         explained = path.explained[column]
         if np.isnan(explained):
-            text = f"{frame.AXIS_LABELS[name]}: {_percent(path.shares[column])} of the movement"
+            text = f"{frame.AXIS_LABELS[name]}\n{_percent(path.shares[column])} of the movement"
         else:
             order = int((~np.isnan(path.explained[:column])).sum())
-            text = f"{('1st', '2nd', '3rd')[order]} PCA component: {_percent(explained)} of the variance"
+            text = f"{('1st', '2nd', '3rd')[order]} PCA component\n{_percent(explained)} of the variance"
         getattr(ax, set_label)(text)
 
 
