@@ -101,17 +101,13 @@ def run(
     return books.close()
 
 
-def _work(config: Config, status: np.ndarray, points: np.ndarray, most: int | None) -> list[schedule.Tile]:
+def _work(config: Config, status: np.ndarray, points: np.ndarray, most: int | None) -> schedule.Work:
     """The tiles of a round, in order; `most` is how many points the session may still evaluate."""
     wanted = np.zeros(config.grid.size, dtype=bool)
     wanted[points] = True
-    work = schedule.tiles(config.grid, wanted, config.schedule.tile)
     # Failed points last: a session that is cut short every time must get on with the others.
-    work.sort(key=lambda tile: bool((status[tile.points] == Status.FAILED).all()))
-    if most is not None:
-        total = np.cumsum([len(tile.points) for tile in work])
-        work = work[: int(np.searchsorted(total, most)) + 1]
-    return work
+    work = schedule.tiles(config.grid, wanted, config.schedule.tile, later=status == Status.FAILED)
+    return work if most is None else work.first(most)
 
 
 def _settle(comm: Comm, store: Store, rounds: Rounds) -> None:
@@ -123,7 +119,7 @@ def _settle(comm: Comm, store: Store, rounds: Rounds) -> None:
 
 
 @contextmanager
-def dealt(comm: Comm, work: list[schedule.Tile], *, dynamic: bool) -> Iterator[Iterator[schedule.Tile]]:
+def dealt(comm: Comm, work: schedule.Work, *, dynamic: bool) -> Iterator[Iterator[schedule.Tile]]:
     """Collective: this rank's tiles, one after another, in turn or on demand.
 
     Entered and left together, quiescent: a counter that other ranks still draw from must not go away.

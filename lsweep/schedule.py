@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
@@ -25,7 +26,42 @@ class Tile:
     whole: range
 
 
-def tiles(grid: Grid, pending: np.ndarray, size: int = 1) -> list[Tile]:
+class Work(Sequence[Tile]):
+    """Tiles in the order in which they are taken; each is made when it is asked for.
+
+    A rank of ten thousand takes one in ten thousand tiles of a grid of millions: a list would be all its memory.
+
+    Args:
+        order: the tiles' indices.
+        pending: boolean, flat, of the whole grid.
+        size: points per tile.
+    """
+
+    def __init__(self, order: np.ndarray, pending: np.ndarray, size: int) -> None:
+        self._order, self._pending, self._size = order, pending, size
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, which: int) -> Tile: ...
+    @overload
+    def __getitem__(self, which: slice) -> Work: ...
+    def __getitem__(self, which: int | slice) -> Tile | Work:
+        """A tile, or some of them in their order."""
+        if isinstance(which, slice):
+            return Work(self._order[which], self._pending, self._size)
+        index = int(self._order[which])
+        start, stop = index * self._size, min((index + 1) * self._size, len(self._pending))
+        return Tile(index, start + np.flatnonzero(self._pending[start:stop]), range(start, stop))
+
+    def first(self, most: int) -> Work:
+        """So many tiles that they hold `most` pending points, or a few more: tiles stay whole."""
+        total = np.cumsum(_per_tile(np.add, self._pending.astype(np.int64), self._size)[self._order])
+        return self[: int(np.searchsorted(total, most)) + 1]
+
+
+def tiles(grid: Grid, pending: np.ndarray, size: int = 1, later: np.ndarray | None = None) -> Work:
     """Cut the grid into runs of `size` points and list those with pending points, coarse to fine.
 
     The partition depends on the grid and `size` alone, so whatever a tile computes jointly has the same bits
@@ -35,18 +71,16 @@ def tiles(grid: Grid, pending: np.ndarray, size: int = 1) -> list[Tile]:
         grid: the grid.
         pending: boolean, flat (grid.size,).
         size: points per tile.
+        later: boolean, flat; tiles that have no other pending points come last.
     """
-    level = grid.levels()
-    found = []
-    for index in np.unique(np.flatnonzero(pending) // size):
-        start, stop = index * size, min((index + 1) * size, grid.size)
-        points = start + np.flatnonzero(pending[start:stop])
-        found.append((int(level[start:stop].min()), Tile(int(index), points, range(start, stop))))
-    found.sort(key=lambda item: (item[0], item[1].index))
-    return [tile for _, tile in found]
+    now = pending if later is None else pending & ~later
+    found = np.flatnonzero(_per_tile(np.logical_or, pending, size))
+    is_late = ~_per_tile(np.logical_or, now, size)[found]
+    level = _per_tile(np.minimum, grid.levels(), size)[found]
+    return Work(found[np.lexsort((found, level, is_late))], pending, size)
 
 
-def static_cyclic(work: list[Tile], rank: int, size: int) -> list[Tile]:
+def static_cyclic(work: Sequence[Tile], rank: int, size: int) -> Sequence[Tile]:
     """Deal the tiles in turn: rank r takes r, r + size, r + 2·size, …
 
     Needs no communication; grid points cost the same, so it balances to within one tile.
@@ -54,12 +88,18 @@ def static_cyclic(work: list[Tile], rank: int, size: int) -> list[Tile]:
     return work[rank::size]
 
 
-def dynamic(work: list[Tile], take: Callable[[], int]) -> Iterator[Tile]:
+def dynamic(work: Sequence[Tile], take: Callable[[], int]) -> Iterator[Tile]:
     """Whatever tile is next, to whoever asks first: balances ranks of unlike speed.
 
     Args:
-        work: the same list on every rank.
+        work: the same on every rank.
         take: a number from a counter that all ranks share, each number once; see `lsweep.tickets`.
     """
     while (ticket := take()) < len(work):
         yield work[ticket]
+
+
+def _per_tile(combine: np.ufunc, values: np.ndarray, size: int) -> np.ndarray:
+    """One number per tile of the grid, (tiles,)."""
+    combined: np.ndarray = combine.reduceat(values, np.arange(0, len(values), size))
+    return combined

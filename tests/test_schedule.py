@@ -49,6 +49,33 @@ def test_coarse_to_fine(grid: Grid) -> None:
     assert (np.diff(grid.levels()[order]) >= 0).all()
 
 
+@given(cases(), st.integers(0, 99))
+def test_what_comes_later_comes_last(case: tuple[Grid, np.ndarray, int], seed: int) -> None:
+    grid, pending, size = case
+    later = np.random.default_rng(seed).random(grid.size) < 0.5
+    order = [bool(later[tile.points].all()) for tile in tiles(grid, pending, size, later)]
+    assert order == sorted(order)
+
+
+@given(cases(), st.integers(1, 20))
+def test_the_first_so_many_points(case: tuple[Grid, np.ndarray, int], most: int) -> None:
+    grid, pending, size = case
+    work = tiles(grid, pending, size)
+    some = work.first(most)
+    assert [tile.index for tile in some] == [tile.index for tile in work][: len(some)]
+    points = [len(tile.points) for tile in some]
+    assert sum(points) >= min(most, pending.sum())
+    assert not points or sum(points[:-1]) < most
+
+
+def test_a_million_points_are_listed_at_once() -> None:
+    """Without a thousand million bytes of tiles, and within a second or so."""
+    grid = Grid(Axis(num=1001), Axis(num=1001))
+    work = tiles(grid, np.ones(grid.size, bool))
+    assert len(static_cyclic(work, 9_999, 10_000)) == 100
+    assert work[0].points.tolist() == [0]
+
+
 @given(cases(), st.integers(1, 7))
 def test_balanced_to_within_one(case: tuple[Grid, np.ndarray, int], ranks: int) -> None:
     work = tiles(*case)
