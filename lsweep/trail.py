@@ -135,7 +135,8 @@ def read(folder: str | Path) -> Trail:
         text = index.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise CheckpointError(
-            f"no trail at {str(folder)!r}: expected a folder with {INDEX}, as `lsweep train` writes it",
+            f"no trail at {str(folder)!r}: expected a folder with {INDEX}, as `lsweep train` writes it, or a "
+            "pattern of checkpoints",
             key=str(folder),
         ) from None
     try:

@@ -102,20 +102,22 @@ class Training:
         total = self.settings.epochs * self.batches.steps
         progress.start(total, begun)
         slowest = 0.0
-        while kept < total and not stop.due(slowest):
-            start = time.monotonic()
-            self._step()
-            if self.step == self.batches.steps:
-                self._close_epoch(writer)
-            kept += 1
-            progress.advance(1)
-            slowest = max(slowest, time.monotonic() - start)
+        try:
+            while kept < total and not stop.due(slowest):
+                start = time.monotonic()
+                self._step()
+                if self.step == self.batches.steps:
+                    self._close_epoch(writer)
+                kept += 1
+                progress.advance(1)
+                slowest = max(slowest, time.monotonic() - start)
+        finally:
+            progress.stop()
         if self.step:
             self._require_finite(writer)
         resume = writer.trail.resume
         if resume is not None and (resume.epoch, resume.step) != (self.epoch, self.step):
             writer.suspend(list(writer.trail.epochs), self._resume(), self._everything())
-        progress.stop()
         return Outcome(writer.trail, kept - begun, stop.reason if kept < total else "")
 
     @property
