@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 
 from lsweep import checkpoint, directions, weights
 from lsweep.comm import Comm
-from lsweep.config import Config
+from lsweep.config import Config, DirectionsConfig
 from lsweep.directions import Tensors
 from lsweep.grid import AXIS_NAMES
 from lsweep.sharing import share_tree
@@ -22,9 +23,17 @@ from lsweep.weights import WeightSpace
 
 log = logging.getLogger("lsweep")
 
+Principal = Callable[[DirectionsConfig, int], Tensors]
 
-def make(config: Config, model: nn.Module, comm: Comm, space: WeightSpace) -> list[Tensors]:
-    """Collective: make the directions that the configuration describes; files are read by rank 0 alone."""
+
+def make(
+    config: Config, model: nn.Module, comm: Comm, space: WeightSpace, principal: Principal | None = None
+) -> list[Tensors]:
+    """Collective: make the directions that the configuration describes; files are read by rank 0 alone.
+
+    Args:
+        principal: collective, makes the axes of a trail; see `directions.Sources`.
+    """
     theta = [t.detach().cpu() for t in weights.tensors_of(model, space)]
 
     def target(path: str) -> Tensors:
@@ -41,7 +50,7 @@ def make(config: Config, model: nn.Module, comm: Comm, space: WeightSpace) -> li
         found: dict[str, Tensors] = share_tree(comm, read)
         return found
 
-    sources = directions.Sources(checkpoint=target, file=file)
+    sources = directions.Sources(target, file, *([principal] if principal else []))
     return directions.make(config.directions, config.grid.names, space, theta, sources)
 
 

@@ -87,6 +87,7 @@ def _sweep(config: Config, comm: Comm, output: Path, more_ranks: int | None) -> 
         swept = problem.build(config, comm)
         existing = output if comm.on_root(output.exists) else None
         with preparation.prepare(config, swept, comm, output) as ready:
+            config = ready.config
             yield _devices(ready, comm)
             pending = comm.on_root(lambda: _pending(existing, config, ready))
             yield Finding("output", "ok", _state(existing, pending, config))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lsweep import archives
+from lsweep import archives, trail
 from lsweep.errors import CheckpointError, MissingExtra
 
 # Under which keys training scripts keep the state dict, most telling first.
@@ -26,15 +26,17 @@ def read(path: str | Path) -> dict[str, torch.Tensor]:
 
     `.safetensors` is read natively, anything else by `torch.load(weights_only=True)`: a file that needs
     pickle beyond tensors is refused and nothing of it runs. `{"state_dict": …}` is unwrapped and wrappers'
-    prefixes are stripped.
+    prefixes are stripped. Of a trail, the folder that `lsweep train` wrote, the last checkpoint is read.
 
     Raises:
         CheckpointError: no such file, damaged, unsafe, or without tensors; the message names the file.
     """
     path = Path(path)
+    if trail.is_trail(path):
+        path = trail.last_checkpoint(path)
     if not os.path.isfile(path):  # `Path.is_file` raises for a name that is too long
         raise CheckpointError(f"no weights file at {str(path)!r}", key=str(path))
-    content = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
+    content = read_tensors(path) if path.suffix == ".safetensors" else _torch(path)
     return _strip_prefixes(_find_state(content, path))
 
 
@@ -125,7 +127,8 @@ def _explosive(path: Path) -> str:
     return "it holds a bytearray, which no tensor needs" if found else problem
 
 
-def _safetensors(path: Path) -> Any:
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """All of a safetensors file: name → tensor on the CPU. Raises CheckpointError."""
     try:
         from safetensors.torch import load_file
     except ImportError:
@@ -133,7 +136,8 @@ def _safetensors(path: Path) -> Any:
             "reading .safetensors needs safetensors: pip install 'lsweep[torch]'", key=str(path)
         ) from None
     try:
-        return load_file(path, device="cpu")
+        tensors: dict[str, torch.Tensor] = load_file(path, device="cpu")
+        return tensors
     except Exception as error:  # SafetensorError, OSError, ValueError by version
         raise CheckpointError(f"{str(path)!r} is not a readable checkpoint: {error}", key=str(path)) from None
 

@@ -53,16 +53,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from lsweep.directions_cli import add_parser as add_directions
     from lsweep.export.cli import add_parser as add_export
     from lsweep.render.cli import add_parser as add_render
     from lsweep.slurm.cli import add_parser as add_slurm
+    from lsweep.train_cli import add_parser as add_train
+    from lsweep.trajectory_cli import add_parser as add_trajectory
 
     parser = argparse.ArgumentParser(
         prog="lsweep", description="Loss landscapes of neural networks, in parallel."
     )
     parser.add_argument("--version", action="version", version=f"lsweep {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
+    add_train(verbs)
     _add_sweep(verbs)
+    add_trajectory(verbs)
+    add_directions(verbs)
     _add_status(verbs)
     _add_check(verbs)
     add_render(verbs)

@@ -351,6 +351,18 @@ def rank_hint() -> int:
     return next((int(os.environ[name]) for name in _RANKS if os.environ.get(name, "").isdigit()), 0)
 
 
+def alone() -> Comm:
+    """This process by itself, without MPI, for work that is not shared out.
+
+    Raises:
+        InputError: a launcher started several processes, which would all do the same.
+    """
+    expected = _expected_size(os.environ)
+    if expected > 1:
+        raise InputError(f"this runs in one process, but {expected} tasks were asked for: ask for one")
+    return SerialComm()
+
+
 def _expected_size(environ: Mapping[str, str]) -> int:
     return next((int(environ[name]) for name in _SIZES if environ.get(name, "").isdigit()), 1)
 

@@ -19,7 +19,7 @@ from lsweep.grid import Axis, Grid
 
 P = TypeVar("P")
 MOST_BYTES = 1 << 16  # of a configuration: a key of a hundred thousand dots would keep the parser for minutes
-Kind = Literal["random", "interpolate", "file"]
+Kind = Literal["random", "interpolate", "pca", "file"]
 Normalize = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
 BiasBn = Literal["zero", "copy", "random"]
 
@@ -91,12 +91,24 @@ class DirectionsConfig:
     to_z: str | None = None
     path: str | None = None
     keep: bool = False
+    trail: tuple[str, ...] = ()  # whose path is drawn into the plane; the axes of "pca" come from it
+    centred: bool = True
+    margin: float = 0.25
     x: AxisDirection = AxisDirection()
     y: AxisDirection = AxisDirection()
     z: AxisDirection = AxisDirection()
 
     def __post_init__(self) -> None:
         _check_seed(self.seed)
+        if "pca" in (self.kind, self.x.kind, self.y.kind, self.z.kind) and not self.trail:
+            raise ConfigError(
+                'directions.kind = "pca" needs directions.trail, the folder that `lsweep train` wrote',
+                key="directions.trail",
+            )
+        if not 0 <= self.margin < float("inf"):
+            raise ConfigError(
+                f"directions.margin must be finite and >= 0, got {self.margin}", key="directions.margin"
+            )
 
 
 @dataclass(frozen=True)
@@ -193,8 +205,85 @@ class StoreConfig:
 
 
 @dataclass(frozen=True)
+class TrainConfig:
+    """How `lsweep train` makes a trail of checkpoints; the defaults are the recipe of [Li18] §6.
+
+    Attributes:
+        trail: the folder; by default the output with the suffix ".trail".
+        start: weights to begin from; by default the network's own initialisation, drawn with `init_seed`.
+        epochs, batch_size, optimizer: as ever. An epoch's last batch is as short as it comes.
+        lr, drops, drop_factor: the learning rate, multiplied by `drop_factor` after each epoch of `drops`.
+        momentum, nesterov: of SGD; `betas` and `eps` are Adam's.
+        weight_decay: an L2 term on every parameter, BatchNorm's and biases included.
+        augment: "crop_flip" pads by `padding`, crops at random and mirrors half of the images.
+        label_noise: this share of the training labels is wrong, each another class at random.
+        micro_batch: the gradient of a batch is summed over pieces of this size, for want of memory; BatchNorm
+            then takes its statistics piece by piece.
+        checkpoint_every, evaluate_every: epochs.
+        seed: of the order of examples, augmentation, dropout and label noise.
+        init_seed: of the initial weights; by default `seed`.
+    """
+
+    trail: str | None = None
+    start: str | None = None
+    epochs: int = 300
+    batch_size: int = 128
+    micro_batch: int | None = None
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: float = 0.1
+    drops: tuple[int, ...] = (150, 225, 275)
+    drop_factor: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    betas: tuple[float, ...] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 5e-4
+    augment: Literal["crop_flip", "none"] = "crop_flip"
+    padding: int = 4
+    label_noise: float = 0.0
+    checkpoint_every: int = 1
+    evaluate_every: int = 1
+    seed: int = 0
+    init_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_seed(self.seed)
+        _check_seed(self.init_seed)
+        for key in ("epochs", "batch_size", "micro_batch", "checkpoint_every", "evaluate_every"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ConfigError(f"train.{key} must be >= 1, got {value}", key=f"train.{key}")
+        for key in ("lr", "drop_factor", "eps"):
+            if not 0 < getattr(self, key) < float("inf"):
+                raise ConfigError(
+                    f"train.{key} must be finite and > 0, got {getattr(self, key)}", key=f"train.{key}"
+                )
+        for key in ("weight_decay", "padding"):
+            if not 0 <= getattr(self, key) < float("inf"):
+                raise ConfigError(
+                    f"train.{key} must be finite and >= 0, got {getattr(self, key)}", key=f"train.{key}"
+                )
+        if not 0 <= self.label_noise <= 1:
+            raise ConfigError(
+                f"train.label_noise must be in [0, 1], got {self.label_noise}", key="train.label_noise"
+            )
+        if not 0 <= self.momentum < 1:
+            raise ConfigError(
+                f"train.momentum must be >= 0 and < 1, got {self.momentum}", key="train.momentum"
+            )
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(
+                f"train.betas must be two numbers >= 0 and < 1, got {list(self.betas)}", key="train.betas"
+            )
+
+
+@dataclass(frozen=True)
 class Config:
-    """One sweep."""
+    """One sweep, or with a table `train` the training whose result it sweeps.
+
+    Attributes:
+        open_axes: the axes whose range `directions.trail` decides; `from_table` finds them.
+    """
 
     output: str
     model: ModelConfig
@@ -204,6 +293,8 @@ class Config:
     evaluate: EvaluateConfig = EvaluateConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     store: StoreConfig = StoreConfig()
+    train: TrainConfig | None = None
+    open_axes: tuple[str, ...] = ()
 
     def to_toml(self) -> str:
         """The resolved configuration as TOML text; keys that are None are left out."""
@@ -243,7 +334,11 @@ def parse(text: str, overrides: tuple[str, ...] | list[str] = (), *, name: str =
 def from_table(table: dict[str, Any]) -> Config:
     """Build a `Config` from nested dictionaries, as TOML gives them."""
     config: Config = _build(Config, table, "")
-    return config
+    if not config.directions.trail or "open_axes" in table:
+        return config
+    given = table.get("grid", {})
+    unbound = [n for n in config.grid.names if not {"min", "max"} & set(given.get(n, {}))]
+    return dataclasses.replace(config, open_axes=tuple(unbound))
 
 
 def part(cls: type[P], table: dict[str, Any], where: str) -> P:

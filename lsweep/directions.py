@@ -22,6 +22,10 @@ EPSILON = 1e-10
 Tensors = list[torch.Tensor]
 
 
+def _no_trail(recipe: DirectionsConfig, component: int) -> Tensors:
+    raise ConfigError('directions.kind = "pca" needs a trail', key="directions.trail")
+
+
 @dataclass(frozen=True)
 class Sources:
     """How directions reach files, injected because this floor reads none.
@@ -29,10 +33,12 @@ class Sources:
     Attributes:
         checkpoint: path → one tensor per entry, the target θ′ of an interpolation.
         file: path → axis name → arrays in parameter order, as stored in a direction file.
+        principal: (recipe, j) → the j-th principal axis of the recipe's trail, counted from 0.
     """
 
     checkpoint: Callable[[str], Tensors]
     file: Callable[[str], Mapping[str, Tensors]]
+    principal: Callable[[DirectionsConfig, int], Tensors] = _no_trail
 
 
 def make(
@@ -56,8 +62,13 @@ def make(
     """
     shared = torch.Generator().manual_seed(config.seed)
     made = []
+    components = 0
     for axis in axes:
         recipe = resolve(config, axis)
+        if recipe.kind == "pca":
+            made.append(sources.principal(recipe, components))
+            components += 1
+            continue
         own_seed = getattr(config, axis).seed is not None
         generator = torch.Generator().manual_seed(recipe.seed) if own_seed else shared
         made.append(_one(recipe, axis, space, theta, generator, sources))
@@ -101,6 +112,16 @@ def interpolate(theta: Tensors, target: Tensors) -> Tensors:
 def select(direction: Tensors, space: WeightSpace, include: Sequence[str], exclude: Sequence[str]) -> Tensors:
     """Zero what no pattern of `include` matches (none given: all match) and what one of `exclude` does.
 
+    Raises:
+        ConfigError: see `moving`.
+    """
+    chosen = moving(space, include, exclude)
+    return [d if moves else torch.zeros_like(d) for d, moves in zip(direction, chosen, strict=True)]
+
+
+def moving(space: WeightSpace, include: Sequence[str], exclude: Sequence[str]) -> list[bool]:
+    """Which entries move.
+
     Patterns are shell wildcards on the whole parameter name: "layer1.*", "*.bias".
 
     Raises:
@@ -120,11 +141,10 @@ def select(direction: Tensors, space: WeightSpace, include: Sequence[str], exclu
 
         return (not include or hit(include)) and not hit(exclude)
 
-    if not any(moves(entry) for entry in space.entries):
+    chosen = [moves(entry) for entry in space.entries]
+    if not any(chosen):
         raise ConfigError("directions.include and .exclude leave no parameter to move", key="directions")
-    return [
-        d if moves(entry) else torch.zeros_like(d) for d, entry in zip(direction, space.entries, strict=True)
-    ]
+    return chosen
 
 
 def check_fit(tensors: Tensors, space: WeightSpace, where: str) -> Tensors:

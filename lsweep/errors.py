@@ -74,6 +74,10 @@ class LockError(LsweepError):
     """Another session has taken the output over; this one must not write any more."""
 
 
+class DivergenceError(LsweepError):
+    """A training's loss or weights are no longer finite; the checkpoints before that are."""
+
+
 class PointError(LsweepError):
     """Too many points failed, or the centre did: the job is at fault, not the point."""
 

@@ -134,7 +134,7 @@ def execute(
             store = open_store(output, ready.mode, comm, ready.header, config.store.sync_seconds)
         if lock is not None:
             store.guard = lock.check
-        outcome = _run(_scheduled(config, comm, ready), comm, store, ready.evaluator, options)
+        outcome = _run(_scheduled(ready.config, comm, ready), comm, store, ready.evaluator, options)
     return outcome, store.surface()
 
 

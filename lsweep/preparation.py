@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import accuracies, agreement, device, folding, provenance, tuning, weights
+from lsweep import accuracies, agreement, device, folding, provenance, trajectories, tuning, weights
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
@@ -35,6 +35,7 @@ class Prepared:
     """All that a sweep needs but its file.
 
     Attributes:
+        config: with the axes' ranges, where a trail decided them.
         mode: of the store.
         device: this rank's.
         evaluator: this rank's, on the model that it borrowed.
@@ -42,6 +43,7 @@ class Prepared:
         points_at_once: points that share their arithmetic; the tile must be as large.
     """
 
+    config: Config
     mode: str
     device: torch.device
     evaluator: LossEvaluator
@@ -68,12 +70,22 @@ def prepare(
     with comm.together():
         if not space.entries:
             raise InputError("the network has no parameters, so there is nothing to move")
-    made = list(explicit) if explicit is not None else agreement.make(config, problem.model, comm, space)
+    walked = trajectories.open_trails(config, problem.model, comm, space)
+    axes_of = walked.principal if walked else None
+    made = (
+        list(explicit)
+        if explicit is not None
+        else agreement.make(config, problem.model, comm, space, axes_of)
+    )
     made, hashes = agreement.agree(comm, made, output)
+    trajectory = walked.project(made) if walked else None
+    config = trajectories.with_ranges(config, trajectory)
     wanted = config.evaluate.batch_size
     batch_size = wanted if isinstance(wanted, int) else BATCH_SIZE[chosen.type]
     # Before the model is lent: while it moves, its weights are no identity.
     identity = comm.on_root_only(lambda: _identity(config, problem, hashes)) or {}
+    if walked:
+        identity["trail"] = walked.sha256
     with ExitStack() as stack:
         stack.enter_context(device.threads_of(comm))
         stack.enter_context(device.repeatable())
@@ -112,8 +124,9 @@ def prepare(
             provenance=_provenance(comm, chosen, batch_size) if comm.is_root else {},
             directions=agreement.stored(config, space, made, hashes, explicit=explicit is not None),
             columns=evaluator.columns,
+            trajectory=trajectory,
         )
-        yield Prepared(mode, chosen, evaluator, header, together)
+        yield Prepared(config, mode, chosen, evaluator, header, together)
 
 
 def _evaluator(

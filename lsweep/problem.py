@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lsweep import checkpoint, data, models, objective
+from lsweep import checkpoint, data, models, objective, trail
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.objective import Objective
@@ -45,12 +45,26 @@ def build(config: Config, comm: Comm) -> Problem:
     """
     with comm.together():
         measured = objective.from_config(config.evaluate)
-        model = initial(config.model.source)
-    restore(model, config.model.weights, comm)
+    model = network(config, comm)
     splits = {
         split: share_examples(comm, partial(data.load, config.data, split)) for split in config.data.split
     }
     return Problem(model, splits, measured, config.evaluate.objective or config.evaluate.loss)
+
+
+def network(config: Config, comm: Comm) -> nn.Module:
+    """Collective: the network with its trained weights; by default those that a trail ends with.
+
+    Raises:
+        InputError: on every rank alike.
+    """
+    with comm.together():
+        model = initial(config.model.source)
+    given = config.model.weights
+    if given is None and config.directions.trail:  # the plane goes through its last weights
+        given = comm.on_root(lambda: str(trail.last_checkpoint(config.directions.trail[0])))
+    restore(model, given, comm)
+    return model
 
 
 def initial(source: str) -> nn.Module:

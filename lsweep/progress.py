@@ -41,16 +41,17 @@ class Silent:
 
 
 class Bar:
-    """A bar that redraws itself, for terminals and notebooks."""
+    """A bar that redraws itself, for terminals and notebooks; `unit` is what it counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "point") -> None:
         self._bar: Any = None
+        self._unit = unit
 
     def start(self, total: int, done: int) -> None:
         """See `Progress`."""
         from tqdm.auto import tqdm
 
-        self._bar = tqdm(total=total, initial=done, unit="point", dynamic_ncols=True, smoothing=0.1)
+        self._bar = tqdm(total=total, initial=done, unit=self._unit, dynamic_ncols=True, smoothing=0.1)
 
     def advance(self, points: int) -> None:
         """See `Progress`."""
@@ -73,14 +74,16 @@ class Lines:
     Args:
         write: takes one line, without its end.
         clock: seconds, monotonic.
+        unit: what is counted.
     """
 
     def __init__(
         self,
         write: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
         clock: Callable[[], float] = time.monotonic,
+        unit: str = "point",
     ) -> None:
-        self._write, self._clock = write, clock
+        self._write, self._clock, self._unit = write, clock, unit
         self._total = self._before = self._done = 0
         self._started = self._next = 0.0
         self._pause = 5.0
@@ -113,14 +116,14 @@ class Lines:
         share = 100 * self._done / max(1, self._total)
         left = f", {duration((self._total - self._done) / rate)} left" if rate > 0 else ""
         return (
-            f"{time.strftime('%H:%M:%S')}  {self._done}/{self._total} points ({share:.1f} %), "
-            f"{rate:.3g} points/s, {duration(elapsed)} elapsed{left}"
+            f"{time.strftime('%H:%M:%S')}  {self._done}/{self._total} {self._unit}s ({share:.1f} %), "
+            f"{rate:.3g} {self._unit}s/s, {duration(elapsed)} elapsed{left}"
         )
 
 
-def default() -> Progress:
+def default(unit: str = "point") -> Progress:
     """A bar where standard error is a terminal, lines elsewhere."""
-    return Bar() if sys.stderr.isatty() else Lines()
+    return Bar(unit) if sys.stderr.isatty() else Lines(unit=unit)
 
 
 def duration(seconds: float) -> str:

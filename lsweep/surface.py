@@ -25,6 +25,31 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True)
+class Trajectory:
+    """The paths of one or several trainings, projected onto the axes of a sweep by least squares ([Li18] §7).
+
+    Attributes:
+        coordinates: (n, ndim) float64, one row per checkpoint; column 0 is x. The centre θ* is at 0.
+        epochs: (n,) int32.
+        learning_rates: (n,) float64, of the epoch that ended at the checkpoint; NaN where unknown.
+        trails: (n,) int32, an index into `names`.
+        names: of the trails.
+        captured: the share of the movement Σ‖θᵢ − θ*‖² that lies in the plane.
+        shares: (ndim,), the same for each axis by itself.
+        explained: (ndim,), a principal axis's share of the variance; NaN for other axes.
+    """
+
+    coordinates: np.ndarray
+    epochs: np.ndarray
+    learning_rates: np.ndarray
+    trails: np.ndarray
+    names: tuple[str, ...]
+    captured: float
+    shares: np.ndarray
+    explained: np.ndarray
+
+
+@dataclass(frozen=True)
 class Surface:
     """Loss and other metrics over a line, plane or box of weight space.
 
@@ -43,6 +68,7 @@ class Surface:
         path: the file it was read from, if any.
         columns: further numbers per point, shaped alike, that say how its values came about: "batch_size",
             the examples per forward pass (smaller than the sweep's own where memory was short).
+        trajectory: the path of a training in this plane, where `directions.trail` named one.
     """
 
     axes: Mapping[str, np.ndarray]
@@ -55,6 +81,7 @@ class Surface:
     sessions: tuple[Mapping[str, Any], ...] = ()
     path: Path | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    trajectory: Trajectory | None = None
 
     @property
     def x(self) -> np.ndarray:

@@ -20,6 +20,7 @@ from lsweep.config import (
     ModelConfig,
     ScheduleConfig,
     StoreConfig,
+    TrainConfig,
 )
 from lsweep.errors import EXIT_BAD_INPUT, ConfigError
 from lsweep.grid import Axis, Grid
@@ -38,6 +39,9 @@ DEFAULTS = {
         "include": [],
         "exclude": [],
         "keep": False,
+        "trail": [],
+        "centred": True,
+        "margin": 0.25,
     },
     "grid": {"x": {"min": -1.0, "max": 1.0, "num": 51}, "y": {"min": -1.0, "max": 1.0, "num": 51}},
     "evaluate": {
@@ -140,7 +144,7 @@ def test_unknown_key(override: str, key: str, hint: str) -> None:
         ("data.mean=['a']", "data.mean", "a number, got 'a'"),
         ("data.limit='all'", "data.limit", "an integer"),
         ("evaluate.fold_batchnorm=1", "evaluate.fold_batchnorm", "true or false, got 1"),
-        ("directions.kind=pca3", "directions.kind", "random, interpolate, file; got 'pca3'"),
+        ("directions.kind=pca3", "directions.kind", "random, interpolate, pca, file; got 'pca3'"),
         ("directions.kind=[]", "directions.kind", "got []"),
         ("directions.seed='0'", "directions.seed", "an integer"),
         ("store.mode=1", "store.mode", "auto, mpio, gather; got 1"),
@@ -252,6 +256,22 @@ def test_with_seed() -> None:
     assert Path(made.output) == Path("results/o.v2_seed7.h5") and made.directions.seed == 7
 
 
+def test_a_trail_decides_the_ranges_that_the_grid_leaves_open() -> None:
+    trail = ['directions.trail="a.trail"']
+    assert config.parse(SMALLEST).open_axes == ()
+    assert config.parse(SMALLEST, trail).open_axes == ("x", "y")
+    given = ["grid.x={min=0, max=2, num=3}", "grid.y={num=4}"]
+    assert config.parse(SMALLEST, [*trail, *given]).open_axes == ("y",)
+    resolved = dataclasses.replace(config.parse(SMALLEST, trail), open_axes=())
+    assert config.parse(resolved.to_toml()) == resolved
+
+
+@pytest.mark.parametrize("axis", ["", "x."])
+def test_principal_axes_need_a_trail(axis: str) -> None:
+    with pytest.raises(ConfigError, match=r"needs directions\.trail"):
+        config.parse(SMALLEST, [f"directions.{axis}kind=pca"])
+
+
 def test_with_seed_changes_nothing_else() -> None:
     before = config.parse(SMALLEST)
     after = config.with_seed(before, 0)
@@ -304,6 +324,7 @@ CONFIGS = st.builds(
         seed=st.integers(0, 99),
         include=NAMES,
         to_y=st.none() | TEXT,
+        trail=NAMES,
         x=OWN,
         z=OWN,
     ),
@@ -311,6 +332,14 @@ CONFIGS = st.builds(
     evaluate=st.builds(EvaluateConfig, loss=TEXT, objective=st.none() | TEXT, metrics=NAMES),
     schedule=st.builds(ScheduleConfig, tile=st.integers(1, 99), share_gpu=st.booleans()),
     store=st.builds(StoreConfig, sync_seconds=st.floats(0, 1e300)),
+    train=st.none()
+    | st.builds(
+        TrainConfig,
+        trail=st.none() | TEXT,
+        drops=st.lists(st.integers(1, 300), max_size=3).map(tuple),
+        micro_batch=st.none() | st.integers(1, 99),
+        label_noise=st.floats(0, 1),
+    ),
 )
 
 

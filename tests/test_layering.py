@@ -19,17 +19,21 @@ PACKAGE = Path(lsweep.__file__).parent
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
         evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
-        seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset""",
+        seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
+        trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
-    2: "engine books rounds problem agreement accuracies preparation job preflight train",
-    3: "api check status render export compare watch slurm",
+    2: """engine books rounds problem agreement accuracies preparation job preflight
+        train training training_data trail_writer trajectories projections""",
+    3: "api check status render export compare watch slurm train_cli trajectory_cli directions_cli",
     4: "cli __main__",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 
 # What one floor's rooms may import of each other; a new line here is a decision.
 DRAWN = {
-    "checkpoint": "archives errors",
+    "alignment": "config directions weights",
+    "checkpoint": "archives errors trail",
+    "checkpoint_rows": "checkpoint errors weights",
     "config": "errors grid",
     "determinism": "errors weights",
     "directions": "config errors weights",
@@ -38,7 +42,10 @@ DRAWN = {
     "folding": "weights",
     "grid": "errors",
     "intervals": "moments spending",
+    "label_noise": "errors",
+    "measurement": "evaluator objective",
     "objective": "config errors plugins",
+    "optimisers": "config errors",
     "plugins": "errors",
     "estimating": "errors evaluation evaluator intervals lowprecision objective precision subset",
     "lowprecision": "evaluator precision weights",
@@ -49,6 +56,8 @@ DRAWN = {
     "subset": "errors intervals spending strata",
     "refine": "grid lattice",
     "surface": "grid lattice refine",
+    "trajectory": "errors",
+    "trail": "errors",
     "watchdog": "progress",
     "weights": "errors",
     "engine": "books rounds",
@@ -59,8 +68,11 @@ DRAWN = {
     "sharing": "comm data",
     "store": "comm",
     "accuracies": "problem",
-    "preparation": "problem agreement accuracies",
+    "preparation": "problem agreement accuracies trajectories",
+    "projections": "trajectories",
     "job": "engine problem preparation",
+    "train": "preparation trail_writer training training_data",
+    "training": "trail_writer training_data",
 }
 
 READERS = ("render", "export", "compare", "status", "watch")

@@ -1,7 +1,7 @@
 """Figures of sweeps with matplotlib: lines, contours, filled contours, heat maps and 3D surfaces.
 
 `save` draws one or several surfaces side by side, on one shared scale, into a PNG, PDF or SVG file. Its
-sisters `line`, `contour`, `filled`, `heatmap` and `surface3d` draw one surface into an `Axes` and return
+sisters `line`, `contour`, `filled`, `heatmap`, `surface3d` and `trajectory` draw one surface into an `Axes` and return
 it, so that notebooks compose; without an `Axes` they make a figure, which is `ax.figure`. What they take
 besides is in `look.LookOptions`.
 
@@ -14,10 +14,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lsweep.render.axes import contour, filled, heatmap, line, surface3d
+    from lsweep.render.axes import contour, filled, heatmap, line, surface3d, trajectory
     from lsweep.render.figure import save
 
-__all__ = ["contour", "filled", "heatmap", "line", "save", "surface3d"]
+__all__ = ["contour", "filled", "heatmap", "line", "save", "surface3d", "trajectory"]
 
 # No submodule may bear one of these names: importing it would hide the function.
 _HOMES = {
@@ -26,6 +26,7 @@ _HOMES = {
     "heatmap": "lsweep.render.axes",
     "line": "lsweep.render.axes",
     "surface3d": "lsweep.render.axes",
+    "trajectory": "lsweep.render.axes",
     "save": "lsweep.render.figure",
 }
 

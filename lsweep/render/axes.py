@@ -67,6 +67,14 @@ def surface3d(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOp
     return _draw("surface", surface, ax, options)
 
 
+def trajectory(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:
+    """Draw contour lines and over them the training's path: square start, star end, rings where the rate drops.
+
+    Arguments, returns and errors as for `contour`; the sweep must have been made with `directions.trail`.
+    """
+    return _draw("trajectory", surface, ax, options)
+
+
 def figure_of(kind: str, panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     """Empty panels in a row, `size` in inches, in a figure of which pyplot, and so the user's backend, never hears."""
     solid = kind == "surface"
@@ -97,7 +105,7 @@ def _draw(kind: str, surface: Surface, ax: Axes | None, options: LookOptions) ->
     titles = None if look.title is None else [look.title]
     scale = draw_panels(kind, [ax], [surface], look, titles, own_figure=own)
     root: Any = ax.figure.canvas.figure  # `ax.figure` may be a subfigure
-    if kind == "contour" and root.get_layout_engine() is not None:
+    if kind in ("contour", "trajectory") and root.get_layout_engine() is not None:
         root.draw_without_rendering()  # only that moves the axes to where the labels will find them
     finish(kind, [ax], scale)
     return ax

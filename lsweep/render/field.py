@@ -89,7 +89,7 @@ def extract(surface: Surface, metric: str, dims: int, index: int | None = None) 
     """
     if metric not in surface.metrics:
         valid = ", ".join(sorted(surface.metrics))
-        raise InputError(f"no metric {metric!r} in {_place(surface)} (valid: {valid})", key="metric")
+        raise InputError(f"no metric {metric!r} in {place_of(surface)} (valid: {valid})", key="metric")
     names, where, cuts = _cut(surface, dims, index)
     for name in names:
         _check_axis(surface, name)
@@ -151,7 +151,7 @@ def _check_axis(surface: Surface, name: str) -> None:
     size, width = float(np.abs(axis).max()), float(axis[-1]) - float(axis[0])
     if size > LARGEST or (len(axis) > 1 and width < max(1 / LARGEST, 1e-9 * size)):
         raise InputError(
-            f"{_place(surface)}: the axis {name} from {axis[0]:.17g} to {axis[-1]:.17g} cannot be drawn",
+            f"{place_of(surface)}: the axis {name} from {axis[0]:.17g} to {axis[-1]:.17g} cannot be drawn",
             key=name,
         )
 
@@ -162,7 +162,7 @@ def _cut(surface: Surface, dims: int, index: int | None) -> tuple[tuple[str, ...
     stay = [name for name in names if len(surface.axes[name]) > 1] or ["x"]
     if len(stay) < dims:
         raise InputError(
-            f"{_place(surface)} has one point along all axes but {', '.join(stay)}: too few for a plane;"
+            f"{place_of(surface)} has one point along all axes but {', '.join(stay)}: too few for a plane;"
             " draw it with kind = line",
             key="kind",
         )
@@ -204,5 +204,6 @@ def _covered(values: np.ndarray, stride: int) -> int:
     return int(known.sum()) * stride**values.ndim
 
 
-def _place(surface: Surface) -> str:
+def place_of(surface: Surface) -> str:
+    """The file's name, for messages."""
     return surface.path.name if surface.path else "the surface"

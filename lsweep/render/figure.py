@@ -45,8 +45,8 @@ def save(
     Args:
         surfaces: what to draw, left to right; all lines or all planes.
         path: where to; the suffix says the format. Folders are made; the file appears whole or not at all.
-        kind: "contour", "filled", "heatmap", "surface" (3D) or "line"; "auto" draws lines as "line", planes
-            and the middle slice of boxes as "contour".
+        kind: "contour", "filled", "heatmap", "surface" (3D), "line" or "trajectory" (contours and the path of
+            a training); "auto" draws lines as "line", planes and the middle slice of boxes as "contour".
         metric, log, clip, vmin, vmax, levels, cmap, index, colorbar, show_evaluated: see `look.LookOptions`.
         titles: one per surface; by default the networks' names.
         dpi: pixels per inch of a PNG, and of rasterised parts of PDF and SVG.

@@ -9,8 +9,8 @@ from typing import Literal, TypedDict
 
 from lsweep.errors import InputError, nearest
 
-KINDS = ("auto", "contour", "filled", "heatmap", "surface", "line")
-PLANE_KINDS = ("contour", "filled", "heatmap", "surface")
+KINDS = ("auto", "contour", "filled", "heatmap", "surface", "line", "trajectory")
+PLANE_KINDS = ("contour", "filled", "heatmap", "surface", "trajectory")
 
 Log = bool | Literal["auto"]
 Levels = int | Sequence[float] | None

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from lsweep.errors import InputError
-from lsweep.render import curves, frame, planes, relief
+from lsweep.render import curves, frame, paths, planes, relief
 from lsweep.render.field import Field, extract
 from lsweep.render.look import Look
 from lsweep.render.scale import Scale, choose
@@ -19,6 +19,7 @@ DRAW: dict[str, Callable[[Axes, Field, Scale], object]] = {
     "filled": planes.draw_filled,
     "heatmap": planes.draw_heatmap,
     "surface": relief.draw_surface,
+    "trajectory": planes.draw_contour,
 }
 BARS = ("filled", "heatmap")  # the kinds that cannot be read without a colour bar
 
@@ -50,12 +51,15 @@ def draw_panels(
         frame.check_title(title)
     if kind == "line":
         return _draw_lines(axes, surfaces, look, titles, own_figure)
-    return _draw_planes(kind, axes, surfaces, look, titles)
+    scale = _draw_planes(kind, axes, surfaces, look, titles)
+    if kind == "trajectory":
+        _draw_paths(axes, surfaces, look, own_figure)
+    return scale
 
 
 def finish(kind: str, axes: Sequence[Axes], scale: Scale) -> None:
     """Add what is measured in pixels: the levels written into contour lines."""
-    if kind == "contour":
+    if kind in ("contour", "trajectory"):
         for ax in axes:
             planes.label_contours(ax, scale)
 
@@ -101,6 +105,14 @@ def _draw_planes(
         name = frame.name_of(look.metric, scale.percent)
         planes.colorbar(axes[-1], name, scale, banded=kind == "filled")
     return scale
+
+
+def _draw_paths(axes: Sequence[Axes], surfaces: Sequence[Surface], look: Look, own: bool) -> None:
+    legend: dict[str, Any] = {}
+    for ax, surface in zip(axes, surfaces, strict=True):
+        field = extract(surface, look.metric, 2, look.index)
+        legend |= {str(handle.get_label()): handle for handle in paths.draw_path(ax, surface, field)}
+    _legend(axes[0].figure, list(legend.values()), own)
 
 
 def _heading(ax: Axes, field: Field, scale: Scale, title: str | None, *, grey: bool = False) -> None:

@@ -148,7 +148,7 @@ def resumable(path: Path, header: Header, *, trusted: bool = False) -> np.ndarra
         FileFormatError: it is damaged.
     """
     stored, names, status = reader.read_identity(path, trusted=trusted)
-    _require_same(stored, header.identity, path)
+    require_same(stored, header.identity, path)
     if names != header.names:
         raise IdentityError(
             f"{str(path)!r} records the metrics {names}, this sweep {header.names}", key="metrics"
@@ -171,12 +171,17 @@ def _sweep_up(path: Path) -> None:
                 other.unlink()
 
 
-def _require_same(stored: Mapping[str, Any], ours: Mapping[str, Any], path: Path) -> None:
+def require_same(stored: Mapping[str, Any], ours: Mapping[str, Any], path: Path, what: str = "sweep") -> None:
+    """Compare what an output began with and what is to go on, field by field.
+
+    Raises:
+        IdentityError: they differ; names the first field and both values.
+    """
     before, now = dict(_flat(stored)), dict(_flat(ours))
     for field in [*now, *(f for f in before if f not in now)]:
         if before.get(field) != now.get(field):
             raise IdentityError(
-                f"{str(path)!r} is another sweep: its {field} is {_brief(before.get(field))}, this one's is "
+                f"{str(path)!r} is another {what}: its {field} is {_brief(before.get(field))}, this one's is "
                 f"{_brief(now.get(field))}; choose another output, or the same settings to resume",
                 key=field,
             )

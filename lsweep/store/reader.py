@@ -15,8 +15,17 @@ from lsweep.errors import FileFormatError
 from lsweep.grid import AXIS_NAMES
 from lsweep.store import probe
 from lsweep.store.foreign import checked, integer, is_hard, is_there, open_file, require_file, text
-from lsweep.store.schema import COLUMNS, FORMAT, FORMAT_VERSION, RESERVED, SESSION, SESSIONS, datasets
-from lsweep.surface import Status, Surface
+from lsweep.store.schema import (
+    COLUMNS,
+    FORMAT,
+    FORMAT_VERSION,
+    RESERVED,
+    SESSION,
+    SESSIONS,
+    TRAJECTORY,
+    datasets,
+)
+from lsweep.surface import Status, Surface, Trajectory
 
 J = TypeVar("J", list, dict)
 
@@ -56,6 +65,7 @@ def read(path: str | Path, *, trusted: bool = False) -> Surface:
             sessions=_sessions(file),
             path=path,
             columns={n: checked(file, n, kinds="iu", shape=shape)[...] for n in COLUMNS if is_there(file, n)},
+            trajectory=_trajectory(file, len(axes)),
         )
 
 
@@ -179,6 +189,23 @@ def _is_metric(file: h5py.File, name: str, shape: tuple[int, ...]) -> bool:
 
 def _values(file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(checked(file, name, kinds="f", shape=shape)[...], dtype=np.float64)
+
+
+def _trajectory(file: h5py.File, ndim: int) -> Trajectory | None:
+    if not is_hard(file, "trajectory") or "coordinates" not in file["trajectory"]:
+        return None
+    group = file["trajectory"]
+    count = checked(group, "coordinates", kinds="f", ndim=2).shape[0]
+    per_axis = {"coordinates": (count, ndim), "shares": (ndim,), "explained": (ndim,)}
+    read = {
+        name: checked(group, name, kinds=np.dtype(dtype).kind, shape=per_axis.get(name, (count,)))[...]
+        for name, dtype in TRAJECTORY.items()
+    }
+    names = tuple(str(name) for name in _json(group, "names", list))
+    captured = group.attrs.get("captured")
+    if not isinstance(captured, (float, np.floating)) or not np.isin(read["trails"], range(len(names))).all():
+        raise FileFormatError(f"{file.filename!r}: the group 'trajectory' is damaged", key="trajectory")
+    return Trajectory(**read, names=names, captured=float(captured))
 
 
 def _json(place: h5py.Group, name: str, kind: type[J]) -> J:

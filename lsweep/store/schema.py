@@ -23,6 +23,7 @@ from lsweep.errors import ConfigError, InputError
 from lsweep.evaluation import Column
 from lsweep.files import replacing
 from lsweep.grid import Grid
+from lsweep.surface import Trajectory
 
 FORMAT = "lsweep"
 FORMAT_VERSION = 1
@@ -48,6 +49,15 @@ BOOKKEEPING: dict[str, tuple[str, Any]] = {
 # How a point's values came about; which of them a file has depends on the evaluator.
 COLUMNS = ("batch_size", "examples", "precision")
 GROUPS = ("sessions", "directions", "curvature", "trajectory", "certificate")
+# The group `trajectory/`: fields of `lsweep.surface.Trajectory`, complete when the file is created.
+TRAJECTORY = {
+    "coordinates": "<f8",
+    "epochs": "<i4",
+    "learning_rates": "<f8",
+    "trails": "<i4",
+    "shares": "<f8",
+    "explained": "<f8",
+}
 RESERVED = ("x", "y", "z", *BOOKKEEPING, *COLUMNS, *GROUPS)
 
 
@@ -82,6 +92,7 @@ class Header:
         provenance: versions, commit, hardware (JSON types).
         directions: see there.
         columns: numbers per point that say how the values came about.
+        trajectory: the path of a training in the plane, if there is one.
     """
 
     grid: Grid
@@ -91,6 +102,7 @@ class Header:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     directions: StoredDirections = StoredDirections()
     columns: Mapping[str, Column] = field(default_factory=dict)
+    trajectory: Trajectory | None = None
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -165,6 +177,8 @@ def _write_header(file: h5py.File, header: Header) -> None:
             dataset.dims[dimension].attach_scale(file[axis_name])
     _dataset(file, "sessions/table", (SESSIONS,), SESSION, None)
     _write_directions(file.create_group("directions"), header.directions)
+    if header.trajectory is not None:
+        _write_trajectory(file.create_group("trajectory"), header.trajectory)
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
     file.attrs["config"] = header.config
@@ -183,6 +197,15 @@ def _write_directions(group: h5py.Group, directions: StoredDirections) -> None:
         for index, (tensor, name) in enumerate(zip(tensors, directions.names, strict=True)):
             group[f"{axis}/{index}"] = np.asarray(tensor, dtype="<f4")
             group[f"{axis}/{index}"].attrs["name"] = name
+
+
+def _write_trajectory(group: h5py.Group, path: Trajectory) -> None:
+    for name, dtype in TRAJECTORY.items():
+        values = np.asarray(getattr(path, name), dtype=dtype)
+        _dataset(group, name, values.shape, dtype, None)
+        group[name][...] = values
+    group.attrs["names"] = json.dumps(list(path.names))
+    group.attrs["captured"] = path.captured
 
 
 def _dataset(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any, fill: Any) -> h5py.Dataset:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import project
@@ -111,3 +112,23 @@ def test_an_objective_that_exits_on_one_rank(here: Path) -> None:
     assert "SystemExit: enough" in job.err
     surface = read(here / "out/sweep.h5")
     assert not surface.complete
+
+
+def test_axes_and_ranges_from_a_trail_on_2_ranks(here: Path) -> None:
+    """Rank 0 reads the checkpoints; all agree on axes, grid and path."""
+    for k in range(4):
+        torch.save(project.state(k), here / f"own_{k}.pt")
+    config = (here / "sweep.toml").read_text().replace('weights = "net.pt"\n', "")
+    grid = config[config.index("[grid]") : config.index("[evaluate]")]
+    plane = '[directions]\nkind = "pca"\ntrail = ["own_*.pt"]\n[grid]\nx = {num = 4}\ny = {num = 3}\n'
+    (here / "sweep.toml").write_text(config.replace(grid, plane))
+    done = python("-m", "lsweep", "sweep", "sweep.toml", "--quiet", cwd=here)
+    assert done.returncode == 0, done.stderr
+    job = sweep(2, here, "--set", "output=out/2.h5")
+    assert job.process.returncode == 0, job.err
+    one, two = read(here / "out/sweep.h5"), read(here / "out/2.h5")
+    assert one.trajectory is not None and two.trajectory is not None
+    assert one.x.tobytes() == two.x.tobytes() and one.loss.tobytes() == two.loss.tobytes()
+    assert one.trajectory.coordinates.tobytes() == two.trajectory.coordinates.tobytes()
+    # The same command on two ranks goes on with what one process made.
+    assert sweep(2, here).process.returncode == 0

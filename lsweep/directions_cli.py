@@ -1,0 +1,90 @@
+"""`lsweep directions`: what a sweep's directions are like. Imports nothing heavy before it runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+from lsweep.errors import MissingExtra
+
+if TYPE_CHECKING:
+    import torch
+
+    from lsweep.config import Config
+    from lsweep.weights import WeightSpace
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb `directions` to an argparse subparsers object."""
+    parser = subparsers.add_parser(
+        "directions",
+        help="cosines between a sweep's directions, and their norms layer by layer",
+        description="Make the directions of a configuration and print the cosines between them, what is to be expected "
+        "of random ones, and their norms tensor by tensor beside those of the weights.",
+        epilog="example: lsweep directions resnet56.toml --set directions.normalize=none",
+    )
+    parser.add_argument("config", metavar="CONFIG", help="the configuration, a TOML file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report. Raises InputError."""
+    from lsweep import config as configuration
+
+    config = configuration.load(args.config, args.overrides)
+    try:
+        import torch  # noqa: F401 - the one heavy import, here so that its absence is said plainly
+    except ModuleNotFoundError:
+        raise MissingExtra("directions need torch: pip install 'lsweep[torch]'") from None
+    from lsweep import agreement, problem, trajectories, weights
+    from lsweep.comm import alone
+
+    comm = alone()
+    model = problem.network(config, comm)
+    space = weights.weight_space(model, config.directions.space)
+    walked = trajectories.open_trails(config, model, comm, space)
+    made = agreement.make(config, model, comm, space, walked.principal if walked else None)
+    theta = [t.detach().cpu() for t in weights.tensors_of(model, space)]
+    print("\n".join([*_angles(config, made, space, theta), "", *_norms(config, made, space, theta)]))
+    return 0
+
+
+def _angles(
+    config: Config, made: Sequence[list[torch.Tensor]], space: WeightSpace, theta: Sequence[torch.Tensor]
+) -> list[str]:
+    from lsweep import alignment
+    from lsweep.directions import resolve
+
+    between = alignment.cosines(made)
+    lines = []
+    for (i, one), (j, other) in combinations(enumerate(config.grid.names), 2):
+        line = f"cosine of {one} and {other}: {between[i, j]:+.6f}"
+        recipes = [resolve(config.directions, axis) for axis in (one, other)]
+        alike = len({(r.normalize, r.bias_bn, r.include, r.exclude) for r in recipes}) == 1
+        found = alignment.blocks(theta, space, recipes[0])
+        if alike and found and all(recipe.kind == "random" for recipe in recipes):
+            expected = alignment.expected_cosine(*found)
+            line += f"   (two random ones so normalised: |cosine| {expected:.6f} expected)"
+        lines.append(line)
+    return lines
+
+
+def _norms(
+    config: Config, made: Sequence[list[torch.Tensor]], space: WeightSpace, theta: Sequence[torch.Tensor]
+) -> list[str]:
+    from lsweep import alignment
+
+    columns = {"weights": alignment.norms(list(theta))}
+    columns |= {axis: alignment.norms(d) for axis, d in zip(config.grid.names, made, strict=True)}
+    width = max(len("whole"), *(len(entry.name) for entry in space.entries))
+    lines = [f"{'norm':<{width}}  {'elements':>10}" + "".join(f"{name:>12}" for name in columns)]
+    for k, entry in enumerate(space.entries):
+        values = "".join(f"{column[k]:12.4g}" for column in columns.values())
+        lines.append(f"{entry.name:<{width}}  {entry.numel:>10}{values}")
+    whole = "".join(f"{sum(v * v for v in column) ** 0.5:12.4g}" for column in columns.values())
+    return [*lines, f"{'whole':<{width}}  {space.size:>10}{whole}"]

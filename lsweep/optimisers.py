@@ -1,0 +1,77 @@
+"""torch's optimisers with the recipe of [Li18] as defaults, their learning rate, and their state as named tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from lsweep.config import TrainConfig
+from lsweep.errors import CheckpointError
+
+
+def make(config: TrainConfig, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """SGD with (Nesterov) momentum, or Adam; the weight decay is an L2 term of the loss for both."""
+    if config.optimizer == "adam":
+        return torch.optim.Adam(
+            parameters,
+            lr=config.lr,
+            betas=(config.betas[0], config.betas[1]),
+            eps=config.eps,
+            weight_decay=config.weight_decay,
+        )
+    return torch.optim.SGD(
+        parameters,
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.nesterov and config.momentum > 0,
+    )
+
+
+def learning_rate(config: TrainConfig, epoch: int) -> float:
+    """The learning rate of an epoch, counted from 1: lower from the epoch after each of `drops` on."""
+    rate = config.lr
+    for drop in config.drops:
+        if epoch > drop:
+            rate *= config.drop_factor
+    return rate
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set it for all parameters."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """The state, "3.momentum_buffer" → tensor, where 3 counts parameters; what is None is left out."""
+    state = optimiser.state_dict()["state"]
+    return {
+        f"{index}.{name}": torch.as_tensor(value)
+        for index, own in state.items()
+        for name, value in own.items()
+        if value is not None
+    }
+
+
+def restore(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], where: str) -> None:
+    """Give a fresh optimiser the state of `state_tensors`.
+
+    Raises:
+        CheckpointError: the state, read from the file `where`, is another network's.
+    """
+    own = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, _, name = key.partition(".")
+        if not index.isdecimal() or int(index) >= len(own):
+            raise CheckpointError(f"{where!r}: the optimiser state {key!r} fits no parameter", key=where)
+        if tensor.dim() > 0 and tensor.shape != own[int(index)].shape:
+            raise CheckpointError(
+                f"{where!r}: the optimiser state {key!r} has shape {tuple(tensor.shape)}, its parameter "
+                f"{tuple(own[int(index)].shape)}",
+                key=where,
+            )
+        state.setdefault(int(index), {})[name] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

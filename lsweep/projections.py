@@ -1,0 +1,73 @@
+"""A trail in three planes: its principal axes, and the two of [Li18] §7 that fail to show it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from lsweep import trajectory
+from lsweep.config import Config
+from lsweep.directions import normalize, random
+from lsweep.trajectories import Walked
+from lsweep.trajectory import Projection
+from lsweep.weights import WeightSpace
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `lsweep trajectory` says.
+
+    Attributes:
+        parameters: that move.
+        ratios: (n,) the principal components' shares of the variance, falling.
+        planes: name → the projection onto it.
+    """
+
+    parameters: int
+    ratios: np.ndarray
+    planes: dict[str, Projection]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same in JSON types."""
+        return {
+            "parameters": self.parameters,
+            "explained_variance_ratio": self.ratios.tolist(),
+            "planes": {
+                name: {key: np.asarray(value).tolist() for key, value in dataclasses.asdict(plane).items()}
+                for name, plane in self.planes.items()
+            },
+        }
+
+
+def report(config: Config, walked: Walked, space: WeightSpace, theta: Sequence[torch.Tensor]) -> Report:
+    """Project all checkpoints; see the module.
+
+    The second plane has two random directions, made as `config.directions` says; the third the straight way
+    from the last to the first checkpoint and one of these.
+
+    Raises:
+        InputError: the trail moves in fewer than two dimensions.
+    """
+    recipe = config.directions
+    rows = walked.rows(recipe.include, recipe.exclude)
+    found = trajectory.principal(trajectory.gram(rows), 2, centred=recipe.centred)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    centre = [t.detach().cpu() for t in theta]
+    one, other = (
+        rows.vector(normalize(random(space, generator), centre, space, recipe.normalize, recipe.bias_bn))
+        for _ in range(2)
+    )
+    start = trajectory.axes(rows, np.eye(rows.count)[:, :1])[0]
+    planes = {
+        "principal axes": trajectory.axes(rows, found.weights),
+        "random": np.stack([one, other]),
+        "initial to final, random": np.stack([start, one]),
+    }
+    return Report(
+        rows.size, found.ratios, {name: trajectory.project(rows, onto) for name, onto in planes.items()}
+    )

@@ -1,0 +1,96 @@
+"""The path of a training over a plane: its way, its checkpoints, where the learning rate drops, its start and end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from lsweep.errors import InputError
+from lsweep.render import frame
+from lsweep.render.field import Field, place_of
+from lsweep.surface import Surface, Trajectory
+
+# Okabe and Ito's colours that stay apart from viridis: vermilion, reddish purple, black, sky blue.
+COLORS = ("#D55E00", "#CC79A7", "#000000", "#56B4E9")
+DASHES = ("-", "--", "-.", ":")
+
+
+def trajectory_of(surface: Surface) -> Trajectory:
+    """The path that a file holds. Raises InputError where it holds none."""
+    if surface.trajectory is None:
+        raise InputError(
+            f"{place_of(surface)} holds no trajectory; sweep with directions.trail, the folder that `lsweep train` "
+            "wrote",
+            key="kind",
+        )
+    return surface.trajectory
+
+
+def draw_path(ax: Axes, surface: Surface, field: Field) -> list[Line2D]:
+    """Draw the paths over a drawn plane, and the shares that the axes have on their labels.
+
+    Returns:
+        What a legend needs: one line per trail, and the mark of a dropped learning rate.
+    """
+    path = trajectory_of(surface)
+    columns = ["xyz".index(name) for name in field.names]
+    _label_axes(ax, path, field, columns)
+    handles = []
+    dropped = False
+    for index, name in enumerate(path.names):
+        own = path.trails == index
+        x, y = path.coordinates[own][:, columns].T
+        color, dash = COLORS[index % len(COLORS)], DASHES[index % len(DASHES)]
+        size = 3.0 if own.sum() <= 60 else 1.5
+        (line,) = ax.plot(
+            x, y, dash, color=color, linewidth=1.0, marker="o", markersize=size, zorder=4, label=_plain(name)
+        )
+        ax.plot(x[:1], y[:1], "s", color=color, markersize=5, zorder=5)
+        ax.plot(x[-1:], y[-1:], "*", color=color, markersize=8, zorder=5)
+        drops = drops_of(path.learning_rates[own])
+        dropped |= bool(drops)
+        ax.plot(x[drops], y[drops], zorder=6, **DROP)
+        handles.append(line)
+    if dropped:
+        handles.append(Line2D([], [], label="learning rate drops", **DROP))
+    return handles
+
+
+# Larger than any checkpoint, hollow, so that the checkpoint itself is still seen.
+DROP: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 7,
+    "markerfacecolor": "none",
+    "markeredgecolor": "black",
+    "markeredgewidth": 1.2,
+}
+
+
+def drops_of(learning_rates: np.ndarray) -> list[int]:
+    """The indices of the checkpoints after which the learning rate is lower; unknown rates drop nowhere."""
+    before, after = learning_rates[:-1], learning_rates[1:]
+    return [int(i) for i in np.flatnonzero(after < before * (1 - 1e-9))]
+
+
+def _label_axes(ax: Axes, path: Trajectory, field: Field, columns: list[int]) -> None:
+    for set_label, name, column in zip(("set_xlabel", "set_ylabel"), field.names, columns, strict=True):
+        explained = path.explained[column]
+        if np.isnan(explained):
+            text = f"{frame.AXIS_LABELS[name]}\n{_percent(path.shares[column])} of the movement"
+        else:
+            order = int((~np.isnan(path.explained[:column])).sum())
+            text = f"{('1st', '2nd', '3rd')[order]} PCA component\n{_percent(explained)} of the variance"
+        getattr(ax, set_label)(text)
+
+
+def _percent(share: float) -> str:
+    percent = 100 * share
+    return f"{percent:.2f} %" if percent >= 0.01 or percent == 0 else f"{percent:.1g} %"
+
+
+def _plain(name: str) -> str:
+    return name.replace("$", r"\$").removeprefix("_")

@@ -1,0 +1,160 @@
+"""Writing a trail: tensors first, the index last, each whole and durable before the next.
+
+Killed at any moment, the folder holds the index as it was and all that it names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lsweep import trail as trails
+from lsweep import weights
+from lsweep.checkpoint import read_tensors
+from lsweep.errors import InputError, MissingExtra, StoreError
+from lsweep.files import replacing
+from lsweep.store.opening import require_same
+from lsweep.store.schema import fsync_path
+from lsweep.trail import Epoch, Resume, Trail
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+def claim(folder: Path) -> None:
+    """See that the folder can be made, and that what is there is a trail or nothing.
+
+    Raises:
+        InputError: it cannot, or something else lies there.
+        FileFormatError: the trail's index is damaged.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot make the folder {str(folder)!r}: {error.strerror}", key="train.trail"
+        ) from None
+    if trails.is_trail(folder):
+        trails.read(folder)
+    elif foreign := [p.name for p in folder.iterdir() if not _ours(p.name)]:
+        raise InputError(
+            f"the folder {str(folder)!r} holds {foreign[0]!r} and no {trails.INDEX}; name an empty or a new one",
+            key="train.trail",
+        )
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write to the folder {str(folder)!r}", key="train.trail")
+
+
+class TrailWriter:
+    """A trail that grows; only the holder of its lock may use it.
+
+    Attributes:
+        trail: as it is on the disk.
+    """
+
+    def __init__(self, trail: Trail, guard: Callable[[], None]) -> None:
+        self.trail, self._guard = trail, guard
+
+    @classmethod
+    def open(cls, new: Trail, guard: Callable[[], None]) -> TrailWriter:
+        """Resume what lies in `new.folder`, or begin.
+
+        Raises:
+            IdentityError: another training's trail is there; names the field and both values.
+        """
+        if trails.is_trail(new.folder):
+            found = trails.read(new.folder)
+            require_same(found.identity, new.identity, new.folder, "training")
+            new = found
+        _sweep_up(new)
+        return cls(new, guard)
+
+    def add(self, epoch: Epoch, state: Tensors, resume: Resume, everything: Tensors) -> None:
+        """Append an epoch with its checkpoint.
+
+        Args:
+            epoch: without its file and hash.
+            state: the network's.
+            resume: where to go on; its file's name is chosen here.
+            everything: what `resume` needs: weights and optimiser state.
+        """
+        kept = dataclasses.replace(
+            epoch,
+            file=f"epoch_{epoch.number:04d}.safetensors",
+            sha256=weights.sha256(*state.values()),
+        )
+        self._guard()
+        _write(self.trail.path(kept), state)
+        self.suspend([*self.trail.epochs, kept], resume, everything)
+
+    def suspend(self, epochs: list[Epoch], resume: Resume, everything: Tensors) -> None:
+        """Say where a resume goes on, and which epochs there are."""
+        self._guard()
+        resume = dataclasses.replace(resume, file=f"resume_{resume.epoch:04d}_{resume.step:06d}.safetensors")
+        _write(self.trail.folder / resume.file, everything)
+        grown = dataclasses.replace(self.trail, epochs=tuple(epochs), resume=resume)
+        self._guard()
+        with _in_words(self.trail.folder), replacing(self.trail.folder / trails.INDEX) as temporary:
+            temporary.write_text(grown.to_json(), encoding="utf-8")
+            fsync_path(temporary)
+        fsync_path(self.trail.folder)
+        self.trail = grown
+        _sweep_up(grown)
+
+    def note(self, epoch: Epoch) -> None:
+        """Append an epoch without a checkpoint; it becomes durable with the next one."""
+        self.trail = dataclasses.replace(self.trail, epochs=(*self.trail.epochs, epoch))
+
+    def resume_state(self) -> dict[str, torch.Tensor]:
+        """What `everything` was."""
+        assert self.trail.resume is not None
+        return read_tensors(self.trail.folder / self.trail.resume.file)
+
+
+def _write(path: Path, tensors: Tensors) -> None:
+    try:
+        from safetensors.torch import save_file
+    except ImportError:
+        raise MissingExtra("training needs safetensors: pip install 'lsweep[torch]'") from None
+    # Copies: tensors that share memory, tied weights, are refused.
+    own = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+    with _in_words(path.parent), replacing(path) as temporary:
+        save_file(own, temporary)
+        fsync_path(temporary)
+    fsync_path(path.parent)
+
+
+@contextlib.contextmanager
+def _in_words(folder: Path) -> Any:
+    try:
+        yield
+    except Exception as error:  # SafetensorError hides the system's reason in its text
+        number = getattr(error, "errno", None)
+        if number is None and "No space left" in str(error):
+            number = errno.ENOSPC
+        reason = os.strerror(number) if number else f"{type(error).__name__}: {error}"
+        raise StoreError(
+            f"the trail {str(folder)!r} cannot be written any more: {reason}; what is there is whole: make "
+            "room and run the same command again",
+            errno=number,
+        ) from None
+
+
+def _sweep_up(trail: Trail) -> None:
+    """Remove what a killed run left half written, and states that no resume needs any more."""
+    needed = {trail.resume.file} if trail.resume else set()
+    for path in trail.folder.iterdir():
+        stale = path.name.startswith("resume_") and path.name not in needed
+        if stale or (path.name.startswith(".") and path.suffix == ".tmp"):
+            path.unlink(missing_ok=True)
+
+
+def _ours(name: str) -> bool:
+    """Whether a killed run may have left it before there was an index."""
+    return name.startswith(("epoch_", "resume_", ".epoch_", ".resume_", f".{trails.INDEX}"))

@@ -1,0 +1,130 @@
+"""`lsweep train`: a network's training as a trail of checkpoints, deterministic, stopped and resumed at any step.
+
+Every step's randomness (order, augmentation, dropout) is a function of seed, epoch and step, so nothing but
+weights and optimiser state must be kept to go on with the same bits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lsweep import checkpoint, data, device, models, objective, provenance, weights
+from lsweep.comm import Comm
+from lsweep.config import Config, TrainConfig
+from lsweep.data import ResidentData
+from lsweep.errors import ConfigError, DataError
+from lsweep.preparation import BATCH_SIZE
+from lsweep.progress import Progress, Silent
+from lsweep.stop import Stop
+from lsweep.store.lock import acquire
+from lsweep.trail import Trail
+from lsweep.trail_writer import TrailWriter, claim
+from lsweep.training import Outcome, Training
+from lsweep.training_data import with_noise
+
+
+def settings_of(config: Config) -> TrainConfig:
+    """The table [train], with the trail's folder filled in."""
+    settings = config.train or TrainConfig()
+    folder = settings.trail or str(Path(config.output).with_suffix(".trail"))
+    return dataclasses.replace(settings, trail=folder)
+
+
+def train(
+    config: Config,
+    comm: Comm,
+    *,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+    break_lock: bool = False,
+) -> Outcome:
+    """Train the network that `config` describes, or go on with its trail.
+
+    Raises:
+        InputError: anything wrong with the input, or another training's trail at its place.
+        DivergenceError: the loss or a weight is no longer finite; the last good checkpoint stays the last.
+    """
+    settings = settings_of(config)
+    assert settings.trail is not None
+    folder = Path(settings.trail)
+    with ExitStack() as stack:
+        guard = stack.enter_context(_held(folder, break_lock))
+        stack.enter_context(device.threads_of(comm))
+        stack.enter_context(device.repeatable())
+        chosen = device.choose_device(config.evaluate.device, comm)
+        stack.enter_context(torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []))
+        measured = objective.from_config(config.evaluate)
+        model, splits = _initial(config.model.source, settings), _splits(config)
+        new = Trail(
+            folder,
+            identity=_identity(config, settings, model, splits),
+            config=config.to_toml(),
+            provenance={**provenance.collect(), "device": device.describe(chosen)},
+        )
+        writer = TrailWriter.open(new, guard)
+        splits["train"] = with_noise(splits["train"], settings)
+        size = config.evaluate.batch_size
+        training = Training(
+            model,
+            splits,
+            measured,
+            settings,
+            device=chosen,
+            eval_batch=size if isinstance(size, int) else BATCH_SIZE[chosen.type],
+        )
+        return training.run(writer, progress or Silent(), stop or Stop())
+
+
+@contextmanager
+def _held(folder: Path, break_lock: bool) -> Iterator[Callable[[], None]]:
+    claim(folder)
+    lock = acquire(folder, break_lock=break_lock)
+    try:
+        yield lock.check
+    finally:
+        lock.release()
+
+
+def _initial(source: str, settings: TrainConfig) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed if settings.init_seed is None else settings.init_seed)
+        model = models.build(source)
+    if settings.start is not None:
+        checkpoint.fit(model, checkpoint.read(settings.start), settings.start)
+    return model
+
+
+def _splits(config: Config) -> dict[str, ResidentData]:
+    if "train" not in config.data.split:
+        raise ConfigError('training needs "train" in data.split', key="data.split")
+    found: dict[str, ResidentData] = {}
+    for split in config.data.split:
+        examples = data.load(config.data, split)
+        if not isinstance(examples, ResidentData):
+            raise DataError(
+                "training draws examples one by one, but this data set comes in batches put together already; "
+                "return tensors or a map-style dataset from data.source",
+                key="data.source",
+            )
+        found[split] = examples
+    return found
+
+
+def _identity(
+    config: Config, settings: TrainConfig, model: nn.Module, splits: Mapping[str, ResidentData]
+) -> dict[str, Any]:
+    """What makes two trainings the same. More epochs are a longer one, not another."""
+    apart = ("trail", "start", "init_seed", "epochs")  # the initial weights are known by their hash
+    return {
+        "weights": weights.sha256(*model.state_dict().values()),
+        "data": {split: examples.sha256() for split, examples in splits.items()},
+        "loss": config.evaluate.objective or config.evaluate.loss,
+        **{key: value for key, value in dataclasses.asdict(settings).items() if key not in apart},
+    }

@@ -1,0 +1,87 @@
+"""Batches to train on: shuffled, augmented on the device, the same ones whenever a step is taken again."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from lsweep import augmentation, label_noise
+from lsweep.config import TrainConfig
+from lsweep.data import ResidentData
+from lsweep.data.images import ImageTransform
+from lsweep.errors import DataError
+
+
+def seed_of(*numbers: int) -> int:
+    """A seed for torch's generators that differs wherever one of the numbers does."""
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return int(state[0]) >> 1  # torch takes 63 bits
+
+
+def with_noise(data: ResidentData, settings: TrainConfig) -> ResidentData:
+    """The same examples, some with wrong labels.
+
+    Raises:
+        DataError: the data have no labels that could be wrong.
+    """
+    if settings.label_noise == 0:
+        return data
+    if not isinstance(data.tree, (tuple, list)) or len(data.tree) != 2:
+        raise DataError("train.label_noise needs data of (input, label) pairs", key="train.label_noise")
+    noisy = label_noise.corrupt(data.tree[1], settings.label_noise, seed_of(settings.seed, 1))
+    return dataclasses.replace(data, tree=(data.tree[0], noisy))
+
+
+class TrainingBatches:
+    """The batches of every epoch. What a batch holds depends on (seed, epoch, step) alone.
+
+    Attributes:
+        steps: batches per epoch; the last one is as short as it comes.
+    """
+
+    def __init__(self, data: ResidentData, settings: TrainConfig) -> None:
+        self._data, self._settings = data, settings
+        self._count = len(data)
+        self.steps = -(-self._count // settings.batch_size)
+        self._order = (-1, torch.empty(0, dtype=torch.int64))
+
+    def batch(self, epoch: int, step: int) -> Any:
+        """The batch of a step, counted from 0, on the data's device.
+
+        Raises:
+            DataError: the data are no images, and augmentation is on.
+        """
+        size = self._settings.batch_size
+        chosen = self._permutation(epoch)[step * size : (step + 1) * size]
+        tree, transform = self._data.tree, self._data.transform
+        chosen = chosen.to(pytree.tree_leaves(tree)[0].device)
+        part = pytree.tree_map(lambda leaf: leaf[chosen], tree)
+        if self._settings.augment == "none":
+            return part if transform is None else transform(part)
+        generator = torch.Generator().manual_seed(seed_of(self._settings.seed, 2, epoch, step))
+        change = augmentation.draw(len(chosen), self._settings.padding, generator)
+        if isinstance(transform, ImageTransform):
+            # Before mean and std, as in torchvision's recipes: what is padded is black.
+            images, labels = part
+            return transform((change(images.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), labels))
+        return _changed(part if transform is None else transform(part), change)
+
+    def _permutation(self, epoch: int) -> torch.Tensor:
+        if self._order[0] != epoch:
+            generator = torch.Generator().manual_seed(seed_of(self._settings.seed, 3, epoch))
+            self._order = (epoch, torch.randperm(self._count, generator=generator))
+        return self._order[1]
+
+
+def _changed(batch: Any, change: augmentation.CropFlip) -> Any:
+    pair = isinstance(batch, (tuple, list)) and len(batch) == 2
+    if not pair or not isinstance(batch[0], torch.Tensor) or batch[0].dim() != 4:
+        raise DataError(
+            'train.augment = "crop_flip" needs batches of (images (B, C, H, W), labels); set train.augment = "none"',
+            key="train.augment",
+        )
+    return change(batch[0]), batch[1]

@@ -1,0 +1,153 @@
+"""The trails that a sweep names: axes and ranges that come from them, and their paths in its plane."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lsweep import trail as trails
+from lsweep import trajectory, weights
+from lsweep.checkpoint_rows import CheckpointRows
+from lsweep.comm import Comm
+from lsweep.config import Config, DirectionsConfig
+from lsweep.directions import Tensors, moving, resolve
+from lsweep.errors import ConfigError
+from lsweep.sharing import share_tree
+from lsweep.surface import Trajectory
+from lsweep.trail import Trail
+from lsweep.weights import WeightSpace
+
+log = logging.getLogger("lsweep")
+
+
+def open_trails(config: Config, model: nn.Module, comm: Comm, space: WeightSpace) -> Walked | None:
+    """Collective: the trails of `config.directions.trail`; None where there is none.
+
+    Raises:
+        CheckpointError: one is not there or has no checkpoint.
+    """
+    places = config.directions.trail
+    if not places:
+        return None
+    found = comm.on_root(lambda: [trails.find(place) for place in places])
+    with comm.together():
+        for place, one in zip(places, found, strict=True):
+            if not one.checkpoints:
+                raise ConfigError(f"the trail {place!r} holds no checkpoint yet", key="directions.trail")
+    return Walked(config, found, model, comm, space)
+
+
+def with_ranges(config: Config, path: Trajectory | None) -> Config:
+    """Close the axes whose ends the configuration leaves to the trail.
+
+    Raises:
+        InputError: the trail does not move along one of them.
+    """
+    if path is None or not config.open_axes:
+        return config
+    grid = config.grid
+    for name in config.open_axes:
+        column = path.coordinates[:, grid.names.index(name)]
+        low, high = trajectory.range_of(column, config.directions.margin)
+        closed: Any = {name: dataclasses.replace(getattr(grid, name), min=low, max=high)}
+        grid = dataclasses.replace(grid, **closed)
+    return dataclasses.replace(config, grid=grid, open_axes=())
+
+
+class Walked:
+    """Trails next to the network at the centre θ*. Their files are read by rank 0 alone.
+
+    Attributes:
+        trails: their indices, as read.
+        sha256: per trail, what its checkpoints are.
+    """
+
+    def __init__(
+        self, config: Config, found: Sequence[Trail], model: nn.Module, comm: Comm, space: WeightSpace
+    ) -> None:
+        self._config, self.trails = config, list(found)
+        self._model, self._comm, self._space = model, comm, space
+        self._theta = weights.tensors_of(model, space)
+        self._files = [trail.path(epoch) for trail in found for epoch in trail.checkpoints]
+        self._explained: dict[tuple[tuple[str, ...], tuple[str, ...]], np.ndarray] = {}
+        self._axes: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Tensors]] = {}
+        self.sha256 = [trail.sha256 for trail in found]
+
+    def principal(self, recipe: DirectionsConfig, component: int) -> Tensors:
+        """Collective: a principal axis of all checkpoints of all trails together, of unit norm.
+
+        Raises:
+            ConfigError: θ* is not the end of the first trail, through which the plane goes.
+            InputError: the trail has fewer dimensions.
+        """
+        key = recipe.include, recipe.exclude
+        if key not in self._axes:
+            made, ratios = share_tree(self._comm, lambda: self._principal_axes(recipe))
+            self._axes[key], self._explained[key] = made, ratios.numpy()
+        return self._axes[key][component]
+
+    def project(self, made: Sequence[Tensors]) -> Trajectory:
+        """Collective: the paths in the plane of these directions, by least squares."""
+        return self._comm.on_root(lambda: self._trajectory(made))
+
+    def rows(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> CheckpointRows:
+        """θᵢ − θ* of all checkpoints, in the parameters that move. Raises ConfigError for patterns."""
+        chosen = moving(self._space, include, exclude)
+        return CheckpointRows(self._files, self._model, self._space, chosen, self._theta)
+
+    def table(self) -> list[dict[str, Any]]:
+        """Trail, epoch and learning rate of each row, in JSON types."""
+        names = self._config.directions.trail
+        return [
+            {"trail": name, "epoch": e.number, "lr": e.lr if np.isfinite(e.lr) else None}
+            for name, trail in zip(names, self.trails, strict=True)
+            for e in trail.checkpoints
+        ]
+
+    def _principal_axes(self, recipe: DirectionsConfig) -> tuple[list[Tensors], torch.Tensor]:
+        names = self._config.grid.names
+        wanted = sum(resolve(self._config.directions, axis).kind == "pca" for axis in names)
+        rows = self.rows(recipe.include, recipe.exclude)
+        products = trajectory.gram(rows)
+        if products[len(self.trails[0].checkpoints) - 1].any():
+            raise ConfigError(
+                "the plane of a trail goes through its last checkpoint, but model.weights is another point; leave "
+                "model.weights out",
+                key="model.weights",
+            )
+        found = trajectory.principal(products, wanted, centred=recipe.centred)
+        axes = trajectory.axes(rows, found.weights)
+        return [rows.tensors(axis) for axis in axes], torch.from_numpy(found.ratios[:wanted].copy())
+
+    def _trajectory(self, made: Sequence[Tensors]) -> Trajectory:
+        rows = self.rows()
+        found = trajectory.project(rows, np.stack([rows.vector(direction) for direction in made]))
+        each = [(index, epoch) for index, trail in enumerate(self.trails) for epoch in trail.checkpoints]
+        log.info("the plane captures %.2f %% of the trail's movement", 100 * found.captured)
+        return Trajectory(
+            coordinates=found.coordinates,
+            epochs=np.array([epoch.number for _, epoch in each], dtype=np.int32),
+            learning_rates=np.array([epoch.lr for _, epoch in each]),
+            trails=np.array([index for index, _ in each], dtype=np.int32),
+            names=tuple(Path(place).stem for place in self._config.directions.trail),
+            captured=found.captured,
+            shares=found.shares,
+            explained=self._explained_by_axis(),
+        )
+
+    def _explained_by_axis(self) -> np.ndarray:
+        shares, components = [], 0
+        for axis in self._config.grid.names:
+            recipe = resolve(self._config.directions, axis)
+            ratios = self._explained.get((recipe.include, recipe.exclude))
+            known = recipe.kind == "pca" and ratios is not None
+            shares.append(float(ratios[components]) if known and ratios is not None else np.nan)
+            components += recipe.kind == "pca"
+        return np.array(shares)

@@ -1,0 +1,86 @@
+"""`lsweep trajectory`: how much of a training's path a plane can show. Imports nothing heavy before it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lsweep.errors import ConfigError, MissingExtra
+
+if TYPE_CHECKING:
+    from lsweep.projections import Report
+    from lsweep.trajectories import Walked
+
+COMPONENTS = 6  # shown
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb `trajectory` to an argparse subparsers object."""
+    parser = subparsers.add_parser(
+        "trajectory",
+        help="principal axes of a training's path, and how much of it a plane shows",
+        description="Principal axes of the trails that directions.trail names, the variance that they explain, and the "
+        "share of the movement in their plane, in a random one, and in (initial to final, random). A sweep with "
+        'directions.kind = "pca" evaluates the loss in that plane.',
+        epilog="example: lsweep trajectory vgg9.toml --set directions.trail=results/vgg9.trail -o vgg9_path.json",
+    )
+    parser.add_argument("config", metavar="CONFIG", help="the configuration, a TOML file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT.json", help="write coordinates and shares there as well"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report, and write it where asked. Raises InputError."""
+    from lsweep import config as configuration
+    from lsweep.files import write_bytes
+
+    config = configuration.load(args.config, args.overrides)
+    if not config.directions.trail:
+        raise ConfigError(
+            "directions.trail must name the folder that `lsweep train` wrote", key="directions.trail"
+        )
+    try:
+        import torch  # noqa: F401 - the one heavy import, here so that its absence is said plainly
+    except ModuleNotFoundError:
+        raise MissingExtra("trajectories need torch: pip install 'lsweep[torch]'") from None
+    from lsweep import problem, projections, trajectories, weights
+    from lsweep.comm import alone
+
+    comm = alone()
+    model = problem.network(config, comm)
+    space = weights.weight_space(model, config.directions.space)
+    walked = trajectories.open_trails(config, model, comm, space)
+    assert walked is not None
+    found = projections.report(config, walked, space, weights.tensors_of(model, space))
+    print(_words(config.directions.trail, walked, found))
+    if args.output:
+        table = {"checkpoints": walked.table(), **found.to_json()}
+        write_bytes(Path(args.output), json.dumps(table, indent=1).encode())
+        print(args.output)
+    return 0
+
+
+def _words(places: tuple[str, ...], walked: Walked, found: Report) -> str:
+    lines = [
+        f"{place}: {len(trail.checkpoints)} checkpoints, epochs {trail.checkpoints[0].number} to "
+        f"{trail.checkpoints[-1].number}"
+        for place, trail in zip(places, walked.trails, strict=True)
+    ]
+    shown = ", ".join(f"{100 * ratio:.2f} %" for ratio in found.ratios[:COMPONENTS])
+    more = ", …" if len(found.ratios) > COMPONENTS else ""
+    lines += [
+        f"{found.parameters:,} parameters move",
+        f"variance along the principal axes: {shown}{more}",
+        "share of the movement in a plane, and along each of its axes alone:",
+    ]
+    for name, plane in found.planes.items():
+        alone = ", ".join(f"{100 * share:.2f} %" for share in plane.shares)
+        lines.append(f"  {name:<26} {100 * plane.captured:6.2f} %   ({alone})")
+    return "\n".join(lines)
