@@ -184,7 +184,7 @@ def test_someone_who_saw_a_dead_holder_too_does_not_bury_the_new_one(
     path = forge(output, pid=dead_pid())
     dead = lock._read(path)
     winner = acquire(output)
-    lock._bury(path, path.with_name("grave"), dead)  # what a slower one does next
+    lock._bury(path, dead)  # what a slower one does next
     winner.check()
     assert [p.name for p in output.parent.iterdir()] == ["sweep.h5.lock"]
 
@@ -238,3 +238,25 @@ def test_a_full_disk_leaves_nothing_behind(output: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="No space left"):
         acquire(output)
     assert list(output.parent.iterdir()) == []
+
+
+def test_what_is_no_file_in_the_lock_s_place(output: Path) -> None:
+    """It is not waited for, and not removed: one line."""
+    os.mkfifo(output.with_name("sweep.h5.lock"))
+    with pytest.raises(InputError, match="cannot lock"):
+        acquire(output)
+
+
+def test_many_that_meet_one_dead_holder_leave_the_winner_alone(output: Path) -> None:
+    """Whoever comes second to bury finds another file there, at every moment."""
+    for _ in range(30):
+        path = forge(output, pid=dead_pid() if _ == 0 else 2**22 - 1)
+        dead = lock._read(path)
+        buriers = [threading.Thread(target=lock._bury, args=(path, dead)) for _ in range(4)]
+        for burier in buriers:
+            burier.start()
+        held = acquire(output)
+        for burier in buriers:
+            burier.join()
+        held.check()
+        held.release()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
+import stat
 import time
 import uuid
 from dataclasses import dataclass
@@ -78,7 +80,7 @@ def acquire(output: Path, *, break_lock: bool = False) -> Lock:
         except FileExistsError:
             holder = _read(path)
             if break_lock or not holder or _is_dead(holder):
-                _bury(path, path.with_name(f"{path.name}.{token}"), holder)
+                _bury(path, holder)
             elif holder.get("host") == socket.gethostname() and time.monotonic() < patience:
                 time.sleep(0.1)
             else:
@@ -91,17 +93,35 @@ def acquire(output: Path, *, break_lock: bool = False) -> Lock:
             raise InputError(f"cannot lock {str(output)!r}: {error}", key=str(path)) from None
 
 
-def _bury(path: Path, grave: Path, holder: dict[str, Any]) -> None:
-    """Remove the lock of `holder`. Of two that do so at once, one rename wins."""
+def _bury(path: Path, holder: dict[str, Any]) -> None:
+    """Remove the lock of `holder`, and no other: whoever was faster may have put its own there by now.
+
+    Raises:
+        InputError: what is there is no file.
+    """
     try:
-        os.rename(path, grave)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"cannot lock: {str(path)!r} is no file of lsweep's; remove it", key=str(path))
+        descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return
-    if _read(grave).get("token") != holder.get("token"):
-        # The other one was faster, and this is its lock already: it goes back.
-        with contextlib.suppress(FileExistsError):
-            os.link(grave, path)
-    grave.unlink(missing_ok=True)
+    try:
+        # Only who has this very file locked removes it. Without, on a file system that has no locks, a moment is left
+        # between looking and removing.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _is_at(path, descriptor) and _read(path).get("token") == holder.get("token"):
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file is still the one at that path."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _create(path: Path, token: str) -> None:
@@ -127,8 +147,10 @@ def _create(path: Path, token: str) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return {}
         holder = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return holder if isinstance(holder, dict) else {}
 
@@ -158,10 +180,10 @@ def _is_dead(holder: dict[str, Any]) -> bool:
 def _started(pid: int) -> str:
     """When a process was started, in ticks since the boot; "" where the system does not say."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    return text.rpartition(")")[2].split()[19]
 
 
 def _boot_id() -> str:
