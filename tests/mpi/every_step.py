@@ -19,6 +19,7 @@ from typing import Any
 
 import acknowledging
 import h5py
+import numpy as np
 import oracle
 import stepping
 from killing import PROGRAM, Place
@@ -82,6 +83,7 @@ class Fall:
         walk, blow, number: which.
         step: the call that it was killed at; "" if the sweep came to its end first.
         acknowledged, done: points on record, and points that counted as done in the file.
+        own: the points on record that the victim evaluated.
         wrong: what was lost or untrue or went on wrongly; "" if nothing.
     """
 
@@ -92,6 +94,7 @@ class Fall:
     acknowledged: int
     done: int
     wrong: str
+    own: int = 0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -198,7 +201,7 @@ def fall(walk: Walk, blow: str, number: int, before: Place | None, ground: Groun
     expected = oracle.truth(walk.grid, walk.metrics)
     log, mark = place.records.parent / "log", place.records.parent / "reached"
     disturbance = {"rank": walk.victim, "at": number, "do": blow, "log": log, "reached": mark}
-    step, held, done, wrong = "", 0, 0, ""
+    step, held, done, own, wrong = "", 0, 0, 0, ""
     try:
         status, said = execute(walk, place, settings(walk, place, ground, **disturbance))
         if mark.exists():
@@ -206,6 +209,8 @@ def fall(walk: Walk, blow: str, number: int, before: Place | None, ground: Groun
         assert (status in KILLED) if step else (status == 0), f"status {status} at {step!r}: {said}"
         held = oracle.check(place.output, place.records, expected)
         done = oracle.progress(place.output, expected)["done"]
+        claims = oracle.acknowledged(place.records, walk.metrics)
+        own = len(np.unique(claims["point"][claims["rank"] == walk.victim]))
         assert held >= walk.begun
         resume(walk, place.output)
         oracle.check(place.output, place.records, expected)
@@ -214,7 +219,7 @@ def fall(walk: Walk, blow: str, number: int, before: Place | None, ground: Groun
         wrong = f"{type(error).__name__}: {error}"
     if not wrong:
         shutil.rmtree(place.records.parent)
-    return Fall(walk.name, blow, number, step, held, done, wrong)
+    return Fall(walk.name, blow, number, step, held, done, wrong, own)
 
 
 def spared(walk: Walk, falls: Sequence[Fall], ground: Ground) -> list[str]:
