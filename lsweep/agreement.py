@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from lsweep import checkpoint, directions, weights
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
+from lsweep.errors import ConfigError
 from lsweep.grid import AXIS_NAMES
 from lsweep.sharing import share_tree
 from lsweep.store import StoredDirections, foreign, reader
@@ -23,8 +26,27 @@ from lsweep.weights import WeightSpace
 log = logging.getLogger("lsweep")
 
 
-def make(config: Config, model: nn.Module, comm: Comm, space: WeightSpace) -> list[Tensors]:
-    """Collective: make the directions that the configuration describes; files are read by rank 0 alone."""
+Eigenvectors = Callable[[Sequence[bool], Sequence[int]], list[Tensors]]
+
+
+def make(
+    config: Config,
+    model: nn.Module,
+    comm: Comm,
+    space: WeightSpace,
+    eigenvectors: Eigenvectors | None = None,
+    output: Path | None = None,
+) -> list[Tensors]:
+    """Collective: make the directions that the configuration describes; files are read by rank 0 alone.
+
+    Args:
+        config: the recipe of each axis.
+        model: the network at θ*.
+        comm: the ranks.
+        space: what moves.
+        eigenvectors: see `directions.Sources`; None refuses `kind = "hessian"`.
+        output: the sweep's file; where it holds eigenvectors of the same recipe, they are taken from there.
+    """
     theta = [t.detach().cpu() for t in weights.tensors_of(model, space)]
 
     def target(path: str) -> Tensors:
@@ -41,8 +63,24 @@ def make(config: Config, model: nn.Module, comm: Comm, space: WeightSpace) -> li
         found: dict[str, Tensors] = share_tree(comm, read)
         return found
 
-    sources = directions.Sources(checkpoint=target, file=file)
-    return directions.make(config.directions, config.grid.names, space, theta, sources)
+    sources = directions.Sources(target, file, eigenvectors or _no_eigenvectors)
+    ready = share_tree(comm, lambda: _ready(config, output))
+    return directions.make(config.directions, config.grid.names, space, theta, sources, ready)
+
+
+def _no_eigenvectors(moved: Sequence[bool], numbers: Sequence[int]) -> list[Tensors]:
+    raise ConfigError('directions.kind = "hessian" is not possible here', key="directions.kind")
+
+
+def _ready(config: Config, output: Path | None) -> dict[str, Tensors]:
+    """Eigenvectors that an earlier session stored: they are dear, and differ in their last digits by the machine."""
+    curved = [a for a in config.grid.names if directions.resolve(config.directions, a).kind == "hessian"]
+    if not curved or output is None or not output.exists():
+        return {}
+    recipes = reader.read_directions(output)["recipe"]
+    same = [a for a in curved if recipes.get(a) == json.loads(json.dumps(_recipe(config, a)))]
+    arrays = foreign.read_direction_file(output) if same else {}
+    return {axis: [torch.from_numpy(a) for a in arrays[axis]] for axis in same if axis in arrays}
 
 
 def agree(comm: Comm, made: list[Tensors], output: Path | None) -> tuple[list[Tensors], list[str]]:

@@ -41,6 +41,7 @@ def sweep(
     device: str = "auto",
     precision: str = "fp32",
     batch_size: int | str | None = None,
+    hessian: bool = False,
     show_progress: bool = False,
 ) -> Surface | None:
     """Evaluate a network's loss over a line, plane or box around its current weights.
@@ -62,6 +63,7 @@ def sweep(
         device: "auto", "cpu", "cuda", "cuda:1", ….
         precision: "fp32" or "fp64".
         batch_size: examples per forward pass; by default a constant per kind of device; "auto" measures.
+        hessian: whether the extreme eigenvalues of the Hessian are computed at every point; see `Surface.curvature`.
         show_progress: on standard error.
 
     Returns:
@@ -78,6 +80,8 @@ def sweep(
     settings: dict[str, Any] = {"loss": loss_name, "device": device, "precision": precision}
     if batch_size is not None:
         settings["batch_size"] = batch_size
+    if hessian:
+        settings["metrics"] = ["hessian"]
     config = Config(
         output=str(output or ""),
         model=ModelConfig(source=type(model).__qualname__),

@@ -18,7 +18,7 @@ from lsweep.errors import ConfigError, InputError, nearest
 from lsweep.grid import Axis, Grid
 
 P = TypeVar("P")
-Kind = Literal["random", "interpolate", "file"]
+Kind = Literal["random", "interpolate", "file", "hessian"]
 Normalize = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
 BiasBn = Literal["zero", "copy", "random"]
 
@@ -26,6 +26,14 @@ BiasBn = Literal["zero", "copy", "random"]
 def _check_seed(seed: int | None) -> None:
     if seed is not None and not 0 <= seed < 2**63:  # what torch.Generator takes
         raise ConfigError(f"a seed must be >= 0 and < 2^63, got {seed}", key="seed")
+
+
+def _check_eigenvector(number: int | None) -> None:
+    if number == 0:
+        raise ConfigError(
+            "eigenvector counts from the largest eigenvalue, 1, or from the smallest, -1; got 0",
+            key="eigenvector",
+        )
 
 
 @dataclass(frozen=True)
@@ -69,9 +77,11 @@ class AxisDirection:
     exclude: tuple[str, ...] | None = None
     to: str | None = None
     path: str | None = None
+    eigenvector: int | None = None
 
     def __post_init__(self) -> None:
         _check_seed(self.seed)
+        _check_eigenvector(self.eigenvector)
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,8 @@ class DirectionsConfig:
     to_y: str | None = None
     to_z: str | None = None
     path: str | None = None
+    # Of the Hessian at the centre: 1 the largest eigenvalue's, 2 the next, -1 the smallest's; None: x 1, y 2, z 3.
+    eigenvector: int | None = None
     keep: bool = False
     x: AxisDirection = AxisDirection()
     y: AxisDirection = AxisDirection()
@@ -96,6 +108,7 @@ class DirectionsConfig:
 
     def __post_init__(self) -> None:
         _check_seed(self.seed)
+        _check_eigenvector(self.eigenvector)
 
 
 @dataclass(frozen=True)
@@ -113,7 +126,19 @@ class EvaluateConfig:
     fold_batchnorm: bool = True
     max_failures: int = 5
 
+    @property
+    def own_metrics(self) -> tuple[str, ...]:
+        """The metrics that are functions of output and target: all but "hessian"."""
+        return tuple(metric for metric in self.metrics if metric.strip() != "hessian")
+
+    @property
+    def hessian(self) -> bool:
+        """Whether the extreme eigenvalues of the Hessian are wanted at every point."""
+        return self.own_metrics != self.metrics
+
     def __post_init__(self) -> None:
+        if len(self.metrics) - len(self.own_metrics) > 1:
+            raise ConfigError("the metric 'hessian' is given twice", key="evaluate.metrics")
         if isinstance(self.batch_size, int) and self.batch_size < 1:
             raise ConfigError(
                 f"evaluate.batch_size must be >= 1, got {self.batch_size}", key="evaluate.batch_size"
@@ -131,6 +156,27 @@ class EvaluateConfig:
             raise ConfigError(
                 f"evaluate.max_failures must be >= 0, got {self.max_failures}", key="evaluate.max_failures"
             )
+
+
+@dataclass(frozen=True)
+class CurvatureConfig:
+    """How eigenvalues of the Hessian are computed, where `evaluate.metrics` has "hessian", and for directions."""
+
+    tolerance: float = 1e-3  # of the residual ‖Hv − λv‖, about, as a share of the largest |λ|
+    max_products: int = 400  # with the Hessian, about, before less is taken for enough
+    seed: int = 0
+    batch_size: int | None = None  # None: a constant per kind of device
+
+    def __post_init__(self) -> None:
+        _check_seed(self.seed)
+        if not 0 < self.tolerance <= 0.1:
+            raise ConfigError(
+                f"curvature.tolerance must be > 0 and <= 0.1, got {self.tolerance}", key="curvature.tolerance"
+            )
+        for key in ("max_products", "batch_size"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ConfigError(f"curvature.{key} must be >= 1, got {value}", key=f"curvature.{key}")
 
 
 @dataclass(frozen=True)
@@ -177,6 +223,7 @@ class Config:
     directions: DirectionsConfig = DirectionsConfig()
     grid: Grid = field(default_factory=lambda: Grid(Axis(), Axis()))
     evaluate: EvaluateConfig = EvaluateConfig()
+    curvature: CurvatureConfig = CurvatureConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     store: StoreConfig = StoreConfig()
 

@@ -6,7 +6,6 @@ are. Sums over examples are float64 on the device, and the host reads them once 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,11 +23,11 @@ from torch.utils import _pytree as pytree
 from lsweep.determinism import require_deterministic
 from lsweep.errors import InputError
 from lsweep.evaluation import Column, Evaluation
+from lsweep.memory import within_memory
 from lsweep.objective import Objective
 from lsweep.weights import WeightSpace, tensors_of
 
 T = TypeVar("T")
-log = logging.getLogger("lsweep")
 
 
 class Examples(Protocol):
@@ -136,21 +135,7 @@ class LossEvaluator:
         return count
 
     def _in_memory(self, work: Callable[[], T]) -> T:
-        """Do the work; where memory is short, with batches of half the size, from now on.
-
-        Other kernels may be chosen for smaller batches: the point is outside the promise of equal bits.
-        """
-        while True:
-            try:
-                return work()
-            except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error) or self.batch_size == 1:
-                    raise
-            # Outside of the handler: its traceback would keep the tensors of the failed pass alive.
-            log.warning("out of memory with %d examples a batch: halved", self.batch_size)
-            self.batch_size //= 2
-            if self._flat.device.type == "cuda":
-                torch.cuda.empty_cache()
+        return within_memory(self, self._flat.device, work)
 
     def _sums_or_nan(self) -> torch.Tensor:
         sums = torch.cat([self._sums(split) for split in self._splits])
@@ -251,9 +236,12 @@ class _Cast:
     def __init__(self, examples: Any, dtype: torch.dtype) -> None:
         self._examples, self._dtype = examples, dtype
         self.tree = getattr(examples, "tree", None)
-        self.can_select = hasattr(
-            examples, "select"
-        )  # batches that the user's loader put together are not cut anew
+        # Batches that the user's loader put together are not cut anew.
+        self.can_select = getattr(examples, "can_select", hasattr(examples, "select"))
+
+    def to(self, device: torch.device) -> _Cast:
+        """See `Examples`."""
+        return _Cast(self._examples.to(device), self._dtype)
 
     def batches(self, size: int) -> Iterator[Any]:
         """See `Examples`."""
@@ -300,12 +288,6 @@ def _restored(model: nn.Module) -> Iterator[None]:
         for module, own in buffers:
             module._buffers.clear()
             module._buffers.update(own)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory was short, the device's or the host's; torch says the latter with a plain RuntimeError."""
-    short = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
-    return short or "DefaultCPUAllocator" in str(error)
 
 
 def _running_variances(model: nn.Module) -> list[torch.Tensor]:

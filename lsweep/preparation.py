@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,12 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import agreement, device, folding, provenance, tuning, weights
+from lsweep import agreement, device, eigenvectors, folding, provenance, tuning, weights
 from lsweep.certified import CHEAP, CertifiedEvaluator
 from lsweep.comm import Comm
 from lsweep.config import Config
+from lsweep.curvature import CurvatureEvaluator
 from lsweep.directions import Tensors
 from lsweep.errors import ConfigError, InputError
+from lsweep.evaluation import Evaluator
 from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
 from lsweep.grid import Grid
 from lsweep.objective import Supervised, check_labels
@@ -48,7 +51,7 @@ class Prepared:
 
     mode: str
     device: torch.device
-    evaluator: LossEvaluator
+    evaluator: Evaluator
     header: Header
     points_at_once: int = 1
 
@@ -72,7 +75,12 @@ def prepare(
     with comm.together():
         if not space.entries:
             raise InputError("the network has no parameters, so there is nothing to move")
-    made = list(explicit) if explicit is not None else agreement.make(config, problem.model, comm, space)
+    curved = eigenvectors.source(config, problem, comm, chosen, space)
+    made = (
+        list(explicit)
+        if explicit is not None
+        else agreement.make(config, problem.model, comm, space, curved, output)
+    )
     made, hashes = agreement.agree(comm, made, output)
     wanted = config.evaluate.batch_size
     batch_size = wanted if isinstance(wanted, int) else BATCH_SIZE[chosen.type]
@@ -89,6 +97,8 @@ def prepare(
             )
         identity["batch_size"] = batch_size
         together = config.evaluate.points_at_once
+        if config.evaluate.hessian:
+            together = _one_at_a_time(comm, together)
         if together == "auto":
             together = stored.get("points_at_once", 1) if stored else _most_at_once(comm, evaluator, problem)
         kind = _precision(config, comm, evaluator, problem, stored, chosen)
@@ -104,16 +114,22 @@ def prepare(
         if together > 1:  # files of a time before it could be more lack the field
             evaluator = _joint(comm, evaluator)
             identity["points_at_once"] = together
+        complete: Evaluator = evaluator
+        curvature: dict[str, Any] = {}
+        if config.evaluate.hessian:
+            complete, curvature = _with_curvature(stack, config, problem, comm, space, made, evaluator)
+            identity["curvature"] = curvature
         header = Header(
             grid=config.grid,
-            names=evaluator.names,
+            names=complete.names,
             identity=identity,
             config=config.to_toml(),
             provenance=_provenance(comm, chosen, batch_size) if comm.is_root else {},
             directions=agreement.stored(config, space, made, hashes, explicit=explicit is not None),
-            columns=evaluator.columns,
+            columns=getattr(complete, "columns", {}),
+            curvature=curvature,
         )
-        yield Prepared(mode, chosen, evaluator, header, together)
+        yield Prepared(mode, chosen, complete, header, together)
 
 
 def _evaluator(
@@ -145,6 +161,48 @@ def _evaluator(
         )
         schema.check_names(evaluator.names)
     return evaluator
+
+
+def _with_curvature(
+    stack: ExitStack,
+    config: Config,
+    problem: Problem,
+    comm: Comm,
+    space: WeightSpace,
+    made: list[Tensors],
+    inner: LossEvaluator,
+) -> tuple[CurvatureEvaluator, dict[str, Any]]:
+    """Collective: an evaluator of the Hessian's eigenvalues too, and what the file says of how they are computed."""
+    chosen = inner.lent.flat.device
+    size = eigenvectors.batch_size(config.curvature, chosen)
+    with comm.together():
+        lent = inner.lent
+        if lent.model is not problem.model:  # folded: its parameters are others
+            splits = dict(lent.splits)  # on the device already
+            lending = borrow(
+                problem.model,
+                splits,
+                problem.objective,
+                space,
+                made,
+                device=chosen,
+                dtype=_dtype(config),
+                batch_size=size,
+            )
+            lent = stack.enter_context(lending).lent
+        evaluator = CurvatureEvaluator(inner, lent, eigenvectors.effort(config.curvature), size)
+    return evaluator, {**dataclasses.asdict(config.curvature), "batch_size": size}
+
+
+def _one_at_a_time(comm: Comm, together: int | str) -> int:
+    """Points share no arithmetic where each has its own iteration."""
+    with comm.together():
+        if together not in (1, "auto"):
+            raise ConfigError(
+                f'evaluate.points_at_once = {together} does not go with the metric "hessian"; set it to 1',
+                key="evaluate.points_at_once",
+            )
+    return 1
 
 
 def _folded(

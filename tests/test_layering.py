@@ -19,9 +19,9 @@ PACKAGE = Path(lsweep.__file__).parent
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
         evaluator several strata precision certified folding plugins progress stop slurm_job filesystem files
-        watchdog""",
+        watchdog memory hessian lanczos eigenpairs spectrum curvature""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
-    2: "engine books problem agreement preparation job preflight train",
+    2: "engine books problem agreement preparation job preflight train eigenvectors",
     3: "api check status render export compare watch slurm",
     4: "cli __main__",
 }
@@ -33,14 +33,18 @@ DRAWN = {
     "checkpoint": "errors",
     "config": "errors grid",
     "determinism": "errors weights",
-    "directions": "config errors weights",
-    "evaluator": "determinism errors evaluation objective weights",
+    "curvature": "eigenpairs evaluation evaluator hessian",
+    "directions": "config errors grid weights",
+    "eigenpairs": "lanczos",
+    "evaluator": "determinism errors evaluation memory objective weights",
     "files": "errors",
     "folding": "weights",
     "grid": "errors",
+    "hessian": "errors evaluator memory objective weights",
     "objective": "config errors plugins",
     "plugins": "errors",
     "precision": "strata",
+    "spectrum": "lanczos",
     "several": "errors evaluation evaluator objective",
     "stop": "errors slurm_job",
     "surface": "grid",
@@ -53,7 +57,8 @@ DRAWN = {
     "device": "comm cores",
     "sharing": "comm data",
     "store": "comm",
-    "preparation": "problem agreement",
+    "preparation": "problem agreement eigenvectors",
+    "eigenvectors": "problem",
     "job": "engine problem preparation",
 }
 

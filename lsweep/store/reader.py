@@ -14,8 +14,8 @@ import numpy as np
 from lsweep.errors import FileFormatError
 from lsweep.grid import AXIS_NAMES
 from lsweep.store.foreign import checked, is_hard, is_there, open_file
-from lsweep.store.schema import BOOKKEEPING, COLUMNS, FORMAT, FORMAT_VERSION, SESSION, datasets
-from lsweep.surface import Status, Surface
+from lsweep.store.schema import BOOKKEEPING, COLUMNS, CURVATURE, FORMAT, FORMAT_VERSION, SESSION, datasets
+from lsweep.surface import Status, Surface, curvature_metrics
 
 J = TypeVar("J", list, dict)
 
@@ -39,9 +39,12 @@ def read(path: str | Path) -> Surface:
             raise FileFormatError(
                 f"{str(path)!r} has no dataset 'loss' of shape {shape}; it is damaged", key=str(path)
             )
+        columns = {
+            n: checked(file, n, kinds=_kinds(n), shape=shape)[...] for n in COLUMNS if is_there(file, n)
+        }
         return Surface(
             axes=axes,
-            metrics=metrics,
+            metrics={**metrics, **curvature_metrics(columns, done)},
             status=status,
             seconds=np.where(done, _values(file, "seconds", shape), np.nan).astype(np.float32),
             rank=np.where(done, checked(file, "rank", kinds="i", shape=shape)[...], -1).astype(np.int32),
@@ -49,7 +52,7 @@ def read(path: str | Path) -> Surface:
             provenance=_json(file, "provenance", dict),
             sessions=_sessions(file),
             path=path,
-            columns={n: checked(file, n, kinds="iu", shape=shape)[...] for n in COLUMNS if is_there(file, n)},
+            columns=columns,
         )
 
 
@@ -65,12 +68,13 @@ def read_identity(path: Path) -> tuple[dict[str, Any], tuple[str, ...], np.ndarr
         for name, (dtype, _) in datasets(names).items():
             if checked(file, name, shape=shape).dtype != np.dtype(dtype):
                 raise FileFormatError(f"{str(path)!r}: {name!r} has type {file[name].dtype}", key=name)
+        identity = _json(file, "identity", dict)
         for name in COLUMNS:
-            if is_there(file, name):
-                checked(file, name, kinds="iu", shape=shape)
+            if is_there(file, name) or (name in CURVATURE and "curvature" in identity):
+                checked(file, name, kinds=_kinds(name), shape=shape)
         if checked(file, "sessions/table", ndim=1).dtype != SESSION:
             raise FileFormatError(f"{str(path)!r}: the table of sessions is damaged", key="sessions/table")
-        return _json(file, "identity", dict), names, file["status"][...].reshape(-1)
+        return identity, names, file["status"][...].reshape(-1)
 
 
 def read_directions(path: Path) -> dict[str, Any]:
@@ -131,6 +135,10 @@ def _metric_names(file: h5py.File, shape: tuple[int, ...]) -> list[str]:
     metrics = [n for n in found if file[n].shape == shape and file[n].dtype.kind == "f"]
     recorded = [str(name) for name in _json(file, "metrics", list)]
     return [*(n for n in recorded if n in metrics), *(n for n in metrics if n not in recorded)]
+
+
+def _kinds(column: str) -> str:
+    return "f" if column in CURVATURE and column != "curvature/products" else "iu"
 
 
 def _values(file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:

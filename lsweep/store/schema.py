@@ -45,9 +45,12 @@ BOOKKEEPING: dict[str, tuple[str, Any]] = {
     "rank": ("<i4", -1),
 }
 # How a point's values came about; which of them a file has depends on the evaluator.
-COLUMNS = ("batch_size", "examples", "precision")
+CURVATURE = tuple(
+    f"curvature/{name}" for name in ("eig_min", "eig_max", "residual_min", "residual_max", "products")
+)
+COLUMNS = ("batch_size", "examples", "precision", *CURVATURE)
 GROUPS = ("sessions", "directions", "curvature", "trajectory", "certificate")
-RESERVED = ("x", "y", "z", *BOOKKEEPING, *COLUMNS, *GROUPS)
+RESERVED = ("x", "y", "z", *BOOKKEEPING, *COLUMNS, *GROUPS, "eig_min", "eig_max", "eig_ratio")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class Header:
         provenance: versions, commit, hardware (JSON types).
         directions: see there.
         columns: numbers per point that say how the values came about.
+        curvature: what is the same for the eigenvalues of all points, such as the tolerance.
     """
 
     grid: Grid
@@ -90,6 +94,7 @@ class Header:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     directions: StoredDirections = StoredDirections()
     columns: Mapping[str, Column] = field(default_factory=dict)
+    curvature: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -101,7 +106,8 @@ def check_names(names: Sequence[str]) -> None:
     for name in names:
         if name in RESERVED or not name.isidentifier():
             raise ConfigError(
-                f"a metric cannot be called {name!r}: it must be a word other than {', '.join(RESERVED)}"
+                f"a metric cannot be called {name!r}: it must be a word other than "
+                f"{', '.join(name for name in RESERVED if name.isidentifier())}"
             )
 
 
@@ -150,6 +156,8 @@ def _write_header(file: h5py.File, header: Header) -> None:
             dataset.dims[dimension].attach_scale(file[axis_name])
     _dataset(file, "sessions/table", (SESSIONS,), SESSION, None)
     _write_directions(file.create_group("directions"), header.directions)
+    if header.curvature:
+        file["curvature"].attrs.update(header.curvature)
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
     file.attrs["config"] = header.config
