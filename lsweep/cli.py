@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from lsweep.centre.cli import add_parser as add_curvature
     from lsweep.export.cli import add_parser as add_export
     from lsweep.render.cli import add_parser as add_render
 
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_sweep(verbs)
     _add_status(verbs)
     _add_check(verbs)
+    add_curvature(verbs)
     add_render(verbs)
     add_export(verbs)
     return parser

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -12,9 +12,9 @@ from lsweep import device
 from lsweep.comm import Comm
 from lsweep.config import Config, CurvatureConfig
 from lsweep.directions import Tensors
-from lsweep.eigenpairs import Effort, largest, smallest
+from lsweep.eigenpairs import Effort, Eigenpairs, largest, smallest
 from lsweep.errors import ConfigError, DirectionsError
-from lsweep.evaluator import borrow
+from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.hessian import Hessian, NotFinite, unpack
 from lsweep.problem import Problem
 from lsweep.sharing import share_tree
@@ -54,6 +54,28 @@ def source(
     return eigenvectors
 
 
+@contextmanager
+def at_centre(
+    config: Config, problem: Problem, chosen: torch.device, space: WeightSpace, moved: Sequence[bool]
+) -> Iterator[tuple[Hessian, LossEvaluator]]:
+    """The Hessian of the network at θ*, and the evaluator that has borrowed it, on this rank alone."""
+    dtype = torch.float64 if config.evaluate.precision == "fp64" else torch.float32
+    size = batch_size(config.curvature, chosen)
+    with device.repeatable():
+        lending = borrow(
+            problem.model,
+            problem.splits,
+            problem.objective,
+            space,
+            [],
+            device=chosen,
+            dtype=dtype,
+            batch_size=size,
+        )
+        with lending as evaluator:
+            yield Hessian(evaluator.lent, moved, size), evaluator
+
+
 def _compute(
     config: Config,
     problem: Problem,
@@ -62,23 +84,7 @@ def _compute(
     moved: Sequence[bool],
     numbers: Sequence[int],
 ) -> list[Tensors]:
-    dtype = torch.float64 if config.evaluate.precision == "fp64" else torch.float32
-    size = batch_size(config.curvature, chosen)
-    with ExitStack() as stack:
-        stack.enter_context(device.repeatable())
-        evaluator = stack.enter_context(
-            borrow(
-                problem.model,
-                problem.splits,
-                problem.objective,
-                space,
-                [],
-                device=chosen,
-                dtype=dtype,
-                batch_size=size,
-            )
-        )
-        hessian = Hessian(evaluator.lent, moved, size)
+    with at_centre(config, problem, chosen, space, moved) as (hessian, _):
         most = max(abs(number) for number in numbers)
         if most > hessian.size:
             raise ConfigError(
@@ -96,16 +102,16 @@ def _compute(
                 "the loss has no finite Hessian at the centre, so there are no eigenvectors",
                 key="directions.kind",
             ) from None
-        made = []
-        for number in numbers:
-            pairs = ends[1 if number > 0 else -1]
-            place = number - 1 if number > 0 else number
-            log.info(
-                "eigenvector %d of the Hessian: eigenvalue %.6g, residual %.2g%s",
-                number,
-                pairs.values[place],
-                pairs.residuals[place],
-                "" if pairs.converged else " (not converged: raise curvature.max_products)",
-            )
-            made.append(unpack(pairs.vectors[:, place], space.entries, moved))
-    return made
+    return [_direction(ends[1 if n > 0 else -1], n, space, moved) for n in numbers]
+
+
+def _direction(pairs: Eigenpairs, number: int, space: WeightSpace, moved: Sequence[bool]) -> Tensors:
+    place = number - 1 if number > 0 else number
+    log.info(
+        "eigenvector %d of the Hessian: eigenvalue %.6g, residual %.2g%s",
+        number,
+        pairs.values[place],
+        pairs.residuals[place],
+        "" if pairs.converged else " (not converged: raise curvature.max_products)",
+    )
+    return unpack(pairs.vectors[:, place], space.entries, moved)

@@ -237,3 +237,13 @@ def test_command_line_output_names(tmp_path):
     assert output_paths("b", "runs/a.h5", ["vtp", "vts"], "vts") == [Path("b.vtp"), Path("b.vts")]
     with pytest.raises(InputError, match="different formats"):
         output_paths("b.vts", "runs/a.h5", ["vtp"], "vts")
+
+
+def test_curvature_goes_along(tmp_path):
+    """Eigenvalues are metrics: point data of every export, and heights on request."""
+    surface = make((X, Y), LOSS, eig_min=-LOSS, eig_max=2 * LOSS, eig_ratio=np.full(LOSS.shape, 0.5))
+    data = read(export.write(surface, tmp_path / "c.vts", metric="eig_max"))
+    found = arrays(data)
+    for name in ("eig_min", "eig_max", "eig_ratio"):
+        np.testing.assert_array_equal(found[name], surface.metrics[name].ravel())
+    np.testing.assert_allclose(points(data)[:, 2], 2 * LOSS.ravel())

@@ -22,7 +22,7 @@ FLOORS = {
         watchdog memory hessian lanczos eigenpairs spectrum curvature""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: "engine books problem agreement preparation job preflight train eigenvectors",
-    3: "api check status render export compare watch slurm",
+    3: "api centre check status render export compare watch slurm",
     4: "cli __main__",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
@@ -59,6 +59,7 @@ DRAWN = {
     "store": "comm",
     "preparation": "problem agreement eigenvectors",
     "eigenvectors": "problem",
+    "centre": "render",
     "job": "engine problem preparation",
 }
 

@@ -9,7 +9,7 @@ from typing import Literal, TypedDict
 
 from lsweep.errors import InputError, nearest
 
-KINDS = ("auto", "contour", "filled", "heatmap", "surface", "line")
+KINDS = ("auto", "contour", "filled", "heatmap", "surface", "line", "curvature")
 PLANE_KINDS = ("contour", "filled", "heatmap", "surface")
 
 Log = bool | Literal["auto"]

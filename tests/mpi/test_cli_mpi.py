@@ -111,3 +111,21 @@ def test_an_objective_that_exits_on_one_rank(here: Path) -> None:
     assert "SystemExit: enough" in job.err
     surface = read(here / "out/sweep.h5")
     assert not surface.complete
+
+
+def test_curvature_on_1_2_and_4_ranks(here: Path) -> None:
+    """One process's bits, of points that two ranks began and four went on with; an axis is an eigenvector."""
+    settings = ['evaluate.metrics=["hessian"]', "directions.x.kind=hessian", "grid.x.num=4"]
+    curved = [part for setting in settings for part in ("--set", setting)]
+    done = python("-m", "lsweep", "sweep", "sweep.toml", "--quiet", *curved, cwd=here, timeout=120)
+    assert done.returncode == 0, done.stderr
+    truth = read(here / "out/sweep.h5")
+    assert np.isfinite(truth.metrics["eig_min"]).all()
+    curved += ["--set", "output=out/many.h5"]
+    assert sweep(2, here, *curved, "--max-points", "6").process.returncode == 75
+    job = sweep(4, here, *curved)
+    assert job.process.returncode == 0, job.err
+    surface = read(here / "out/many.h5")
+    assert [session["ranks"] for session in surface.sessions] == [2, 4]
+    for name, values in {**truth.metrics, **truth.curvature}.items():
+        assert {**surface.metrics, **surface.curvature}[name].tobytes() == values.tobytes(), name
