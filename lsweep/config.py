@@ -124,6 +124,8 @@ class EvaluateConfig:
     batch_size: int | Literal["auto"] | None = None  # None: a constant per kind of device; auto: measured
     points_at_once: int | Literal["auto"] = 1
     fold_batchnorm: bool = True
+    batchnorm: Literal["fixed", "recalibrate"] = "fixed"  # its running statistics away from the centre
+    recalibrate_examples: int = 1000  # of the train split, the first ones, whatever data.limit is
     max_failures: int = 5
 
     @property
@@ -151,6 +153,11 @@ class EvaluateConfig:
             raise ConfigError(
                 f"evaluate.points_at_once must be >= 1, got {self.points_at_once}",
                 key="evaluate.points_at_once",
+            )
+        if self.recalibrate_examples < 2:
+            raise ConfigError(
+                f"evaluate.recalibrate_examples must be >= 2, got {self.recalibrate_examples}",
+                key="evaluate.recalibrate_examples",
             )
         if self.max_failures < 0:
             raise ConfigError(

@@ -1,16 +1,19 @@
-"""Eigenvectors of the Hessian at the centre, as directions for a sweep: computed by rank 0, for all."""
+"""What a sweep asks of the Hessian: eigenvalues at every point, and eigenvectors at the centre as directions."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 
 from lsweep import device
 from lsweep.comm import Comm
 from lsweep.config import Config, CurvatureConfig
+from lsweep.curvature import CurvatureEvaluator
 from lsweep.directions import Tensors
 from lsweep.eigenpairs import Effort, Eigenpairs, largest, smallest
 from lsweep.errors import ConfigError, DirectionsError
@@ -36,6 +39,43 @@ def batch_size(config: CurvatureConfig, chosen: torch.device) -> int:
     return config.batch_size or BATCH_SIZE[chosen.type]
 
 
+def with_curvature(
+    stack: ExitStack,
+    config: Config,
+    problem: Problem,
+    comm: Comm,
+    space: WeightSpace,
+    made: list[Tensors],
+    inner: LossEvaluator,
+) -> tuple[CurvatureEvaluator, dict[str, Any]]:
+    """Collective: an evaluator of the Hessian's eigenvalues too, and what the file says of how they are computed."""
+    chosen = inner.lent.flat.device
+    size = batch_size(config.curvature, chosen)
+    with comm.together():
+        lent = inner.lent
+        if lent.model is not problem.model:  # folded: its parameters are others
+            splits = dict(lent.splits)  # on the device already
+            lending = borrow(
+                problem.model,
+                splits,
+                problem.objective,
+                space,
+                made,
+                device=chosen,
+                dtype=precision(config),
+                batch_size=size,
+                recalibrate=problem.calibration,
+            )
+            lent = stack.enter_context(lending).lent
+        evaluator = CurvatureEvaluator(inner, lent, effort(config.curvature), size)
+    return evaluator, {**dataclasses.asdict(config.curvature), "batch_size": size}
+
+
+def precision(config: Config) -> torch.dtype:
+    """What products are computed in: fp32 unless fp64 is asked for."""
+    return torch.float64 if config.evaluate.precision == "fp64" else torch.float32
+
+
 def source(
     config: Config, problem: Problem, comm: Comm, chosen: torch.device, space: WeightSpace
 ) -> Callable[[Sequence[bool], Sequence[int]], list[Tensors]]:
@@ -59,7 +99,6 @@ def at_centre(
     config: Config, problem: Problem, chosen: torch.device, space: WeightSpace, moved: Sequence[bool]
 ) -> Iterator[tuple[Hessian, LossEvaluator]]:
     """The Hessian of the network at θ*, and the evaluator that has borrowed it, on this rank alone."""
-    dtype = torch.float64 if config.evaluate.precision == "fp64" else torch.float32
     size = batch_size(config.curvature, chosen)
     with device.repeatable():
         lending = borrow(
@@ -69,8 +108,9 @@ def at_centre(
             space,
             [],
             device=chosen,
-            dtype=dtype,
+            dtype=precision(config),
             batch_size=size,
+            recalibrate=problem.calibration,
         )
         with lending as evaluator:
             yield Hessian(evaluator.lent, moved, size), evaluator

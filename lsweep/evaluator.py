@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from lsweep.batchnorm import Recalibration
 from lsweep.determinism import require_deterministic
 from lsweep.errors import InputError
 from lsweep.evaluation import Column, Evaluation
@@ -54,6 +55,7 @@ class Lent:
         theta: the centre θ*, (space.size,).
         directions: one vector per axis, (space.size,).
         flat: where the network is now, (space.size,).
+        settle: what is to be done with the network wherever it is moved to, such as a recalibration of BatchNorm.
     """
 
     model: nn.Module
@@ -63,6 +65,7 @@ class Lent:
     theta: torch.Tensor
     directions: Sequence[torch.Tensor]
     flat: torch.Tensor
+    settle: Callable[[nn.Module], None] | None = None
 
     def move(self, point: Sequence[float] | np.ndarray) -> None:
         """Set the network's weights to θ* + Σ point[i]·d[i], in place."""
@@ -70,6 +73,8 @@ class Lent:
         for coordinate, direction in zip(point, self.directions, strict=True):
             torch.add(source, direction, alpha=float(coordinate), out=self.flat)
             source = self.flat
+        if self.settle is not None:
+            self.settle(self.model)
 
 
 class LossEvaluator:
@@ -195,6 +200,7 @@ def borrow(
     dtype: torch.dtype = torch.float32,
     batch_size: int = 100,
     check: Callable[[nn.Module, Any, int], None] | None = None,
+    recalibrate: Examples | None = None,
 ) -> Iterator[LossEvaluator]:
     """Lend a model to an evaluator; afterwards its weights, mode and device are as they were.
 
@@ -208,6 +214,8 @@ def borrow(
         dtype: in which precision to compute; weights are combined in it as well.
         batch_size: examples per forward pass. Part of the result's bits.
         check: called with the model, each split and the batch size, to refuse unfit data.
+        recalibrate: examples from which BatchNorm's running statistics are estimated anew wherever the model is
+            moved to; None leaves them as they are.
 
     Raises:
         InputError: the network or objective cannot be used as it is; the message says why.
@@ -227,7 +235,10 @@ def borrow(
             with torch.no_grad():
                 for examples in cast.values():
                     check(model, examples, batch_size)
-        yield LossEvaluator(Lent(model, cast, objective, space, theta, axes, flat), batch_size)
+        settle = None
+        if recalibrate is not None:
+            settle = Recalibration(_Cast(recalibrate.to(device), dtype), objective)
+        yield LossEvaluator(Lent(model, cast, objective, space, theta, axes, flat, settle), batch_size)
 
 
 class _Cast:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,11 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import agreement, device, eigenvectors, folding, provenance, tuning, weights
+from lsweep import agreement, compatibility, device, eigenvectors, folding, provenance, tuning, weights
 from lsweep.certified import CHEAP, CertifiedEvaluator
 from lsweep.comm import Comm
 from lsweep.config import Config
-from lsweep.curvature import CurvatureEvaluator
 from lsweep.directions import Tensors
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluation import Evaluator
@@ -73,6 +71,7 @@ def prepare(
     chosen = device.choose_device(config.evaluate.device, comm, share_gpu=config.schedule.share_gpu)
     space = weights.weight_space(problem.model, config.directions.space)
     with comm.together():
+        compatibility.check_batchnorm(config, problem, warn=comm.is_root and explicit is None)
         if not space.entries:
             raise InputError("the network has no parameters, so there is nothing to move")
     curved = eigenvectors.source(config, problem, comm, chosen, space)
@@ -96,9 +95,8 @@ def prepare(
                 comm, evaluator, problem, chosen
             )
         identity["batch_size"] = batch_size
-        together = config.evaluate.points_at_once
-        if config.evaluate.hessian:
-            together = _one_at_a_time(comm, together)
+        with comm.together():
+            together = compatibility.points_at_once(config)
         if together == "auto":
             together = stored.get("points_at_once", 1) if stored else _most_at_once(comm, evaluator, problem)
         kind = _precision(config, comm, evaluator, problem, stored, chosen)
@@ -117,7 +115,9 @@ def prepare(
         complete: Evaluator = evaluator
         curvature: dict[str, Any] = {}
         if config.evaluate.hessian:
-            complete, curvature = _with_curvature(stack, config, problem, comm, space, made, evaluator)
+            complete, curvature = eigenvectors.with_curvature(
+                stack, config, problem, comm, space, made, evaluator
+            )
             identity["curvature"] = curvature
         header = Header(
             grid=config.grid,
@@ -144,7 +144,8 @@ def _evaluator(
 ) -> LossEvaluator:
     with comm.together():
         model = problem.model
-        if config.evaluate.fold_batchnorm and isinstance(problem.objective, Supervised):
+        fold = config.evaluate.fold_batchnorm and problem.calibration is None
+        if fold and isinstance(problem.objective, Supervised):
             model, space, made = _folded(problem, space, made, _dtype(config))
         evaluator = stack.enter_context(
             borrow(
@@ -157,52 +158,11 @@ def _evaluator(
                 dtype=_dtype(config),
                 batch_size=batch_size,
                 check=check_labels if isinstance(problem.objective, Supervised) else None,
+                recalibrate=problem.calibration,
             )
         )
         schema.check_names(evaluator.names)
     return evaluator
-
-
-def _with_curvature(
-    stack: ExitStack,
-    config: Config,
-    problem: Problem,
-    comm: Comm,
-    space: WeightSpace,
-    made: list[Tensors],
-    inner: LossEvaluator,
-) -> tuple[CurvatureEvaluator, dict[str, Any]]:
-    """Collective: an evaluator of the Hessian's eigenvalues too, and what the file says of how they are computed."""
-    chosen = inner.lent.flat.device
-    size = eigenvectors.batch_size(config.curvature, chosen)
-    with comm.together():
-        lent = inner.lent
-        if lent.model is not problem.model:  # folded: its parameters are others
-            splits = dict(lent.splits)  # on the device already
-            lending = borrow(
-                problem.model,
-                splits,
-                problem.objective,
-                space,
-                made,
-                device=chosen,
-                dtype=_dtype(config),
-                batch_size=size,
-            )
-            lent = stack.enter_context(lending).lent
-        evaluator = CurvatureEvaluator(inner, lent, eigenvectors.effort(config.curvature), size)
-    return evaluator, {**dataclasses.asdict(config.curvature), "batch_size": size}
-
-
-def _one_at_a_time(comm: Comm, together: int | str) -> int:
-    """Points share no arithmetic where each has its own iteration."""
-    with comm.together():
-        if together not in (1, "auto"):
-            raise ConfigError(
-                f'evaluate.points_at_once = {together} does not go with the metric "hessian"; set it to 1',
-                key="evaluate.points_at_once",
-            )
-    return 1
 
 
 def _folded(
@@ -267,8 +227,8 @@ def _precision(
         raise ConfigError(
             f'precision "tf32" needs a CUDA GPU, the device is {chosen}', key="evaluate.precision"
         )
-    if wanted != "auto":
-        return wanted
+    if wanted != "auto" or problem.calibration is not None:
+        return "fp32" if wanted == "auto" else wanted
     if stored:
         return str(stored.get("precision", "fp32"))
     kinds = ["fp32", *PRECISIONS[chosen.type]]
@@ -337,7 +297,11 @@ def _identity(config: Config, problem: Problem, hashes: list[str]) -> dict[str, 
         for t in problem.model.state_dict().values()
         if isinstance(t, torch.Tensor) and t.is_floating_point()
     ]
+    recalibrated = {}
+    if problem.calibration is not None:  # files of a time before it lack the fields
+        recalibrated = {"batchnorm": "recalibrate", "recalibration": problem.calibration.sha256()}
     return {
+        **recalibrated,
         "weights": weights.sha256(*floating),
         "directions": dict(zip(grid.names, hashes, strict=True)),
         "axes": {n: [a.min, a.max, a.num] for n, a in zip(grid.names, grid.axes, strict=True)},

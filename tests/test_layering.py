@@ -19,9 +19,9 @@ PACKAGE = Path(lsweep.__file__).parent
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
         evaluator several strata precision certified folding plugins progress stop slurm_job filesystem files
-        watchdog memory hessian lanczos eigenpairs spectrum curvature""",
+        watchdog batchnorm memory hessian lanczos eigenpairs spectrum curvature""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
-    2: "engine books problem agreement preparation job preflight train eigenvectors",
+    2: "engine books problem agreement preparation job preflight train eigenvectors compatibility",
     3: "api centre check status render export compare watch slurm",
     4: "cli __main__",
 }
@@ -29,6 +29,7 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split(
 
 # What one floor's rooms may import of each other; a new line here is a decision.
 DRAWN = {
+    "batchnorm": "errors",
     "certified": "errors evaluation evaluator objective precision strata weights",
     "checkpoint": "errors",
     "config": "errors grid",
@@ -36,7 +37,7 @@ DRAWN = {
     "curvature": "eigenpairs evaluation evaluator hessian",
     "directions": "config errors grid weights",
     "eigenpairs": "lanczos",
-    "evaluator": "determinism errors evaluation memory objective weights",
+    "evaluator": "batchnorm determinism errors evaluation memory objective weights",
     "files": "errors",
     "folding": "weights",
     "grid": "errors",
@@ -57,7 +58,8 @@ DRAWN = {
     "device": "comm cores",
     "sharing": "comm data",
     "store": "comm",
-    "preparation": "problem agreement eigenvectors",
+    "preparation": "problem agreement compatibility eigenvectors",
+    "compatibility": "problem",
     "eigenvectors": "problem",
     "centre": "render",
     "job": "engine problem preparation",

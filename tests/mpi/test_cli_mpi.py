@@ -113,6 +113,7 @@ def test_an_objective_that_exits_on_one_rank(here: Path) -> None:
     assert not surface.complete
 
 
+@pytest.mark.timeout(400)
 def test_curvature_on_1_2_and_4_ranks(here: Path) -> None:
     """One process's bits, of points that two ranks began and four went on with; an axis is an eigenvector."""
     settings = ['evaluate.metrics=["hessian"]', "directions.x.kind=hessian", "grid.x.num=4"]
