@@ -19,7 +19,7 @@ PACKAGE = Path(lsweep.__file__).parent
 FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
         evaluator several strata precision certified folding plugins progress stop slurm_job filesystem files
-        watchdog batchnorm memory hessian lanczos eigenpairs spectrum curvature""",
+        watchdog batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: "engine books problem agreement preparation job preflight train eigenvectors compatibility",
     3: "api centre check status render export compare watch slurm",
@@ -46,6 +46,7 @@ DRAWN = {
     "plugins": "errors",
     "precision": "strata",
     "spectrum": "lanczos",
+    "rescale": "errors",
     "several": "errors evaluation evaluator objective",
     "stop": "errors slurm_job",
     "surface": "grid",
