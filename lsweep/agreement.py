@@ -17,7 +17,6 @@ from lsweep import checkpoint, directions, weights
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
-from lsweep.errors import ConfigError
 from lsweep.grid import AXIS_NAMES
 from lsweep.sharing import share_tree
 from lsweep.store import StoredDirections, foreign, reader
@@ -63,13 +62,11 @@ def make(
         found: dict[str, Tensors] = share_tree(comm, read)
         return found
 
-    sources = directions.Sources(target, file, eigenvectors or _no_eigenvectors)
+    sources = directions.Sources(checkpoint=target, file=file)
+    if eigenvectors is not None:
+        sources = dataclasses.replace(sources, eigenvectors=eigenvectors)
     ready = share_tree(comm, lambda: _ready(config, output))
     return directions.make(config.directions, config.grid.names, space, theta, sources, ready)
-
-
-def _no_eigenvectors(moved: Sequence[bool], numbers: Sequence[int]) -> list[Tensors]:
-    raise ConfigError('directions.kind = "hessian" is not possible here', key="directions.kind")
 
 
 def _ready(config: Config, output: Path | None) -> dict[str, Tensors]:

@@ -24,6 +24,10 @@ EPSILON = 1e-10
 Tensors = list[torch.Tensor]
 
 
+def _no_eigenvectors(moved: Sequence[bool], numbers: Sequence[int]) -> list[Tensors]:
+    raise ConfigError('directions.kind = "hessian" is not possible here', key="directions.kind")
+
+
 @dataclass(frozen=True)
 class Sources:
     """How directions reach files, injected because this floor reads none.
@@ -37,7 +41,7 @@ class Sources:
 
     checkpoint: Callable[[str], Tensors]
     file: Callable[[str], Mapping[str, Tensors]]
-    eigenvectors: Callable[[Sequence[bool], Sequence[int]], list[Tensors]]
+    eigenvectors: Callable[[Sequence[bool], Sequence[int]], list[Tensors]] = _no_eigenvectors
 
 
 def make(
@@ -147,7 +151,7 @@ def moved(recipe: DirectionsConfig, space: WeightSpace) -> tuple[bool, ...]:
 
     Biases and BatchNorm's γ and β are among them where `bias_bn` does not settle what they do.
     """
-    free = recipe.kind in ("interpolate", "file") or recipe.bias_bn == "random"
+    free = recipe.kind not in ("random", "hessian") or recipe.bias_bn == "random"
     return tuple(
         not entry.is_buffer
         and _selected(entry.name, recipe.include, recipe.exclude)
