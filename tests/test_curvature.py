@@ -135,8 +135,9 @@ def test_not_finite_is_a_result(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_what_does_not_converge_is_told(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 30), nn.Tanh(), nn.Linear(30, 30), nn.Tanh(), nn.Linear(30, 3))
-    data = flat_data(4)
+    data = (3 * torch.randn(100, 4), torch.randint(3, (100,)))
     made = config.from_table(
         {
             "output": str(tmp_path / "s.h5"),
