@@ -86,9 +86,11 @@ def source(
     """
 
     def eigenvectors(moved: Sequence[bool], numbers: Sequence[int]) -> list[Tensors]:
-        found: list[Tensors] = share_tree(
-            comm, lambda: _compute(config, problem, chosen, space, moved, numbers)
-        )
+        # The same threads in every session: sums, and so bits, depend on them.
+        with device.threads_of(comm):
+            found: list[Tensors] = share_tree(
+                comm, lambda: _compute(config, problem, chosen, space, moved, numbers)
+            )
         return found
 
     return eigenvectors

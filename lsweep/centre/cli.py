@@ -24,7 +24,8 @@ def add_parser(subparsers: Any) -> None:
         description="The Hessian of the mean loss at the trained weights, over the parameters that the directions "
         "of CONFIG move: its largest eigenvalues and their vectors, the smallest one, its trace (Hutch++) and "
         "spectral density (stochastic Lanczos quadrature). Writes OUT.json, OUT.h5 (with the eigenvectors, for "
-        'directions.kind = "file") and OUT.png. One process; [curvature] in CONFIG says how hard to try.',
+        'directions.kind = "file") and OUT.png. One process, with about 8 · N bytes per parameter for N --steps; '
+        "[curvature] in CONFIG says how hard to try.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
