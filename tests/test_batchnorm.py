@@ -215,6 +215,16 @@ def test_with_curvature(here: Path) -> None:
     assert (np.abs(surface.metrics["eig_max"] / fixed.metrics["eig_max"] - 1) > 1e-3).all()
 
 
+def test_with_a_subset_and_with_any_precision(here: Path) -> None:
+    """Where an estimate takes all examples it is the loss; lower precisions are not tried."""
+    plain = sweep(table(**RECALIBRATED))
+    estimated = sweep(table(**RECALIBRATED, relative_error=1e-3) | {"output": "estimated.h5"})
+    np.testing.assert_allclose(estimated.loss, plain.loss, rtol=1e-6)
+    assert (estimated.columns["examples"] == 15).all()
+    fastest = sweep(table(**RECALIBRATED, precision="auto") | {"output": "auto.h5"})
+    assert fastest.loss.tobytes() == plain.loss.tobytes() and "precision" not in fastest.columns
+
+
 REFUSED = {
     "states": ({"directions": {"space": "states"}}, RECALIBRATED, "choose one of the two"),
     "test only": (

@@ -21,10 +21,12 @@ from torch import nn
 import lsweep
 from lsweep import config, job, problem
 from lsweep.comm import SerialComm
+from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig
 from lsweep.data import from_object
 from lsweep.errors import ConfigError, FileFormatError, IdentityError, InputError
-from lsweep.grid import Axis, Grid
+from lsweep.grid import Axis, Grid, Refine
 from lsweep.objective import Supervised, cross_entropy
+from lsweep.precision import Precision
 from lsweep.problem import Problem
 from lsweep.surface import Surface
 from lsweep.weights import weight_space
@@ -108,6 +110,46 @@ def test_fp32_and_the_loss_beside_it() -> None:
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert [p.requires_grad for p in model.parameters()] == [False] + [True] * 5
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    "saving",
+    [{"precision": "bf16", "tolerance": 0.05}, {"relative_error": 0.2}],
+    ids=["low precision", "subset"],
+)
+def test_the_hessian_is_that_of_all_examples_in_full_precision(saving: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    model, data = conv_net(), images(400)
+    known = []
+    for settings in (EvaluateConfig(device="cpu"), EvaluateConfig(device="cpu", **saving)):
+        settings = dataclasses.replace(settings, metrics=("hessian",))
+        asked = Problem(model, {"train": from_object(data)}, Supervised(cross_entropy), "cross_entropy")
+        made = Config(
+            "",
+            ModelConfig("conv_net"),
+            DataConfig("images"),
+            grid=Grid(Axis(-0.5, 0.5, 2)),
+            evaluate=settings,
+        )
+        surface = job.execute(made, asked, SerialComm(), None)[1]
+        assert surface is not None and surface.complete
+        known.append(surface)
+    exact, estimated = known
+    for end in ("eig_min", "eig_max"):
+        assert estimated.metrics[end].tobytes() == exact.metrics[end].tobytes()
+    assert (estimated.columns["precision"] == Precision.BF16).any() == ("precision" in saving)
+    assert (estimated.columns["examples"] < 400).all() == ("relative_error" in saving)
+
+
+def test_points_that_refinement_settles_have_no_eigenvalues() -> None:
+    torch.manual_seed(0)
+    grid = Grid(Axis(-1.0, 1.0, 65), refine=Refine(tolerance=0.3))
+    surface = swept(conv_net(), images(), grid=grid)
+    assert surface.settled.any() and surface.done.any()
+    for name in ("eig_min", "eig_max", "eig_ratio"):
+        np.testing.assert_array_equal(np.isfinite(surface.metrics[name]), surface.done)
+        assert np.isfinite(surface.filled(name)).all()
+    assert all(np.isnan(values[surface.settled]).all() for values in surface.curvature.values())
 
 
 def test_not_finite_is_a_result(caplog: pytest.LogCaptureFixture) -> None:
