@@ -80,6 +80,8 @@ def choose(config: Config, comm: Comm, evaluator: LossEvaluator, stored: str | N
         )
     if wanted != "auto":
         return wanted
+    if config.evaluate.batchnorm == "recalibrate":  # lower precisions are not checked for it
+        return "fp32"
     return stored if stored is not None else _fastest(config, comm, evaluator)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,28 @@ from lsweep.weights import WeightSpace
 log = logging.getLogger("lsweep")
 
 Principal = Callable[[DirectionsConfig, int], Tensors]
+Eigenvectors = Callable[[Sequence[bool], Sequence[int]], list[Tensors]]
 
 
 def make(
-    config: Config, model: nn.Module, comm: Comm, space: WeightSpace, principal: Principal | None = None
+    config: Config,
+    model: nn.Module,
+    comm: Comm,
+    space: WeightSpace,
+    principal: Principal | None = None,
+    eigenvectors: Eigenvectors | None = None,
+    output: Path | None = None,
 ) -> list[Tensors]:
     """Collective: make the directions that the configuration describes; files are read by rank 0 alone.
 
     Args:
-        principal: collective, makes the axes of a trail; see `directions.Sources`.
+        config: the recipe of each axis.
+        model: the network at θ*.
+        comm: the ranks.
+        space: what moves.
+        principal: collective, makes the axes of a trail; see `directions.Sources`. None refuses `kind = "pca"`.
+        eigenvectors: see `directions.Sources`; None refuses `kind = "hessian"`.
+        output: the sweep's file; where it holds eigenvectors of the same recipe, they are taken from there.
     """
     theta = [t.detach().cpu() for t in weights.tensors_of(model, space)]
 
@@ -50,8 +64,24 @@ def make(
         found: dict[str, Tensors] = share_tree(comm, read)
         return found
 
-    sources = directions.Sources(target, file, *([principal] if principal else []))
-    return directions.make(config.directions, config.grid.names, space, theta, sources)
+    sources = directions.Sources(checkpoint=target, file=file)
+    if principal is not None:
+        sources = dataclasses.replace(sources, principal=principal)
+    if eigenvectors is not None:
+        sources = dataclasses.replace(sources, eigenvectors=eigenvectors)
+    ready = share_tree(comm, lambda: _ready(config, output))
+    return directions.make(config.directions, config.grid.names, space, theta, sources, ready)
+
+
+def _ready(config: Config, output: Path | None) -> dict[str, Tensors]:
+    """Eigenvectors that an earlier session stored: they are dear, and differ in their last digits by the machine."""
+    curved = [a for a in config.grid.names if directions.resolve(config.directions, a).kind == "hessian"]
+    if not curved or output is None or not output.exists():
+        return {}
+    recipes = reader.read_directions(output)["recipe"]
+    same = [a for a in curved if recipes.get(a) == json.loads(json.dumps(_recipe(config, a)))]
+    arrays = foreign.read_direction_file(output) if same else {}
+    return {axis: [torch.from_numpy(a) for a in arrays[axis]] for axis in same if axis in arrays}
 
 
 def agree(comm: Comm, made: list[Tensors], output: Path | None) -> tuple[list[Tensors], list[str]]:

@@ -41,6 +41,9 @@ def sweep(
     device: str = "auto",
     precision: str = "fp32",
     batch_size: int | str | None = None,
+    hessian: bool = False,
+    batchnorm: str = "fixed",
+    recalibrate_examples: int = 1000,
     show_progress: bool = False,
 ) -> Surface | None:
     """Evaluate a network's loss over a line, plane or box around its current weights.
@@ -62,6 +65,10 @@ def sweep(
         device: "auto", "cpu", "cuda", "cuda:1", ….
         precision: "fp32" or "fp64".
         batch_size: examples per forward pass; by default a constant per kind of device; "auto" measures.
+        hessian: whether the extreme eigenvalues of the Hessian are computed at every point; see `Surface.curvature`.
+        batchnorm: "fixed" keeps the running statistics of the centre everywhere; "recalibrate" estimates them anew at
+            each point; see `lsweep.batchnorm`.
+        recalibrate_examples: the first examples of `data` that it takes.
         show_progress: on standard error.
 
     Returns:
@@ -76,8 +83,11 @@ def sweep(
     if test_data is not None:
         splits["test"] = from_object(test_data)
     settings: dict[str, Any] = {"loss": loss_name, "device": device, "precision": precision}
+    settings |= {"batchnorm": batchnorm, "recalibrate_examples": recalibrate_examples}
     if batch_size is not None:
         settings["batch_size"] = batch_size
+    if hessian:
+        settings["metrics"] = ["hessian"]
     config = Config(
         output=str(output or ""),
         model=ModelConfig(source=type(model).__qualname__),
@@ -87,7 +97,8 @@ def sweep(
         evaluate=configuration.part(EvaluateConfig, settings, "evaluate"),
     )
     explicit = directions if isinstance(directions, Sequence) else None
-    problem = Problem(model, splits, measured, loss_name)
+    calibration = splits["train"].head(recalibrate_examples) if batchnorm == "recalibrate" else None
+    problem = Problem(model, splits, measured, loss_name, calibration)
     options = job.Options(progress.default() if show_progress else None)
     tensors = _explicit(model, explicit, config) if explicit is not None else None
     if output is None:

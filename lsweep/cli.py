@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from lsweep.centre.cli import add_parser as add_curvature
     from lsweep.directions_cli import add_parser as add_directions
     from lsweep.export.cli import add_parser as add_export
     from lsweep.render.cli import add_parser as add_render
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     add_directions(verbs)
     _add_status(verbs)
     _add_check(verbs)
+    add_curvature(verbs)
     add_render(verbs)
     add_export(verbs)
     add_slurm(verbs)

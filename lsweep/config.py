@@ -19,7 +19,7 @@ from lsweep.grid import Axis, Grid
 
 P = TypeVar("P")
 MOST_BYTES = 1 << 16  # of a configuration: a key of a hundred thousand dots would keep the parser for minutes
-Kind = Literal["random", "interpolate", "pca", "file"]
+Kind = Literal["random", "interpolate", "pca", "file", "hessian"]
 Normalize = Literal["filter", "layer", "weight", "dfilter", "dlayer", "none"]
 BiasBn = Literal["zero", "copy", "random"]
 
@@ -27,6 +27,14 @@ BiasBn = Literal["zero", "copy", "random"]
 def _check_seed(seed: int | None) -> None:
     if seed is not None and not 0 <= seed < 2**63:  # what torch.Generator takes
         raise ConfigError(f"a seed must be >= 0 and < 2^63, got {seed}", key="seed")
+
+
+def _check_eigenvector(number: int | None) -> None:
+    if number == 0:
+        raise ConfigError(
+            "eigenvector counts from the largest eigenvalue, 1, or from the smallest, -1; got 0",
+            key="eigenvector",
+        )
 
 
 @dataclass(frozen=True)
@@ -70,9 +78,11 @@ class AxisDirection:
     exclude: tuple[str, ...] | None = None
     to: str | None = None
     path: str | None = None
+    eigenvector: int | None = None
 
     def __post_init__(self) -> None:
         _check_seed(self.seed)
+        _check_eigenvector(self.eigenvector)
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,8 @@ class DirectionsConfig:
     to_y: str | None = None
     to_z: str | None = None
     path: str | None = None
+    # Of the Hessian at the centre: 1 the largest eigenvalue's, 2 the next, -1 the smallest's; None: x 1, y 2, z 3.
+    eigenvector: int | None = None
     keep: bool = False
     trail: tuple[str, ...] = ()  # whose path is drawn into the plane; the axes of "pca" come from it
     centred: bool = True
@@ -100,6 +112,7 @@ class DirectionsConfig:
 
     def __post_init__(self) -> None:
         _check_seed(self.seed)
+        _check_eigenvector(self.eigenvector)
         if "pca" in (self.kind, self.x.kind, self.y.kind, self.z.kind) and not self.trail:
             raise ConfigError(
                 'directions.kind = "pca" needs directions.trail, the folder that `lsweep train` wrote',
@@ -128,9 +141,23 @@ class EvaluateConfig:
     batch_size: int | Literal["auto"] | None = None  # None: a constant per kind of device; auto: measured
     points_at_once: int | Literal["auto"] = 1
     fold_batchnorm: bool = True
+    batchnorm: Literal["fixed", "recalibrate"] = "fixed"  # its running statistics away from the centre
+    recalibrate_examples: int = 1000  # of the train split, the first ones, whatever data.limit is
     max_failures: int = 5
 
+    @property
+    def own_metrics(self) -> tuple[str, ...]:
+        """The metrics that are functions of output and target: all but "hessian"."""
+        return tuple(metric for metric in self.metrics if metric.strip() != "hessian")
+
+    @property
+    def hessian(self) -> bool:
+        """Whether the extreme eigenvalues of the Hessian are wanted at every point."""
+        return self.own_metrics != self.metrics
+
     def __post_init__(self) -> None:
+        if len(self.metrics) - len(self.own_metrics) > 1:
+            raise ConfigError("the metric 'hessian' is given twice", key="evaluate.metrics")
         if isinstance(self.batch_size, int) and self.batch_size < 1:
             raise ConfigError(
                 f"evaluate.batch_size must be >= 1, got {self.batch_size}", key="evaluate.batch_size"
@@ -144,6 +171,11 @@ class EvaluateConfig:
             raise ConfigError(
                 f"evaluate.points_at_once must be >= 1, got {self.points_at_once}",
                 key="evaluate.points_at_once",
+            )
+        if self.recalibrate_examples < 2:
+            raise ConfigError(
+                f"evaluate.recalibrate_examples must be >= 2, got {self.recalibrate_examples}",
+                key="evaluate.recalibrate_examples",
             )
         if self.max_failures < 0:
             raise ConfigError(
@@ -168,6 +200,27 @@ class EvaluateConfig:
                 "evaluate.absolute_error goes with evaluate.relative_error; set both",
                 key="evaluate.absolute_error",
             )
+
+
+@dataclass(frozen=True)
+class CurvatureConfig:
+    """How eigenvalues of the Hessian are computed, where `evaluate.metrics` has "hessian", and for directions."""
+
+    tolerance: float = 1e-3  # of the residual ‖Hv − λv‖, about, as a share of the largest |λ|
+    max_products: int = 400  # with the Hessian, about, before less is taken for enough
+    seed: int = 0
+    batch_size: int | None = None  # None: a constant per kind of device
+
+    def __post_init__(self) -> None:
+        _check_seed(self.seed)
+        if not 0 < self.tolerance <= 0.1:
+            raise ConfigError(
+                f"curvature.tolerance must be > 0 and <= 0.1, got {self.tolerance}", key="curvature.tolerance"
+            )
+        for key in ("max_products", "batch_size"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise ConfigError(f"curvature.{key} must be >= 1, got {value}", key=f"curvature.{key}")
 
 
 @dataclass(frozen=True)
@@ -291,6 +344,7 @@ class Config:
     directions: DirectionsConfig = DirectionsConfig()
     grid: Grid = field(default_factory=lambda: Grid(Axis(), Axis()))
     evaluate: EvaluateConfig = EvaluateConfig()
+    curvature: CurvatureConfig = CurvatureConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     store: StoreConfig = StoreConfig()
     train: TrainConfig | None = None

@@ -1,4 +1,4 @@
-"""Directions in weight space: drawn at random and normalised ([Li18] §4), to another solution, or from a file.
+"""Directions in weight space: random or eigenvectors, normalised ([Li18] §4); to another solution; or from a file.
 
 A direction is a list of CPU float32 tensors, one per entry of a `WeightSpace`, in its order.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import torch
 
 from lsweep.config import AxisDirection, DirectionsConfig
 from lsweep.errors import ConfigError, DirectionsError
-from lsweep.weights import Entry, WeightSpace
+from lsweep.grid import AXIS_NAMES
+from lsweep.weights import WeightSpace
 
 # [Li18]'s released code guards norms with this; kept, so that its directions come out to the last bit.
 EPSILON = 1e-10
@@ -26,6 +28,10 @@ def _no_trail(recipe: DirectionsConfig, component: int) -> Tensors:
     raise ConfigError('directions.kind = "pca" needs a trail', key="directions.trail")
 
 
+def _no_eigenvectors(moved: Sequence[bool], numbers: Sequence[int]) -> list[Tensors]:
+    raise ConfigError('directions.kind = "hessian" is not possible here', key="directions.kind")
+
+
 @dataclass(frozen=True)
 class Sources:
     """How directions reach files, injected because this floor reads none.
@@ -34,15 +40,23 @@ class Sources:
         checkpoint: path → one tensor per entry, the target θ′ of an interpolation.
         file: path → axis name → arrays in parameter order, as stored in a direction file.
         principal: (recipe, j) → the j-th principal axis of the recipe's trail, counted from 0.
+        eigenvectors: (which entries move, numbers) → eigenvectors of the Hessian at the centre, of unit norm; number 1
+            is the largest eigenvalue's, 2 the next one's, −1 the smallest's.
     """
 
     checkpoint: Callable[[str], Tensors]
     file: Callable[[str], Mapping[str, Tensors]]
     principal: Callable[[DirectionsConfig, int], Tensors] = _no_trail
+    eigenvectors: Callable[[Sequence[bool], Sequence[int]], list[Tensors]] = _no_eigenvectors
 
 
 def make(
-    config: DirectionsConfig, axes: Sequence[str], space: WeightSpace, theta: Tensors, sources: Sources
+    config: DirectionsConfig,
+    axes: Sequence[str],
+    space: WeightSpace,
+    theta: Tensors,
+    sources: Sources,
+    ready: Mapping[str, Tensors] = MappingProxyType({}),
 ) -> list[Tensors]:
     """Make one direction per axis.
 
@@ -54,7 +68,8 @@ def make(
         axes: "x"[, "y"[, "z"]].
         space: the entries that move.
         theta: θ*, one tensor per entry.
-        sources: readers of other checkpoints and of direction files.
+        sources: where other checkpoints, direction files and eigenvectors come from.
+        ready: axis → its direction as it will be, where a file has it already.
 
     Raises:
         ConfigError: a key that the kind needs is missing.
@@ -63,7 +78,11 @@ def make(
     shared = torch.Generator().manual_seed(config.seed)
     made = []
     components = 0
+    curved = _eigenvectors(config, [axis for axis in axes if axis not in ready], space, sources)
     for axis in axes:
+        if axis in ready:
+            made.append(check_fit(ready[axis], space, f"the stored direction {axis}"))
+            continue
         recipe = resolve(config, axis)
         if recipe.kind == "pca":
             made.append(sources.principal(recipe, components))
@@ -71,7 +90,7 @@ def make(
             continue
         own_seed = getattr(config, axis).seed is not None
         generator = torch.Generator().manual_seed(recipe.seed) if own_seed else shared
-        made.append(_one(recipe, axis, space, theta, generator, sources))
+        made.append(_one(recipe, axis, space, theta, generator, sources, curved))
     _check_span(axes, made)
     return made
 
@@ -135,16 +154,31 @@ def moving(space: WeightSpace, include: Sequence[str], exclude: Sequence[str]) -
                 key="directions.exclude" if pattern in exclude else "directions.include",
             )
 
-    def moves(entry: Entry) -> bool:
-        def hit(patterns: Sequence[str]) -> bool:
-            return any(fnmatch.fnmatchcase(entry.name, p) for p in patterns)
-
-        return (not include or hit(include)) and not hit(exclude)
-
-    chosen = [moves(entry) for entry in space.entries]
+    chosen = [_selected(entry.name, include, exclude) for entry in space.entries]
     if not any(chosen):
         raise ConfigError("directions.include and .exclude leave no parameter to move", key="directions")
     return chosen
+
+
+def _selected(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    def hit(patterns: Sequence[str]) -> bool:
+        return any(fnmatch.fnmatchcase(name, p) for p in patterns)
+
+    return (not include or hit(include)) and not hit(exclude)
+
+
+def moved(recipe: DirectionsConfig, space: WeightSpace) -> tuple[bool, ...]:
+    """Which entries an axis of this recipe moves, before anything is drawn: no buffers, `include` and `exclude`.
+
+    Biases and BatchNorm's γ and β are among them where `bias_bn` does not settle what they do.
+    """
+    free = recipe.kind not in ("random", "hessian") or recipe.bias_bn == "random"
+    return tuple(
+        not entry.is_buffer
+        and _selected(entry.name, recipe.include, recipe.exclude)
+        and (free or len(entry.shape) > 1)
+        for entry in space.entries
+    )
 
 
 def check_fit(tensors: Tensors, space: WeightSpace, where: str) -> Tensors:
@@ -200,6 +234,7 @@ def _one(
     theta: Tensors,
     generator: torch.Generator,
     sources: Sources,
+    curved: Mapping[str, Tensors],
 ) -> Tensors:
     if recipe.kind == "interpolate":
         if recipe.to is None:
@@ -210,10 +245,33 @@ def _one(
         if recipe.path is None:
             raise ConfigError('directions.kind = "file" needs directions.path', key="directions.path")
         direction = _from_file(sources.file(recipe.path), axis, space, recipe.path)
+    elif recipe.kind == "hessian":
+        direction = normalize(curved[axis], theta, space, recipe.normalize, recipe.bias_bn)
     else:
         drawn = random(space, generator)
         direction = normalize(drawn, theta, space, recipe.normalize, recipe.bias_bn)
     return select(direction, space, recipe.include, recipe.exclude)
+
+
+def _eigenvectors(
+    config: DirectionsConfig, axes: Sequence[str], space: WeightSpace, sources: Sources
+) -> dict[str, Tensors]:
+    """The eigenvectors of all axes that want one; those over the same parameters are computed together."""
+    wanted: dict[tuple[bool, ...], dict[str, int]] = {}
+    for axis in axes:
+        recipe = resolve(config, axis)
+        if recipe.kind == "hessian":
+            number = recipe.eigenvector or AXIS_NAMES.index(axis) + 1
+            wanted.setdefault(moved(recipe, space), {})[axis] = number
+    found: dict[str, Tensors] = {}
+    for moving, numbers in wanted.items():
+        if not any(moving):
+            raise ConfigError(
+                'directions.kind = "hessian": bias_bn, include and exclude leave no parameter to move',
+                key="directions",
+            )
+        found |= zip(numbers, sources.eigenvectors(moving, list(numbers.values())), strict=True)
+    return found
 
 
 def _from_file(stored: Mapping[str, Tensors], axis: str, space: WeightSpace, path: str) -> Tensors:

@@ -6,7 +6,6 @@ are. Sums over examples are float64 on the device, and the host reads them once 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,14 +20,15 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from lsweep.batchnorm import Recalibration
 from lsweep.determinism import require_deterministic
 from lsweep.errors import InputError
 from lsweep.evaluation import Column, Evaluation
+from lsweep.memory import within_memory
 from lsweep.objective import Objective
 from lsweep.weights import WeightSpace, tensors_of
 
 T = TypeVar("T")
-log = logging.getLogger("lsweep")
 
 
 class Examples(Protocol):
@@ -55,6 +55,7 @@ class Lent:
         theta: the centre θ*, (space.size,).
         directions: one vector per axis, (space.size,).
         flat: where the network is now, (space.size,).
+        settle: what is to be done with the network wherever it is moved to, such as a recalibration of BatchNorm.
     """
 
     model: nn.Module
@@ -64,6 +65,7 @@ class Lent:
     theta: torch.Tensor
     directions: Sequence[torch.Tensor]
     flat: torch.Tensor
+    settle: Callable[[nn.Module], None] | None = None
 
     def move(self, point: Sequence[float] | np.ndarray) -> None:
         """Set the network's weights to θ* + Σ point[i]·d[i], in place."""
@@ -71,6 +73,8 @@ class Lent:
         for coordinate, direction in zip(point, self.directions, strict=True):
             torch.add(source, direction, alpha=float(coordinate), out=self.flat)
             source = self.flat
+        if self.settle is not None:
+            self.settle(self.model)
 
 
 class LossEvaluator:
@@ -136,21 +140,7 @@ class LossEvaluator:
         return count
 
     def _in_memory(self, work: Callable[[], T]) -> T:
-        """Do the work; where memory is short, with batches of half the size, from now on.
-
-        Other kernels may be chosen for smaller batches: the point is outside the promise of equal bits.
-        """
-        while True:
-            try:
-                return work()
-            except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error) or self.batch_size == 1:
-                    raise
-            # Outside of the handler: its traceback would keep the tensors of the failed pass alive.
-            log.warning("out of memory with %d examples a batch: halved", self.batch_size)
-            self.batch_size //= 2
-            if self._flat.device.type == "cuda":
-                torch.cuda.empty_cache()
+        return within_memory(self, self._flat.device, work)
 
     def _sums_or_nan(self) -> torch.Tensor:
         sums = torch.cat([self._sums(split) for split in self._splits])
@@ -210,6 +200,7 @@ def borrow(
     dtype: torch.dtype = torch.float32,
     batch_size: int = 100,
     check: Callable[[nn.Module, Any, int], None] | None = None,
+    recalibrate: Examples | None = None,
 ) -> Iterator[LossEvaluator]:
     """Lend a model to an evaluator; afterwards its weights, mode and device are as they were.
 
@@ -223,6 +214,8 @@ def borrow(
         dtype: in which precision to compute; weights are combined in it as well.
         batch_size: examples per forward pass. Part of the result's bits.
         check: called with the model, each split and the batch size, to refuse unfit data.
+        recalibrate: examples from which BatchNorm's running statistics are estimated anew wherever the model is
+            moved to; None leaves them as they are.
 
     Raises:
         InputError: the network or objective cannot be used as it is; the message says why.
@@ -242,7 +235,10 @@ def borrow(
             with torch.no_grad():
                 for examples in cast.values():
                     check(model, examples, batch_size)
-        yield LossEvaluator(Lent(model, cast, objective, space, theta, axes, flat), batch_size)
+        settle = None
+        if recalibrate is not None:
+            settle = Recalibration(_Cast(recalibrate.to(device), dtype), objective)
+        yield LossEvaluator(Lent(model, cast, objective, space, theta, axes, flat, settle), batch_size)
 
 
 class _Cast:
@@ -251,9 +247,12 @@ class _Cast:
     def __init__(self, examples: Any, dtype: torch.dtype) -> None:
         self._examples, self._dtype = examples, dtype
         self.tree = getattr(examples, "tree", None)
-        self.can_select = hasattr(
-            examples, "select"
-        )  # batches that the user's loader put together are not cut anew
+        # Batches that the user's loader put together are not cut anew.
+        self.can_select = getattr(examples, "can_select", hasattr(examples, "select"))
+
+    def to(self, device: torch.device) -> _Cast:
+        """See `Examples`."""
+        return _Cast(self._examples.to(device), self._dtype)
 
     def batches(self, size: int) -> Iterator[Any]:
         """See `Examples`."""
@@ -300,12 +299,6 @@ def _restored(model: nn.Module) -> Iterator[None]:
         for module, own in buffers:
             module._buffers.clear()
             module._buffers.update(own)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether memory was short, the device's or the host's; torch says the latter with a plain RuntimeError."""
-    short = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
-    return short or "DefaultCPUAllocator" in str(error)
 
 
 def _running_variances(model: nn.Module) -> list[torch.Tensor]:

@@ -14,7 +14,7 @@ from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import LsweepError
-from lsweep.evaluator import LossEvaluator
+from lsweep.evaluation import Evaluator
 from lsweep.preparation import Prepared, prepare
 from lsweep.problem import Problem, build
 from lsweep.progress import Progress
@@ -138,9 +138,7 @@ def execute(
     return outcome, store.surface()
 
 
-def _run(
-    config: Config, comm: Comm, store: Store, evaluator: LossEvaluator, options: Options
-) -> engine.Outcome:
+def _run(config: Config, comm: Comm, store: Store, evaluator: Evaluator, options: Options) -> engine.Outcome:
     try:
         outcome = engine.run(
             config,

@@ -129,7 +129,7 @@ def from_config(config: EvaluateConfig) -> Objective:
         ConfigError: an unknown loss or metric, or a function that cannot be found.
     """
     if config.objective is not None:
-        if config.metrics:
+        if config.own_metrics:
             raise ConfigError(
                 "evaluate.metrics go with evaluate.loss; an objective returns its metrics itself",
                 key="evaluate.metrics",
@@ -145,7 +145,7 @@ def from_config(config: EvaluateConfig) -> Objective:
             f'unknown loss {config.loss!r}{nearest(config.loss, LOSSES)}; your own is "package.module:function"',
             key="evaluate.loss",
         )
-    metrics = [_metric(text) for text in config.metrics]
+    metrics = [_metric(text) for text in config.own_metrics]
     for name, times in Counter(name for name, _ in metrics).items():
         if times > 1:
             raise ConfigError(f"the metric {name!r} is given twice", key="evaluate.metrics")
@@ -156,7 +156,7 @@ def _metric(text: str) -> tuple[str, PerExample]:
     name, equals, spec = (part.strip() for part in text.partition("="))
     if not equals or ":" not in spec:
         raise ConfigError(
-            f"unknown metric {text!r}; loss and accuracy are always there, your own is written "
+            f'unknown metric {text!r}; loss and accuracy are always there, others are "hessian" and your own, written '
             '"name = package.module:function" or "name = file.py:function"',
             key="evaluate.metrics",
         )

@@ -12,11 +12,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import accuracies, agreement, device, folding, provenance, trajectories, tuning, weights
+from lsweep import (
+    accuracies,
+    agreement,
+    compatibility,
+    device,
+    eigenvectors,
+    folding,
+    provenance,
+    trajectories,
+    tuning,
+    weights,
+)
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import ConfigError, InputError
+from lsweep.evaluation import Evaluator
 from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem
@@ -46,7 +58,7 @@ class Prepared:
     config: Config
     mode: str
     device: torch.device
-    evaluator: LossEvaluator
+    evaluator: Evaluator
     header: Header
     points_at_once: int = 1
 
@@ -68,14 +80,16 @@ def prepare(
     chosen = device.choose_device(config.evaluate.device, comm, share_gpu=config.schedule.share_gpu)
     space = weights.weight_space(problem.model, config.directions.space)
     with comm.together():
+        compatibility.check_batchnorm(config, problem, warn=comm.is_root and explicit is None)
         if not space.entries:
             raise InputError("the network has no parameters, so there is nothing to move")
     walked = trajectories.open_trails(config, problem.model, comm, space)
     axes_of = walked.principal if walked else None
+    curved = eigenvectors.source(config, problem, comm, chosen, space)
     made = (
         list(explicit)
         if explicit is not None
-        else agreement.make(config, problem.model, comm, space, axes_of)
+        else agreement.make(config, problem.model, comm, space, axes_of, curved, output)
     )
     made, hashes = agreement.agree(comm, made, output)
     trajectory = walked.project(made) if walked else None
@@ -96,7 +110,8 @@ def prepare(
                 comm, evaluator, problem, chosen
             )
         identity["batch_size"] = batch_size
-        together = config.evaluate.points_at_once
+        with comm.together():
+            together = compatibility.points_at_once(config)
         if together == "auto" and config.grid.refine is not None:
             # Refinement takes single points out of a tile: the others would be computed in vain.
             together = 1
@@ -116,17 +131,25 @@ def prepare(
         if together > 1:  # files of a time before it could be more lack the field
             evaluator = _joint(comm, evaluator)
             identity["points_at_once"] = together
+        complete: Evaluator = evaluator
+        curvature: dict[str, Any] = {}
+        if config.evaluate.hessian:
+            complete, curvature = eigenvectors.with_curvature(
+                stack, config, problem, comm, space, made, evaluator
+            )
+            identity["curvature"] = curvature
         header = Header(
             grid=config.grid,
-            names=evaluator.names,
+            names=complete.names,
             identity=identity,
             config=config.to_toml(),
             provenance=_provenance(comm, chosen, batch_size) if comm.is_root else {},
             directions=agreement.stored(config, space, made, hashes, explicit=explicit is not None),
-            columns=evaluator.columns,
+            columns=getattr(complete, "columns", {}),
             trajectory=trajectory,
+            curvature=curvature,
         )
-        yield Prepared(config, mode, chosen, evaluator, header, together)
+        yield Prepared(config, mode, chosen, complete, header, together)
 
 
 def _evaluator(
@@ -141,7 +164,8 @@ def _evaluator(
 ) -> LossEvaluator:
     with comm.together():
         model = problem.model
-        if config.evaluate.fold_batchnorm and isinstance(problem.objective, Supervised):
+        fold = config.evaluate.fold_batchnorm and problem.calibration is None
+        if fold and isinstance(problem.objective, Supervised):
             model, space, made = _folded(problem, space, made, _dtype(config))
         evaluator = stack.enter_context(
             borrow(
@@ -154,6 +178,7 @@ def _evaluator(
                 dtype=_dtype(config),
                 batch_size=batch_size,
                 check=check_labels if isinstance(problem.objective, Supervised) else None,
+                recalibrate=problem.calibration,
             )
         )
         schema.check_names(evaluator.names)
@@ -240,7 +265,11 @@ def _identity(config: Config, problem: Problem, hashes: list[str]) -> dict[str, 
         for t in problem.model.state_dict().values()
         if isinstance(t, torch.Tensor) and t.is_floating_point()
     ]
+    recalibrated = {}
+    if problem.calibration is not None:  # files of a time before it lack the fields
+        recalibrated = {"batchnorm": "recalibrate", "recalibration": problem.calibration.sha256()}
     return {
+        **recalibrated,
         "weights": weights.sha256(*floating),
         "directions": dict(zip(grid.names, hashes, strict=True)),
         "axes": {n: [a.min, a.max, a.num] for n, a in zip(grid.names, grid.axes, strict=True)},

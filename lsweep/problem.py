@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import nn
 from lsweep import checkpoint, data, models, objective, trail
 from lsweep.comm import Comm
 from lsweep.config import Config
+from lsweep.errors import ConfigError
 from lsweep.objective import Objective
 from lsweep.sharing import share_examples, share_tree
 
@@ -29,12 +31,14 @@ class Problem:
         splits: name → examples on the CPU, the first one under the plain metric names.
         objective: what is measured.
         name: of the loss or objective, part of the sweep's identity.
+        calibration: the examples that BatchNorm is recalibrated with, on the CPU; None where it is not.
     """
 
     model: nn.Module
     splits: Mapping[str, Any]
     objective: Objective
     name: str
+    calibration: Any = None
 
 
 def build(config: Config, comm: Comm) -> Problem:
@@ -49,7 +53,22 @@ def build(config: Config, comm: Comm) -> Problem:
     splits = {
         split: share_examples(comm, partial(data.load, config.data, split)) for split in config.data.split
     }
-    return Problem(model, splits, measured, config.evaluate.objective or config.evaluate.loss)
+    name = config.evaluate.objective or config.evaluate.loss
+    return Problem(model, splits, measured, name, _calibration(config, comm))
+
+
+def _calibration(config: Config, comm: Comm) -> Any:
+    """Collective: the first examples of the train split, whatever `data.limit` is."""
+    if config.evaluate.batchnorm != "recalibrate":
+        return None
+    with comm.together():
+        if "train" not in config.data.split:
+            raise ConfigError(
+                'evaluate.batchnorm = "recalibrate" takes its images from the train split: add "train" to data.split',
+                key="data.split",
+            )
+    settings = dataclasses.replace(config.data, limit=config.evaluate.recalibrate_examples)
+    return share_examples(comm, partial(data.load, settings, "train"))
 
 
 def network(config: Config, comm: Comm) -> nn.Module:

@@ -13,7 +13,7 @@ from typing import Any
 
 from lsweep._version import __version__
 
-_PACKAGES = ("torch", "torchvision", "numpy", "h5py", "mpi4py")
+_PACKAGES = ("torch", "torchvision", "numpy", "scipy", "h5py", "mpi4py")
 
 
 def collect() -> dict[str, Any]:

@@ -24,6 +24,21 @@ class Status(IntEnum):
     SETTLED = 3
 
 
+_CURVATURE = "curvature/"
+
+
+def curvature_metrics(columns: Mapping[str, np.ndarray], done: np.ndarray) -> dict[str, np.ndarray]:
+    """The extreme eigenvalues of the Hessian as metrics, and |λmin/λmax|; empty where none are among the columns.
+
+    NaN where a point is not done.
+    """
+    if "curvature/eig_min" not in columns or "curvature/eig_max" not in columns:
+        return {}
+    smallest, largest = (np.where(done, columns[f"curvature/eig_{end}"], np.nan) for end in ("min", "max"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {"eig_min": smallest, "eig_max": largest, "eig_ratio": np.abs(smallest / largest)}
+
+
 @dataclass(frozen=True)
 class Trajectory:
     """The paths of one or several trainings, projected onto the axes of a sweep by least squares ([Li18] §7).
@@ -58,7 +73,8 @@ class Surface:
         metrics: values per metric name ("loss", "accuracy", "loss_test", …), float64, shaped
             (nx,), (ny, nx) or (nz, ny, nx): `loss[j, i]` is the value at (y[j], x[i]). NaN where the
             point is not done (`filled` interpolates settled ones); a NaN where it is done is a result.
-            Accuracy is a fraction in [0, 1].
+            Accuracy is a fraction in [0, 1]. "eig_min", "eig_max", "eig_ratio": where the sweep has curvature,
+            see `curvature_metrics`.
         status: uint8 `Status` per point, shaped alike.
         seconds: float32, time that a point took; NaN where not done.
         rank: int32, the rank that evaluated a point; -1 where not done.
@@ -67,7 +83,7 @@ class Surface:
         sessions: who worked on the file, oldest first, one mapping each.
         path: the file it was read from, if any.
         columns: further numbers per point, shaped alike, that say how its values came about: "batch_size",
-            the examples per forward pass (smaller than the sweep's own where memory was short).
+            the examples per forward pass (smaller than the sweep's own where memory was short); see `curvature`.
         trajectory: the path of a training in this plane, where `directions.trail` named one.
     """
 
@@ -107,6 +123,17 @@ class Surface:
     def accuracy(self) -> np.ndarray:
         """The accuracy of the first split in [0, 1], shaped like the grid; all NaN where none is defined."""
         return self.metrics["accuracy"]
+
+    @property
+    def curvature(self) -> dict[str, np.ndarray]:
+        """What is known of the Hessian of the first split's loss, shaped like the grid; empty where none was asked for.
+
+        "eig_min", "eig_max": its extreme eigenvalues; "residual_min", "residual_max": ‖Hv − λv‖ for each;
+        "products": with the Hessian that they took. NaN where a point is not done; at a done point there is
+        no Hessian, because the loss or a derivative of it is not finite.
+        """
+        found = {n.removeprefix(_CURVATURE): v for n, v in self.columns.items() if n.startswith(_CURVATURE)}
+        return {n: np.where(self.done, v, np.nan) for n, v in found.items()}
 
     @property
     def shape(self) -> tuple[int, ...]:

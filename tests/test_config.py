@@ -55,8 +55,11 @@ DEFAULTS = {
         "least_examples": 100,
         "points_at_once": 1,
         "fold_batchnorm": True,
+        "batchnorm": "fixed",
+        "recalibrate_examples": 1000,
         "max_failures": 5,
     },
+    "curvature": {"tolerance": 1e-3, "max_products": 400, "seed": 0},
     "schedule": {"kind": "auto", "tile": 1, "share_gpu": False, "silent_seconds": 120.0},
     "store": {"mode": "auto", "sync_seconds": 5.0},
 }
@@ -144,7 +147,7 @@ def test_unknown_key(override: str, key: str, hint: str) -> None:
         ("data.mean=['a']", "data.mean", "a number, got 'a'"),
         ("data.limit='all'", "data.limit", "an integer"),
         ("evaluate.fold_batchnorm=1", "evaluate.fold_batchnorm", "true or false, got 1"),
-        ("directions.kind=pca3", "directions.kind", "random, interpolate, pca, file; got 'pca3'"),
+        ("directions.kind=pca3", "directions.kind", "random, interpolate, pca, file, hessian; got 'pca3'"),
         ("directions.kind=[]", "directions.kind", "got []"),
         ("directions.seed='0'", "directions.seed", "an integer"),
         ("store.mode=1", "store.mode", "auto, mpio, gather; got 1"),
@@ -281,7 +284,7 @@ def test_with_seed_changes_nothing_else() -> None:
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NAMES = st.lists(TEXT, max_size=3).map(tuple)
 FINITE = st.floats(-1e307, 1e307)  # an axis may not be longer than a number can be
-KINDS = st.sampled_from(["random", "interpolate", "file"])
+KINDS = st.sampled_from(["random", "interpolate", "file", "hessian"])
 MODES = st.sampled_from(["filter", "layer", "weight", "dfilter", "dlayer", "none"])
 SMALL = st.sampled_from(["zero", "copy", "random"])
 

@@ -257,3 +257,13 @@ def test_settled_points_have_their_interpolated_value(suffix, tmp_path):
     np.testing.assert_allclose(found["loss"].reshape(truth.shape)[whole], truth[whole], rtol=1e-9)
     if suffix != ".vti":
         np.testing.assert_array_equal(points(data)[whole.ravel(), 2], found["loss"][whole.ravel()])
+
+
+def test_curvature_goes_along(tmp_path):
+    """Eigenvalues are metrics: point data of every export, and heights on request."""
+    surface = make((X, Y), LOSS, eig_min=-LOSS, eig_max=2 * LOSS, eig_ratio=np.full(LOSS.shape, 0.5))
+    data = read(export.write(surface, tmp_path / "c.vts", metric="eig_max"))
+    found = arrays(data)
+    for name in ("eig_min", "eig_max", "eig_ratio"):
+        np.testing.assert_array_equal(found[name], surface.metrics[name].ravel())
+    np.testing.assert_allclose(points(data)[:, 2], 2 * LOSS.ravel())

@@ -20,11 +20,12 @@ FLOORS = {
     0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
         evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
         seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
-        trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment""",
+        trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment
+        batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
-    2: """engine books rounds problem agreement accuracies preparation job preflight
+    2: """engine books rounds problem agreement accuracies preparation job preflight compatibility eigenvectors
         train training training_data trail_writer trajectories projections""",
-    3: "api check status render export compare watch slurm train_cli trajectory_cli directions_cli",
+    3: "api centre check status render export compare watch slurm train_cli trajectory_cli directions_cli",
     4: "cli __main__",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
@@ -32,15 +33,19 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split(
 # What one floor's rooms may import of each other; a new line here is a decision.
 DRAWN = {
     "alignment": "config directions weights",
+    "batchnorm": "errors",
     "checkpoint": "archives errors trail",
     "checkpoint_rows": "checkpoint errors weights",
     "config": "errors grid",
     "determinism": "errors weights",
-    "directions": "config errors weights",
-    "evaluator": "determinism errors evaluation objective weights",
+    "curvature": "eigenpairs evaluation evaluator hessian",
+    "directions": "config errors grid weights",
+    "eigenpairs": "lanczos",
+    "evaluator": "batchnorm determinism errors evaluation memory objective weights",
     "files": "errors",
     "folding": "weights",
     "grid": "errors",
+    "hessian": "errors evaluator memory objective weights",
     "intervals": "moments spending",
     "label_noise": "errors",
     "measurement": "evaluator objective",
@@ -50,6 +55,8 @@ DRAWN = {
     "estimating": "errors evaluation evaluator intervals lowprecision objective precision subset",
     "lowprecision": "evaluator precision weights",
     "precision": "subset",
+    "spectrum": "lanczos",
+    "rescale": "errors",
     "several": "errors evaluation evaluator objective",
     "seeds": "errors",
     "stop": "errors slurm_job",
@@ -68,8 +75,11 @@ DRAWN = {
     "sharing": "comm data",
     "store": "comm",
     "accuracies": "problem",
-    "preparation": "problem agreement accuracies trajectories",
+    "preparation": "problem agreement accuracies compatibility eigenvectors trajectories",
     "projections": "trajectories",
+    "compatibility": "problem",
+    "eigenvectors": "problem",
+    "centre": "render",
     "job": "engine problem preparation",
     "train": "preparation trail_writer training training_data",
     "training": "trail_writer training_data",

@@ -425,3 +425,30 @@ def test_evaluated_points_are_not_shown_on_a_relief(tmp_path):
         render.save(surface, tmp_path / "a.png", kind="surface", show_evaluated=True)
     path = render.save(surface, tmp_path / "a.png", kind="contour", show_evaluated=True)
     assert path.read_bytes() != render.save(surface, tmp_path / "b.png", kind="contour").read_bytes()
+
+
+def curved() -> Surface:
+    smallest, largest = -0.1 - X[None, :] ** 2 * np.exp(Y[:, None]), 5 + X[None, :] + Y[:, None]
+    return make((X, Y), LOSS, eig_min=smallest, eig_max=largest, eig_ratio=np.abs(smallest / largest))
+
+
+def test_the_map_of_curvature(tmp_path, monkeypatch, capsys):
+    """Cells of |λmin/λmax| with a colour bar that says so; a line is drawn as a line."""
+    drawn = []
+    monkeypatch.setattr(
+        "lsweep.render.figure.draw_panels", lambda *a, **k: drawn.append(a) or draw_panels(*a, **k)
+    )
+    surface = curved()
+    render.save(surface, tmp_path / "c.png", kind="curvature", dpi=50)
+    kind, axes, _, look, _ = drawn[0]
+    assert (kind, look.metric) == ("heatmap", "eig_ratio")
+    cells = axes[0].collections[0].get_array()
+    np.testing.assert_allclose(np.asarray(cells).reshape(7, 9), surface.metrics["eig_ratio"])
+    assert axes[0].child_axes[0].get_ylabel() == r"$|\lambda_{\min}/\lambda_{\max}|$"
+    row = make(
+        (X,), LOSS[0], **{name: surface.metrics[name][0] for name in ("eig_min", "eig_max", "eig_ratio")}
+    )
+    render.save(row, tmp_path / "l.png", kind="curvature", metric="eig_min", dpi=50)
+    assert drawn[1][0] == "line" and drawn[1][1][0].get_ylabel() == r"$\lambda_{\min}$"
+    with pytest.raises(InputError, match=r"no curvature: sweep with evaluate.metrics"):
+        render.save(make((X, Y), LOSS), tmp_path / "n.png", kind="curvature")

@@ -273,6 +273,26 @@ def test_other_planes_hold_the_path_too(here: Path) -> None:
     assert random is not None and random.captured < 0.5 < path.captured
 
 
+def test_a_principal_axis_and_an_eigenvector_in_one_plane(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = ("directions.y.kind=hessian", 'evaluate.metrics=["hessian"]', "grid.x.num=3", "grid.y.num=2")
+    sets += ("directions.y.normalize=none",)
+    assert run("sweep", "--quiet", sets=sets) == 0
+    surface = read_sweep(here / "out/sweep.h5")
+    path = surface.trajectory
+    assert path is not None and path.explained[0] > 0 and np.isnan(path.explained[1])
+    assert np.isfinite(surface.metrics["eig_max"]).all()
+    stored = read_direction_file(here / "out/sweep.h5")
+    matrix = np.stack([parameters(k) - parameters(5) for k in range(6)])
+    right = np.linalg.svd(matrix - matrix.mean(0), full_matrices=False)[2]
+    x, y = (np.concatenate([tensor.reshape(-1) for tensor in stored[axis]]) for axis in "xy")
+    assert abs(x @ right[0]) == pytest.approx(1, abs=1e-6) and np.linalg.norm(y) == pytest.approx(1, abs=1e-6)
+    # Going on, it takes the eigenvector from the file.
+    monkeypatch.setattr("lsweep.eigenvectors._compute", None)
+    assert run("sweep", "--quiet", sets=sets) == 0
+
+
 def test_several_trails_in_one_plane(here: Path) -> None:
     more = ("train.optimizer=adam", "train.lr=0.01", "train.trail=out/adam")
     assert run("train", "--quiet", sets=more) == 0

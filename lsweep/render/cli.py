@@ -104,7 +104,8 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--kind",
         choices=KINDS,
         default="auto",
-        help="auto: lines as line, planes and the middle slice of boxes as contour",
+        help="auto: lines as line, planes and the middle slice of boxes as contour; curvature: a map of"
+        " |smallest/largest eigenvalue of the Hessian|",
     )
     group.add_argument("--title", action="append", metavar="T", help="title of a panel; once per FILE")
     group.add_argument("--dpi", type=float, default=300.0, help="pixels per inch (default: 300)")
@@ -119,7 +120,9 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def _add_scale(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("values and scale (an accuracy is in per cent)")
-    group.add_argument("--metric", default="loss", help="loss, accuracy, loss_test, … (default: loss)")
+    group.add_argument(
+        "--metric", default="loss", help="loss, accuracy, loss_test, eig_min, … (default: loss)"
+    )
     group.add_argument(
         "--log",
         action=argparse.BooleanOptionalAction,

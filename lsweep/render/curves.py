@@ -103,7 +103,7 @@ def _label(surface: Surface, metric: str) -> str:
     """A curve's name in the legend, with its split where the file tells it."""
     head, _, split = metric.partition("_")
     if head not in ("loss", "accuracy"):
-        return metric
+        return frame.METRIC_NAMES.get(metric, metric)
     data = configuration(surface).get("data")
     first = data.get("split") if isinstance(data, dict) else None
     first = first[0] if isinstance(first, list) and first else first
@@ -115,4 +115,4 @@ def _axis_name(fields: list[Field]) -> str:
     """The metric alone where the legend tells the splits apart."""
     field = fields[0]
     name = field.metric.partition("_")[0] if field.metric.startswith(("loss_", "accuracy_")) else field.metric
-    return f"{name} (%)" if field.percent else name
+    return f"{name} (%)" if field.percent else frame.METRIC_NAMES.get(name, name)

@@ -46,7 +46,8 @@ def save(
         surfaces: what to draw, left to right; all lines or all planes.
         path: where to; the suffix says the format. Folders are made; the file appears whole or not at all.
         kind: "contour", "filled", "heatmap", "surface" (3D), "line" or "trajectory" (contours and the path of
-            a training); "auto" draws lines as "line", planes and the middle slice of boxes as "contour".
+            a training); "auto" draws lines as "line", planes and the middle slice of boxes as "contour";
+            "curvature" is a heat map (or line) of |λmin/λmax|.
         metric, log, clip, vmin, vmax, levels, cmap, index, colorbar, show_evaluated: see `look.LookOptions`.
         titles: one per surface; by default the networks' names.
         dpi: pixels per inch of a PNG, and of rasterised parts of PDF and SVG.
@@ -61,7 +62,7 @@ def save(
     path = Path(path)
     fmt = output.format_of(path)
     several = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
-    kind = resolve_kind(kind, several)
+    kind, metric = _curvature(resolve_kind(kind, several), metric, several)
     look = Look(metric, log, clip, vmin, vmax, levels, cmap, index, None, colorbar, show_evaluated)
     if titles is not None and len(titles) != len(several):
         raise InputError(f"{len(several)} surfaces need as many titles, got {len(titles)}", key="title")
@@ -91,6 +92,21 @@ def resolve_kind(kind: str, surfaces: Sequence[Surface]) -> str:
     if len(kinds) > 1:
         raise InputError("lines and planes cannot share a figure; name a kind or draw them apart", key="kind")
     return kinds.pop()
+
+
+def _curvature(kind: str, metric: str, surfaces: Sequence[Surface]) -> tuple[str, str]:
+    """What the kind "curvature" draws: [Li18]'s map of |λmin/λmax|, or another metric if one is named."""
+    if kind != "curvature":
+        return kind, metric
+    for surface in surfaces:
+        if "eig_ratio" not in surface.metrics:
+            raise InputError(
+                f"{surface.path.name if surface.path else 'the surface'} has no curvature: sweep with "
+                'evaluate.metrics = ["hessian"]',
+                key="kind",
+            )
+    flat = all(wide_axes(surface) == 1 for surface in surfaces)
+    return "line" if flat else "heatmap", "eig_ratio" if metric == "loss" else metric
 
 
 def _titles(surfaces: Sequence[Surface]) -> list[str]:

@@ -20,6 +20,12 @@ AXIS_LABELS = {
     "y": r"$\beta$  (along $d_2$)",
     "z": r"$\gamma$  (along $d_3$)",
 }
+# How [Li18] §6 writes the extreme eigenvalues of the Hessian.
+METRIC_NAMES = {
+    "eig_min": r"$\lambda_{\min}$",
+    "eig_max": r"$\lambda_{\max}$",
+    "eig_ratio": r"$|\lambda_{\min}/\lambda_{\max}|$",
+}
 MOST_TICKS = 16
 GREY = "0.85"  # where NaN is a result
 
@@ -44,6 +50,8 @@ STYLE: Any = {
 
 def name_of(metric: str, percent: bool) -> str:
     """A metric's name on an axis: "loss_test" becomes "loss, test"."""
+    if metric in METRIC_NAMES:
+        return METRIC_NAMES[metric]
     head, _, split = metric.partition("_")
     known = head in ("loss", "accuracy") and split
     return (f"{head}, {split.replace('_', ' ')}" if known else metric) + (" (%)" if percent else "")

@@ -10,7 +10,7 @@ from lsweep.comm import Comm
 from lsweep.store.base import GatheringStore
 from lsweep.store.batch import Batch
 from lsweep.store.schema import Header, datasets
-from lsweep.surface import Status, Surface
+from lsweep.surface import Status, Surface, curvature_metrics
 
 
 class MemoryStore(GatheringStore):
@@ -48,5 +48,6 @@ class MemoryStore(GatheringStore):
         seconds, rank = np.where(done, seconds, np.float32(np.nan)), np.where(done, rank, np.int32(-1))
         columns = {name: shaped.pop(name) for name in self._header.columns}
         axes = {name: axis.values for name, axis in zip(grid.names, grid.axes, strict=True)}
+        shaped |= curvature_metrics(columns, done)
         provenance = json.loads(json.dumps(self._header.provenance))
         return Surface(axes, shaped, status, seconds, rank, self._header.config, provenance, columns=columns)

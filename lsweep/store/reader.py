@@ -17,6 +17,7 @@ from lsweep.store import probe
 from lsweep.store.foreign import checked, integer, is_hard, is_there, open_file, require_file, text
 from lsweep.store.schema import (
     COLUMNS,
+    CURVATURE,
     FORMAT,
     FORMAT_VERSION,
     RESERVED,
@@ -25,7 +26,7 @@ from lsweep.store.schema import (
     TRAJECTORY,
     datasets,
 )
-from lsweep.surface import Status, Surface, Trajectory
+from lsweep.surface import Status, Surface, Trajectory, curvature_metrics
 
 J = TypeVar("J", list, dict)
 
@@ -54,9 +55,12 @@ def read(path: str | Path, *, trusted: bool = False) -> Surface:
         shape = tuple(len(axes[name]) for name in reversed(axes))
         status = checked(file, "status", kinds="u", shape=shape)[...].astype(np.uint8)
         done = status == Status.DONE
+        columns = {
+            n: checked(file, n, kinds=_kinds(n), shape=shape)[...] for n in COLUMNS if is_there(file, n)
+        }
         return Surface(
             axes=axes,
-            metrics=_metrics(file, shape, done),
+            metrics={**_metrics(file, shape, done), **curvature_metrics(columns, done)},
             status=status,
             seconds=np.where(done, _values(file, "seconds", shape), np.nan).astype(np.float32),
             rank=np.where(done, checked(file, "rank", kinds="i", shape=shape)[...], -1).astype(np.int32),
@@ -64,7 +68,7 @@ def read(path: str | Path, *, trusted: bool = False) -> Surface:
             provenance=_json(file, "provenance", dict),
             sessions=_sessions(file),
             path=path,
-            columns={n: checked(file, n, kinds="iu", shape=shape)[...] for n in COLUMNS if is_there(file, n)},
+            columns=columns,
             trajectory=_trajectory(file, len(axes)),
         )
 
@@ -92,11 +96,12 @@ def read_identity(path: Path, *, trusted: bool = False) -> tuple[dict[str, Any],
         names = _recorded(file)
         for name, (dtype, _) in datasets(names).items():
             checked(file, name, dtype=np.dtype(dtype), shape=shape)
+        identity = _json(file, "identity", dict)
         for name in COLUMNS:
-            if is_there(file, name):
-                checked(file, name, kinds="iu", shape=shape)
+            if is_there(file, name) or (name in CURVATURE and "curvature" in identity):
+                checked(file, name, kinds=_kinds(name), shape=shape)
         checked(file, "sessions/table", dtype=SESSION, shape=(SESSIONS,))
-        return _json(file, "identity", dict), names, file["status"][...].reshape(-1)
+        return identity, names, file["status"][...].reshape(-1)
 
 
 def read_directions(path: Path, *, trusted: bool = False) -> dict[str, Any]:
@@ -185,6 +190,10 @@ def _is_metric(file: h5py.File, name: str, shape: tuple[int, ...]) -> bool:
     except FileFormatError:
         return False
     return True
+
+
+def _kinds(column: str) -> str:
+    return "f" if column in CURVATURE and column != "curvature/products" else "iu"
 
 
 def _values(file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:

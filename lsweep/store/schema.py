@@ -47,7 +47,10 @@ BOOKKEEPING: dict[str, tuple[str, Any]] = {
     "rank": ("<i4", -1),
 }
 # How a point's values came about; which of them a file has depends on the evaluator.
-COLUMNS = ("batch_size", "examples", "precision")
+CURVATURE = tuple(
+    f"curvature/{name}" for name in ("eig_min", "eig_max", "residual_min", "residual_max", "products")
+)
+COLUMNS = ("batch_size", "examples", "precision", *CURVATURE)
 GROUPS = ("sessions", "directions", "curvature", "trajectory", "certificate")
 # The group `trajectory/`: fields of `lsweep.surface.Trajectory`, complete when the file is created.
 TRAJECTORY = {
@@ -58,7 +61,7 @@ TRAJECTORY = {
     "shares": "<f8",
     "explained": "<f8",
 }
-RESERVED = ("x", "y", "z", *BOOKKEEPING, *COLUMNS, *GROUPS)
+RESERVED = ("x", "y", "z", *BOOKKEEPING, *COLUMNS, *GROUPS, "eig_min", "eig_max", "eig_ratio")
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Header:
         directions: see there.
         columns: numbers per point that say how the values came about.
         trajectory: the path of a training in the plane, if there is one.
+        curvature: what is the same for the eigenvalues of all points, such as the tolerance.
     """
 
     grid: Grid
@@ -103,6 +107,7 @@ class Header:
     directions: StoredDirections = StoredDirections()
     columns: Mapping[str, Column] = field(default_factory=dict)
     trajectory: Trajectory | None = None
+    curvature: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -114,7 +119,8 @@ def check_names(names: Sequence[str]) -> None:
     for name in names:
         if name in RESERVED or not name.isidentifier():
             raise ConfigError(
-                f"a metric cannot be called {name!r}: it must be a word other than {', '.join(RESERVED)}"
+                f"a metric cannot be called {name!r}: it must be a word other than "
+                f"{', '.join(name for name in RESERVED if name.isidentifier())}"
             )
 
 
@@ -179,6 +185,8 @@ def _write_header(file: h5py.File, header: Header) -> None:
     _write_directions(file.create_group("directions"), header.directions)
     if header.trajectory is not None:
         _write_trajectory(file.create_group("trajectory"), header.trajectory)
+    if header.curvature:
+        file["curvature"].attrs.update(header.curvature)
     file.attrs["format"] = FORMAT
     file.attrs["format_version"] = FORMAT_VERSION
     file.attrs["config"] = header.config

@@ -132,3 +132,22 @@ def test_axes_and_ranges_from_a_trail_on_2_ranks(here: Path) -> None:
     assert one.trajectory.coordinates.tobytes() == two.trajectory.coordinates.tobytes()
     # The same command on two ranks goes on with what one process made.
     assert sweep(2, here).process.returncode == 0
+
+
+@pytest.mark.timeout(400)
+def test_curvature_on_1_2_and_4_ranks(here: Path) -> None:
+    """One process's bits, of points that two ranks began and four went on with; an axis is an eigenvector."""
+    settings = ['evaluate.metrics=["hessian"]', "directions.x.kind=hessian", "grid.x.num=4"]
+    curved = [part for setting in settings for part in ("--set", setting)]
+    done = python("-m", "lsweep", "sweep", "sweep.toml", "--quiet", *curved, cwd=here, timeout=120)
+    assert done.returncode == 0, done.stderr
+    truth = read(here / "out/sweep.h5")
+    assert np.isfinite(truth.metrics["eig_min"]).all()
+    curved += ["--set", "output=out/many.h5"]
+    assert sweep(2, here, *curved, "--max-points", "6").process.returncode == 75
+    job = sweep(4, here, *curved)
+    assert job.process.returncode == 0, job.err
+    surface = read(here / "out/many.h5")
+    assert [session["ranks"] for session in surface.sessions] == [2, 4]
+    for name, values in {**truth.metrics, **truth.curvature}.items():
+        assert {**surface.metrics, **surface.curvature}[name].tobytes() == values.tobytes(), name

@@ -1,0 +1,1 @@
+"""`lsweep curvature`: the Hessian at the centre, its largest eigenpairs, trace and spectral density."""

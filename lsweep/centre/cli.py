@@ -1,0 +1,100 @@
+"""`lsweep curvature`: its command line. Imports nothing heavy before it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from lsweep.errors import InputError, MissingExtra
+
+EPILOG = """examples:
+  lsweep curvature resnet56.toml --set data.limit=100
+  lsweep curvature resnet56.toml --top 10 --probes 20 -o figures/resnet56
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb `curvature` to an argparse subparsers object."""
+    parser = subparsers.add_parser(
+        "curvature",
+        help="the Hessian at the trained weights: top eigenvalues, trace, spectral density",
+        description="The Hessian of the mean loss at the trained weights, over the parameters that the directions "
+        "of CONFIG move: its largest eigenvalues and their vectors, the smallest one, its trace (Hutch++) and "
+        "spectral density (stochastic Lanczos quadrature). Writes OUT.json, OUT.h5 (with the eigenvectors, for "
+        'directions.kind = "file") and OUT.png. One process, with about 8 · N bytes per parameter for N --steps; '
+        "[curvature] in CONFIG says how hard to try.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", metavar="CONFIG", help="the configuration of a sweep, a TOML file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
+    )
+    parser.add_argument("--top", type=int, default=5, metavar="K", help="largest eigenpairs (default: 5)")
+    parser.add_argument("--probes", type=int, default=10, metavar="N", help="for the density (default: 10)")
+    parser.add_argument("--steps", type=int, default=60, metavar="N", help="from each probe (default: 60)")
+    parser.add_argument(
+        "--products", type=int, default=60, metavar="N", help="with the Hessian, for the trace (default: 60)"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", help="the files' stem (default: the sweep's output and _curvature)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="only warnings and errors")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write and draw what the arguments ask for. Raises InputError."""
+    from lsweep import comm as ranks
+    from lsweep import config as configuration
+
+    for key in ("top", "probes", "steps", "products"):
+        if getattr(args, key) < 1:
+            raise InputError(f"--{key} must be >= 1, got {getattr(args, key)}", key=key)
+    config = configuration.load(args.config, args.overrides)
+    try:
+        from lsweep import problem
+        from lsweep.centre.measure import Depth, measure, report
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "scipy"):
+            raise
+        raise MissingExtra("curvature needs torch and scipy: pip install 'lsweep[torch]'") from None
+    comm = ranks.connect()
+    if comm.size > 1:
+        raise InputError("lsweep curvature is one process's work: start it without mpirun or srun")
+    log = logging.getLogger("lsweep")
+    log.handlers[:] = [logging.StreamHandler()]
+    log.setLevel(logging.WARNING if args.quiet else logging.INFO)
+    depth = Depth(args.top, args.probes, args.steps, args.products)
+    stem = _stem(args.output, config.output)
+    found = measure(config, problem.build(config, comm), comm, depth)
+    numbers = report(found, config, depth)
+    for path in _write(stem, found, numbers):
+        print(path)
+    return 0
+
+
+def _write(stem: Path, found: Any, numbers: dict[str, Any]) -> list[Path]:
+    from lsweep.files import write_bytes
+    from lsweep.render.spectrum import save
+    from lsweep.store.eigen import write
+
+    text, data, figure = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("json", "h5", "png"))
+    write_bytes(text, (json.dumps(numbers, indent=2) + "\n").encode())
+    pairs = found.top
+    vectors = [[t.numpy() for t in vector] for vector in found.vectors]
+    measured = (found.density.nodes, found.density.weights)
+    write(data, pairs.values, pairs.residuals, vectors, *measured, attributes=json.dumps(numbers))
+    save(figure, *measured, size=found.size, eigenvalues=[*pairs.values, *found.bottom.values])
+    return [text, data, figure]
+
+
+def _stem(output: str | None, sweep: str) -> Path:
+    if output is None:
+        path = Path(sweep)
+        return path.with_name(f"{path.stem}_curvature")
+    path = Path(output)
+    return path.with_suffix("") if path.suffix in (".json", ".h5", ".png") else path

@@ -1,0 +1,62 @@
+"""What does not go together in a configuration, and can only be seen with the network at hand."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+from lsweep import directions
+from lsweep.batchnorm import with_statistics
+from lsweep.config import Config
+from lsweep.errors import ConfigError
+from lsweep.problem import Problem
+
+log = logging.getLogger("lsweep")
+
+
+def points_at_once(config: Config) -> int | Literal["auto"]:
+    """How many points at once: 1 where each needs work of its own, so that they share no arithmetic.
+
+    Raises:
+        ConfigError: more are asked for.
+    """
+    reasons = {
+        'the metric "hessian"': config.evaluate.hessian,
+        'evaluate.batchnorm = "recalibrate"': config.evaluate.batchnorm == "recalibrate",
+    }
+    together = config.evaluate.points_at_once
+    for reason in (reason for reason, holds in reasons.items() if holds):
+        if together not in (1, "auto"):
+            raise ConfigError(
+                f"evaluate.points_at_once = {together} does not go with {reason}; set it to 1",
+                key="evaluate.points_at_once",
+            )
+        together = 1
+    return together
+
+
+def check_batchnorm(config: Config, problem: Problem, *, warn: bool) -> None:
+    """Refuse what cannot be done with running statistics, and warn of what explodes; see `lsweep.batchnorm`.
+
+    Raises:
+        ConfigError: recalibration goes neither with this network, nor with moving statistics, nor with low precision.
+    """
+    keeps = bool(with_statistics(problem.model))
+    states = config.directions.space == "states"
+    if config.evaluate.batchnorm == "recalibrate":
+        wrong = ""
+        if not keeps:
+            wrong = "the network has no BatchNorm with running statistics"
+        elif states:
+            wrong = 'with directions.space = "states" they move along the directions; choose one of the two'
+        elif config.evaluate.precision not in ("fp32", "fp64", "auto"):
+            wrong = f"evaluate.precision = {config.evaluate.precision!r} is not checked for it; set fp32"
+        if wrong:
+            raise ConfigError(f'evaluate.batchnorm = "recalibrate": {wrong}', key="evaluate.batchnorm")
+        return
+    kinds = [directions.resolve(config.directions, axis).kind for axis in config.grid.names]
+    if warn and keeps and not states and "interpolate" in kinds:
+        log.warning(
+            "between two solutions the fixed BatchNorm statistics of one of them belong to neither, and the loss may "
+            'explode: set evaluate.batchnorm = "recalibrate" or directions.space = "states"'
+        )

@@ -1,0 +1,101 @@
+"""The curvature of the loss at the points of a sweep ([Li18] §6): the Hessian's smallest and largest eigenvalue.
+
+|λmin/λmax| is small where the loss is nearly convex: filter-normalised surfaces that look convex are convex only if
+no direction of strong negative curvature is hidden from them. The curvature along a random direction d of unit norm is
+dᵀHd = Σ λᵢ(vᵢ·d)², an average of all eigenvalues with random weights: where a random plane curves downwards some
+eigenvalue is negative, but the reverse does not hold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from lsweep.eigenpairs import Effort, extremes
+from lsweep.evaluation import Column, Evaluation, Evaluator
+from lsweep.evaluator import Lent
+from lsweep.hessian import Hessian, NotFinite, moved_by
+
+COLUMNS: dict[str, Column] = {
+    "curvature/eig_min": ("<f8", np.nan),
+    "curvature/eig_max": ("<f8", np.nan),
+    "curvature/residual_min": ("<f8", np.nan),
+    "curvature/residual_max": ("<f8", np.nan),
+    "curvature/products": ("<i4", 0),
+}
+
+
+class CurvatureEvaluator:
+    """Evaluates what another evaluator does, and the extreme eigenvalues of the Hessian of the first split's mean loss.
+
+    The Hessian is over the parameters that any direction moves. Where the loss or a derivative of it is not finite,
+    the eigenvalues are NaN: a result. The start vector is the same at every point, so that a point's bits depend
+    neither on the others nor on which rank has it.
+
+    Args:
+        inner: the evaluator of loss and metrics.
+        lent: the network as it is, BatchNorm not folded; it may be the one that `inner` works on.
+        effort: how hard to try.
+        batch_size: examples per pass.
+
+    Attributes:
+        names: those of `inner`.
+        columns: those of `inner`, and `COLUMNS`: eigenvalues, residuals ‖Hv − λv‖, products with the Hessian.
+        notes: those of `inner`, and at how many points the iteration did not converge.
+    """
+
+    def __init__(self, inner: Evaluator, lent: Lent, effort: Effort, batch_size: int) -> None:
+        self._inner, self._lent, self._effort = inner, lent, effort
+        self.names = inner.names
+        self.columns: Mapping[str, Column] = {**getattr(inner, "columns", {}), **COLUMNS}
+        self._hessian = Hessian(lent, moved_by(_axes(lent), lent.space.entries), batch_size)
+        self._notes: Counter[str] = Counter()
+
+    @property
+    def notes(self) -> Counter[str]:
+        """See `Evaluator`."""
+        return Counter(getattr(self._inner, "notes", {})) + self._notes
+
+    def evaluate(self, coordinates: np.ndarray) -> Evaluation:
+        """Evaluate points given as (k, ndim) coordinates, x first; see `Evaluator`."""
+        plain = self._inner.evaluate(coordinates)
+        rows, seconds, sizes = [], [], []
+        for point in coordinates:
+            start = time.perf_counter()
+            self._lent.move(point)
+            rows.append(self._at_this_point())
+            seconds.append(time.perf_counter() - start)
+            sizes.append(self._hessian.batch_size)
+        columns = dict(plain.columns)
+        for name, values in zip(COLUMNS, np.array(rows).reshape(-1, len(COLUMNS)).T, strict=True):
+            columns[name] = values.astype(COLUMNS[name][0])
+        if "batch_size" in columns:  # smaller than asked for where either ran short of memory
+            columns["batch_size"] = np.minimum(columns["batch_size"], np.array(sizes, dtype=np.int32))
+        return Evaluation(plain.values, plain.seconds + np.array(seconds), columns)
+
+    def _at_this_point(self) -> tuple[float, ...]:
+        before = self._hessian.products
+        try:
+            found = extremes(self._hessian, self._effort)
+        except NotFinite:
+            self._notes["the loss has no finite Hessian: its eigenvalues are NaN"] += 1
+            return (np.nan,) * 4 + (float(self._hessian.products - before),)
+        if not found.converged:
+            self._notes[
+                "the Lanczos iteration did not converge within curvature.max_products: the eigenvalues are the best "
+                "so far, see their residuals"
+            ] += 1
+        return (
+            float(found.values[-1]),
+            float(found.values[0]),
+            float(found.residuals[-1]),
+            float(found.residuals[0]),
+            float(found.products),
+        )
+
+
+def _axes(lent: Lent) -> list:
+    return [lent.space.views(direction) for direction in lent.directions]

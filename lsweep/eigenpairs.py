@@ -1,0 +1,137 @@
+"""Eigenpairs of a symmetric operator at the ends of its spectrum, by restarted Lanczos (ARPACK through scipy)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+
+from lsweep.lanczos import Symmetric, lanczos, matrix
+
+DENSE = 32  # up to this size the whole matrix takes no more products than an iteration
+BASIS = 24  # Lanczos vectors that ARPACK keeps: 8 bytes · size each; more of them need fewer products
+_LOOSEST = 0.3
+
+
+@dataclass(frozen=True)
+class Eigenpairs:
+    """Approximate eigenpairs, the values falling.
+
+    Attributes:
+        values: (k,).
+        vectors: (size, k) of unit norm, the element of largest magnitude positive.
+        residuals: (k,), ‖Hv − λv‖.
+        products: with the operator, all in all.
+        converged: whether all residuals were reached that the tolerance asks for.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    residuals: np.ndarray
+    products: int
+    converged: bool
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard to try.
+
+    Attributes:
+        tolerance: the residual asked for is about this times the largest |λ|.
+        products: about how many may be spent before the tolerance is loosened, which happens twice at most.
+        seed: of the start vector.
+    """
+
+    tolerance: float = 1e-3
+    products: int = 400
+    seed: int = 0
+
+
+def extremes(operator: Symmetric, effort: Effort = Effort()) -> Eigenpairs:
+    """The largest and the smallest eigenvalue, in that order, from one Lanczos iteration.
+
+    Where the iteration does not converge: the best values so far, with their residuals.
+    """
+    return _refined(operator, effort, 2, "BE", [0, -1])
+
+
+def largest(operator: Symmetric, count: int, effort: Effort = Effort()) -> Eigenpairs:
+    """The `count` largest eigenvalues (algebraically)."""
+    return _refined(operator, effort, count, "LA", list(range(count)))
+
+
+def smallest(operator: Symmetric, count: int, effort: Effort = Effort()) -> Eigenpairs:
+    """The `count` smallest eigenvalues (algebraically), the smallest last."""
+    return _refined(operator, effort, count, "SA", list(range(-count, 0)))
+
+
+class _Counted:
+    def __init__(self, operator: Symmetric) -> None:
+        self._operator, self.size, self.products = operator, operator.size, 0
+
+    def __matmul__(self, vector: np.ndarray) -> np.ndarray:
+        self.products += 1
+        return self._operator @ vector
+
+
+def _refined(operator: Symmetric, effort: Effort, count: int, which: str, places: list[int]) -> Eigenpairs:
+    counted = _Counted(operator)
+    if operator.size <= max(DENSE, count + 2):
+        dense, converged = matrix(counted), True
+        span = np.linalg.eigh(dense)[1]
+        images = dense @ span
+    else:
+        span, converged = _iterate(counted, effort, count, which)
+        images = np.stack([counted @ column for column in span.T], axis=1)
+    values, coefficients = np.linalg.eigh((span.T @ images + images.T @ span) / 2)
+    falling = np.arange(len(values))[::-1]
+    chosen = falling[[place for place in places if -len(values) <= place < len(values)]]
+    vectors = span @ coefficients[:, chosen]
+    residuals = np.linalg.norm(images @ coefficients[:, chosen] - vectors * values[chosen], axis=0)
+    signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(chosen))])
+    return Eigenpairs(values[chosen], vectors * signs, residuals, counted.products, converged)
+
+
+def _iterate(operator: _Counted, effort: Effort, count: int, which: str) -> tuple[np.ndarray, bool]:
+    """An orthonormal basis, (size, ≥ count), of what was found; and whether all of it converged."""
+    start = np.random.default_rng(effort.seed).standard_normal(operator.size)
+    first = lanczos(operator, start, max(6, count))
+    scale = float(np.abs(first.values).max())
+    if scale == 0.0:  # the operator is zero, as far as anyone can see
+        return first.basis, True
+    # ARPACK's tolerance is relative to each eigenvalue. Shifted by twice the scale, all of them are about as
+    # large as the scale: else a smallest eigenvalue near zero would never be called converged.
+    shift = 2 * scale
+    shifted = LinearOperator(
+        (operator.size,) * 2, matvec=lambda v: operator @ v.ravel() + shift * v.ravel(), dtype=np.float64
+    )
+    kept = min(operator.size, max(BASIS, 2 * count + 4))
+    settings: dict[str, Any] = {
+        "k": count,
+        "which": which,
+        "v0": start,
+        "ncv": kept,
+        "maxiter": max(1, -(-effort.products // (kept - count))),
+    }
+    found: list[np.ndarray] = []
+    # scipy gives away what did converge, and nothing of the rest: a looser tolerance gets that.
+    for tolerance in np.geomspace(effort.tolerance / 3, _LOOSEST, 3):
+        # An invariant subspace makes ARPACK draw a new start: not from the system's entropy.
+        dice = np.random.default_rng(effort.seed)
+        try:
+            found.append(eigsh(shifted, tol=tolerance, rng=dice, **settings)[1])
+            break
+        except ArpackNoConvergence as failure:
+            found.append(failure.eigenvectors)
+    if len(found) == 1:
+        return np.linalg.qr(found[0])[0], True
+    return _span(np.column_stack([*found, first.basis @ first.coefficients[:, [0, -1]]])), False
+
+
+def _span(vectors: np.ndarray) -> np.ndarray:
+    """An orthonormal basis of vectors some of which are nearly the same."""
+    left, singular, _ = np.linalg.svd(vectors, full_matrices=False)
+    basis: np.ndarray = left[:, singular > 1e-6 * singular[0]]
+    return basis

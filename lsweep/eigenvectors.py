@@ -1,0 +1,159 @@
+"""What a sweep asks of the Hessian: eigenvalues at every point, and eigenvectors at the centre as directions."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from lsweep import device
+from lsweep.comm import Comm
+from lsweep.config import Config, CurvatureConfig
+from lsweep.curvature import CurvatureEvaluator
+from lsweep.directions import Tensors
+from lsweep.eigenpairs import Effort, Eigenpairs, largest, smallest
+from lsweep.errors import ConfigError, DirectionsError
+from lsweep.evaluator import LossEvaluator, borrow
+from lsweep.hessian import Hessian, NotFinite, unpack
+from lsweep.problem import Problem
+from lsweep.sharing import share_tree
+from lsweep.weights import WeightSpace
+
+log = logging.getLogger("lsweep")
+
+# Examples per pass, by kind of device: a second derivative holds several times the memory of a forward pass.
+BATCH_SIZE = {"cpu": 50, "cuda": 250, "mps": 100}
+
+
+def effort(config: CurvatureConfig) -> Effort:
+    """How hard a configuration asks to try."""
+    return Effort(config.tolerance, config.max_products, config.seed)
+
+
+def batch_size(config: CurvatureConfig, chosen: torch.device) -> int:
+    """Examples per pass."""
+    return config.batch_size or BATCH_SIZE[chosen.type]
+
+
+def with_curvature(
+    stack: ExitStack,
+    config: Config,
+    problem: Problem,
+    comm: Comm,
+    space: WeightSpace,
+    made: list[Tensors],
+    inner: LossEvaluator,
+) -> tuple[CurvatureEvaluator, dict[str, Any]]:
+    """Collective: an evaluator of the Hessian's eigenvalues too, and what the file says of how they are computed."""
+    chosen = inner.lent.flat.device
+    size = batch_size(config.curvature, chosen)
+    with comm.together():
+        lent = inner.lent
+        if lent.model is not problem.model:  # folded: its parameters are others
+            splits = dict(lent.splits)  # on the device already
+            lending = borrow(
+                problem.model,
+                splits,
+                problem.objective,
+                space,
+                made,
+                device=chosen,
+                dtype=precision(config),
+                batch_size=size,
+                recalibrate=problem.calibration,
+            )
+            lent = stack.enter_context(lending).lent
+        evaluator = CurvatureEvaluator(inner, lent, effort(config.curvature), size)
+    return evaluator, {**dataclasses.asdict(config.curvature), "batch_size": size}
+
+
+def precision(config: Config) -> torch.dtype:
+    """What products are computed in: fp32 unless fp64 is asked for."""
+    return torch.float64 if config.evaluate.precision == "fp64" else torch.float32
+
+
+def source(
+    config: Config, problem: Problem, comm: Comm, chosen: torch.device, space: WeightSpace
+) -> Callable[[Sequence[bool], Sequence[int]], list[Tensors]]:
+    """What `directions.Sources` asks for eigenvectors: a collective function of moved entries and numbers.
+
+    Number 1 is the largest eigenvalue's vector, 2 the next one's, −1 the smallest's. Each has unit norm, and its
+    element of largest magnitude is positive.
+    """
+
+    def eigenvectors(moved: Sequence[bool], numbers: Sequence[int]) -> list[Tensors]:
+        # The same threads in every session: sums, and so bits, depend on them.
+        with device.threads_of(comm):
+            found: list[Tensors] = share_tree(
+                comm, lambda: _compute(config, problem, chosen, space, moved, numbers)
+            )
+        return found
+
+    return eigenvectors
+
+
+@contextmanager
+def at_centre(
+    config: Config, problem: Problem, chosen: torch.device, space: WeightSpace, moved: Sequence[bool]
+) -> Iterator[tuple[Hessian, LossEvaluator]]:
+    """The Hessian of the network at θ*, and the evaluator that has borrowed it, on this rank alone."""
+    size = batch_size(config.curvature, chosen)
+    with device.repeatable():
+        lending = borrow(
+            problem.model,
+            problem.splits,
+            problem.objective,
+            space,
+            [],
+            device=chosen,
+            dtype=precision(config),
+            batch_size=size,
+            recalibrate=problem.calibration,
+        )
+        with lending as evaluator:
+            yield Hessian(evaluator.lent, moved, size), evaluator
+
+
+def _compute(
+    config: Config,
+    problem: Problem,
+    chosen: torch.device,
+    space: WeightSpace,
+    moved: Sequence[bool],
+    numbers: Sequence[int],
+) -> list[Tensors]:
+    with at_centre(config, problem, chosen, space, moved) as (hessian, _):
+        most = max(abs(number) for number in numbers)
+        if most > hessian.size:
+            raise ConfigError(
+                f"directions.eigenvector = {most}, but only {hessian.size} parameters move",
+                key="directions.eigenvector",
+            )
+        ends = {}
+        try:
+            for sign, compute in ((1, largest), (-1, smallest)):
+                count = max((number * sign for number in numbers), default=0)
+                if count > 0:
+                    ends[sign] = compute(hessian, count, effort(config.curvature))
+        except NotFinite:
+            raise DirectionsError(
+                "the loss has no finite Hessian at the centre, so there are no eigenvectors",
+                key="directions.kind",
+            ) from None
+    return [_direction(ends[1 if n > 0 else -1], n, space, moved) for n in numbers]
+
+
+def _direction(pairs: Eigenpairs, number: int, space: WeightSpace, moved: Sequence[bool]) -> Tensors:
+    place = number - 1 if number > 0 else number
+    log.info(
+        "eigenvector %d of the Hessian: eigenvalue %.6g, residual %.2g%s",
+        number,
+        pairs.values[place],
+        pairs.residuals[place],
+        "" if pairs.converged else " (not converged: raise curvature.max_products)",
+    )
+    return unpack(pairs.vectors[:, place], space.entries, moved)

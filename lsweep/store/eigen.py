@@ -1,0 +1,56 @@
+"""Eigenvectors of the Hessian in a file of their own, which `directions.kind = "file"` and others can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from lsweep.errors import InputError
+from lsweep.files import replacing
+from lsweep.grid import AXIS_NAMES
+
+
+def write(
+    path: Path,
+    values: np.ndarray,
+    residuals: np.ndarray,
+    vectors: Sequence[Sequence[np.ndarray]],
+    nodes: np.ndarray,
+    weights: np.ndarray,
+    *,
+    attributes: str = "{}",
+) -> None:
+    """Write eigenpairs and a spectral density; the file appears whole or not at all.
+
+    Datasets `eigenvalues` and `residuals` (k,), `density/nodes` and `density/weights`; groups `eigenvectors/1`, … with
+    datasets "0", "1", … in parameter order, float32; and the first of them again as `xdirection`, `ydirection`,
+    `zdirection` (the same bytes by hard links), as the released code of [Li18] names directions.
+
+    Args:
+        path: where to. Folders are made.
+        values: (k,) falling.
+        residuals: (k,).
+        vectors: k directions, a tensor per parameter each.
+        nodes: eigenvalues of the density, any number.
+        weights: alike.
+        attributes: JSON, kept as the attribute `curvature`.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+            file["eigenvalues"], file["residuals"] = values, residuals
+            file["density/nodes"], file["density/weights"] = nodes, weights
+            for number, vector in enumerate(vectors, start=1):
+                for index, tensor in enumerate(vector):
+                    file[f"eigenvectors/{number}/{index}"] = np.asarray(tensor, dtype="<f4")
+            for axis, number in zip(AXIS_NAMES, range(1, len(vectors) + 1), strict=False):
+                file[f"{axis}direction"] = file[f"eigenvectors/{number}"]
+            file.attrs["curvature"] = attributes
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"cannot write {str(path)!r}: {error}", key="output") from None
