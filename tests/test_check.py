@@ -50,6 +50,7 @@ def test_all_is_well(here: Path) -> None:
     assert sorted(p.name for p in here.rglob("*") if p.suffix != ".pyc" and p.name != "__pycache__") == before
 
 
+@pytest.mark.slow
 def test_the_command(here: Path) -> None:
     machine = python("-m", "lsweep", "check", cwd=here)
     assert machine.returncode == 0, machine.stderr
@@ -61,6 +62,7 @@ def test_the_command(here: Path) -> None:
     assert python("-m", "lsweep", "check", "--ranks", "0", cwd=here).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_begun_sweep(here: Path) -> None:
     done = python("-m", "lsweep", "sweep", "sweep.toml", "--quiet", "--max-points", "4", cwd=here)
     assert done.returncode == 75, done.stderr

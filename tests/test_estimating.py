@@ -147,6 +147,7 @@ def sweep(folder: Path, kind: str, *more: str, status: int = 0) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_the_file_says_how(tmp_path: Path) -> None:
     project.make(tmp_path)
     project.write_npz(tmp_path / "train.npz", images=600)
@@ -166,6 +167,7 @@ def test_the_file_says_how(tmp_path: Path) -> None:
     assert "its tolerance is 0.01, this one's is 0.1" in refused
 
 
+@pytest.mark.slow
 def test_auto_and_tf32(tmp_path: Path) -> None:
     project.make(tmp_path)
     project.write_npz(tmp_path / "train.npz", images=300)

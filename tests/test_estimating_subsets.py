@@ -88,6 +88,7 @@ def sweep(folder: Path, *settings: str) -> Any:
     return python("-m", "lsweep", "sweep", "sweep.toml", "--quiet", *pairs, cwd=folder)
 
 
+@pytest.mark.slow
 def test_the_file_says_how_many(tmp_path: Path) -> None:
     project.make(tmp_path)
     project.write_npz(tmp_path / "train.npz", images=3000)

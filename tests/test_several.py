@@ -112,6 +112,7 @@ def sweep(folder: Path, output: str, *more: str) -> str:
     return done.stderr
 
 
+@pytest.mark.slow
 def test_a_tile_is_evaluated_whole_whatever_is_pending(tmp_path: Path) -> None:
     """21 points, tiles of 4: half a tile is lost, and what was there and what comes after have the same bits."""
     project.make(tmp_path)
@@ -139,6 +140,7 @@ def test_a_tile_is_evaluated_whole_whatever_is_pending(tmp_path: Path) -> None:
     assert "points_at_once" not in read_identity(tmp_path / "out/sweep.h5")[0]
 
 
+@pytest.mark.slow
 def test_auto_is_measured_once(tmp_path: Path) -> None:
     project.make(tmp_path)
     auto = "evaluate.points_at_once=auto"

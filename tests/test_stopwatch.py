@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import project
+import pytest
 from launch import python
 
 from lsweep.stopwatch import Stopwatch, table
@@ -29,6 +30,7 @@ def test_the_table_names_the_slowest_rank() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_sweep_says_where_its_time_went(tmp_path: Path) -> None:
     project.make(tmp_path)
     done = python("-m", "lsweep", "sweep", "sweep.toml", "--quiet", "--profile", cwd=tmp_path)

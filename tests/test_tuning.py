@@ -31,6 +31,7 @@ def test_of_equals_the_smallest(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tuning.fastest(SerialComm(), [4, 8, 16], lambda size: 100) == 4
 
 
+@pytest.mark.slow
 def test_a_resume_takes_what_the_file_began_with(tmp_path: Path) -> None:
     project.make(tmp_path)
     auto = ["-m", "lsweep", "sweep", "sweep.toml", "--set", "evaluate.batch_size=auto"]
