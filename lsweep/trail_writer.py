@@ -151,7 +151,8 @@ def _sweep_up(trail: Trail) -> None:
     needed = {trail.resume.file} if trail.resume else set()
     for path in trail.folder.iterdir():
         stale = path.name.startswith("resume_") and path.name not in needed
-        if stale or (path.name.startswith(".") and path.suffix == ".tmp"):
+        # Ours end in .tmp; those of safetensors, which writes aside too, begin with it.
+        if stale or (path.name.startswith(".") and (path.suffix == ".tmp" or path.name.startswith(".tmp"))):
             path.unlink(missing_ok=True)
 
 
