@@ -24,7 +24,7 @@ from lsweep.intervals import Estimate
 from lsweep.lowprecision import LowPrecision
 from lsweep.objective import Supervised
 from lsweep.precision import Precision
-from lsweep.subset import Design, Subset, Tolerance, design
+from lsweep.subset import Design, Stop, Subset, Tolerance, design
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,6 @@ class _Rule:
     def __init__(self, names: tuple[str, ...], order: Design, accuracy: Accuracy) -> None:
         self.names, self.design, self._accuracy = names, order, accuracy
         self._subset = Subset(order, accuracy.subset, accuracy.scale) if accuracy.subset else None
-        self._stops = order.looks if self._subset is not None else (len(order),)
 
     def samples(self, examples: int) -> tuple[int, ...]:
         """Sizes of the samples that correct so many cheap values."""
@@ -175,41 +174,50 @@ class _Rule:
 
     def in_full(self, exact: _Growing, kind: Precision) -> _Found:
         """From exact values alone."""
-        for stop in self._stops:
-            found = self._estimates(exact.first(stop))
-            if self._subset is None or self._subset.enough(found[0]):
-                break
-        return self._found(found, np.zeros(len(found)), np.zeros(len(found)), kind, stop)
+        stop = self._stop(exact)
+        found = self._estimates(exact.first(stop.examples), stop)
+        return self._found(found, np.zeros(len(found)), np.zeros(len(found)), kind, stop.examples)
 
     def in_low_precision(self, cheap: _Growing, exact: _Growing) -> _Found | None:
         """From cheap values and a sample of exact ones; None if that is not good enough here."""
-        least, tolerance = self.samples(len(self.design))[0], self._accuracy.tolerance
+        tolerance = self._accuracy.tolerance
+        if self._subset is None:
+            least = self.samples(len(self.design))[0]
+        else:
+            least = self.design.looks[0]
+            if self._subset.following(0, exact.first(least)[:, 0]) < 2 * least:
+                return None  # hardly more than the sample, which is there
         if precision.hopeless(cheap.first(least), exact.first(least), self.design, tolerance):
             return None
-        for stop in self._stops:
-            found = self._estimates(cheap.first(stop))
-            if not np.isfinite(found[0].mean):
-                return None
-            if self._subset is not None and not self._subset.enough(found[0]):
-                continue
-            for size in self.samples(stop):
-                corrected = precision.correction(cheap.first(stop), exact.first(size), self.design)
-                mean = abs(found[0].mean + float(corrected.shifts[0]))
-                if corrected.half_width <= tolerance * mean:
-                    return self._found(found, corrected.shifts, corrected.errors, self._accuracy.kind, stop)
-                if precision.hopeless(cheap.first(size), exact.first(size), self.design, tolerance):
-                    return None
+        stop = self._stop(cheap)
+        found = self._estimates(cheap.first(stop.examples), stop)
+        if not np.isfinite(found[0].mean):
             return None
+        for size in self.samples(stop.examples):
+            corrected = precision.correction(cheap.first(stop.examples), exact.first(size), self.design)
+            mean = abs(found[0].mean + float(corrected.shifts[0]))
+            if corrected.half_width <= tolerance * mean:
+                return self._found(
+                    found, corrected.shifts, corrected.errors, self._accuracy.kind, stop.examples
+                )
+            if precision.hopeless(cheap.first(size), exact.first(size), self.design, tolerance):
+                return None
         return None
 
-    def _estimates(self, values: np.ndarray) -> list[Estimate]:
+    def _stop(self, known: _Growing) -> Stop:
+        if self._subset is None:
+            return Stop(len(self.design), None)
+        return self._subset.search(lambda examples: known.first(examples)[:, 0])
+
+    def _estimates(self, values: np.ndarray, stop: Stop) -> list[Estimate]:
         if self._subset is None:
             return [
                 Estimate(mean := float(column.mean()), 0.0, mean, mean, len(column)) for column in values.T
             ]
         of = {"loss": self._subset.loss, "accuracy": self._subset.fraction}
         return [
-            of.get(name, self._subset.mean)(column) for name, column in zip(self.names, values.T, strict=True)
+            of.get(name, self._subset.mean)(column, stop.level)
+            for name, column in zip(self.names, values.T, strict=True)
         ]
 
     def _found(

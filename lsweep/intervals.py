@@ -1,6 +1,6 @@
 """Confidence intervals for the mean of all examples from a prefix of them, for losses with heavy tails.
 
-At a look with critical value c and error probability α (`lsweep.spending`) a mean's interval is half as wide as
+At a look with error probability α and critical value c (`lsweep.spending`) a mean's interval is half as wide as
 
     √( se²·(t + |γ|·(1 + 2t²)/6)² + (p·R)² )
 
@@ -8,16 +8,17 @@ with se and its degrees of freedom ν for a finite population in strata, t the q
 level, and γ the skewness of the mean's distribution: the second-order correction of Johnson (1978) and Hall (1992),
 on both sides. p·R is the rule of three (Hanley & Lippman-Hand 1983): were a share p of all examples of another kind,
 none of them seen, the prefix would be as lucky as α allows, (1 - n/N)^(pN) = α. They would move the mean by p·R if
-their losses were R off: as far as the losses seen are apart, or `scale` if that is more. This is the cure for
-heavy tails: next to a minimum almost every loss is 1e-4, and one in a thousand is 5. It also guards networks that
-ignore their input, whose losses show no variance within a class. R is a guess, so coverage is a matter of
-measurement: results/bench/subset_coverage.
+their losses were R off from those of their stratum: as far as the losses of a stratum are apart, or `scale` if that
+is more. This is the cure for heavy tails: next to a minimum almost every loss is 1e-4, and one in a thousand is 5. It
+also guards networks that ignore their input, whose losses show no variance within a class. R is a guess, so coverage
+is a matter of measurement: results/bench/subset_coverage.
 
-Tried, each on top of the one before, and not enough (the same report): Student's t; strata and α spent over the looks;
-the correction for skewness; no stop while n < 25 G² (Cochran's rule). p·R instead of the correction, if larger, rather
+Tried and not enough, each on top of the one before: Student's t; strata and a share of α for each look; the
+correction for skewness; no stop while n < 25 G² (Cochran's rule). p·R instead of the correction, if larger, rather
 than both in quadrature: enough where points stop, but not for all looks together. The centre's losses as an auxiliary
 variable, by strata, certain inclusion of the largest, or regression: next to the centre a point's largest loss may
-be an ordinary example's there, and far from it they explain next to nothing.
+be an ordinary example's there, and far from it they explain next to nothing. Neighbours' losses explain enough only
+next to a point: the grid's spacing is as far as the losses of single examples go smoothly.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def mean(
         values: float64 (n,), the sample's.
         strata: (n,) the stratum, 0 … H-1, of each.
         sizes: (H,) examples of the population in each stratum.
-        level: α and critical value; None where the sample is the population.
+        level: of the look; None where the sample is the population.
         scale: how far an example may be off that is unlike all seen; 0 where nothing is known.
 
     Returns:
@@ -83,10 +84,33 @@ def mean(
         return _certain(values, sizes)
     found = moments(values, strata, sizes)
     error = math.sqrt(found.variance)
-    unlike = unseen_share(len(values), int(sizes.sum()), level.alpha) * max(float(np.ptp(values)), scale)
+    apart = max(_range_within(values, strata, len(sizes)), scale)
+    unlike = unseen_share(len(values), int(sizes.sum()), level.alpha) * apart
     half = math.hypot(error * corrected_quantile(found, level), unlike) if unlike > 0 else math.inf
     error = math.hypot(error, unlike / level.critical)
     return Estimate(found.mean, error, found.mean - half, found.mean + half, len(values))
+
+
+def required(
+    values: np.ndarray, strata: np.ndarray, sizes: np.ndarray, level: Level, wanted: float, scale: float = 0.0
+) -> int:
+    """About how many examples would have an interval of half-width `wanted`, as far as a sample of finite values tells.
+
+    Arguments as for `mean`. The standard error is taken to shrink with √(1/n - 1/N), the skewness with √(1/n).
+    """
+    n, count = len(values), int(sizes.sum())
+    found = moments(values, strata, sizes)
+    apart = max(_range_within(values, strata, len(sizes)), scale)
+    spread = found.variance / (1 / n - 1 / count)
+    skewness = abs(found.skewness) * math.sqrt(n)
+    low, high = n, count  # narrow enough with all, and not known to be with n
+    while high - low > max(1, n // 50):
+        size = (low + high) // 2
+        quantile = level.critical + skewness / math.sqrt(size) * (1 + 2 * level.critical**2) / 6
+        error = math.sqrt(spread * (1 / size - 1 / count)) * quantile
+        narrow = math.hypot(error, unseen_share(size, count, level.alpha) * apart) <= wanted
+        low, high = (low, size) if narrow else (size, high)
+    return high
 
 
 def fraction(values: np.ndarray, strata: np.ndarray, sizes: np.ndarray, level: Level | None) -> Estimate:
@@ -122,6 +146,14 @@ def unseen_share(n: int, count: int, alpha: float) -> float:
     With K = p·count of them that probability is Π (1 - n/(count - i)) over i < K, at most (1 - n/count)^K.
     """
     return math.log(alpha) / (count * math.log1p(-n / count))
+
+
+def _range_within(values: np.ndarray, strata: np.ndarray, count: int) -> float:
+    """How far the values of a stratum are apart, at most."""
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
+    np.minimum.at(low, strata, values)
+    np.maximum.at(high, strata, values)
+    return max(0.0, float((high - low).max()))
 
 
 def _certain(values: np.ndarray, sizes: np.ndarray) -> Estimate:

@@ -29,7 +29,7 @@ class Precision(IntEnum):
 
 LEAST = 50
 # Shares of the examples that are evaluated exactly too, one after another, until the error is small enough.
-SHARES = (0.05, 0.1, 0.2, 0.4)
+SHARES = (0.03, 0.06, 0.12, 0.25, 0.4)
 # The half-width of what is called the error, in standard errors.
 WIDTH = 2.2
 # How far the sample's cheap mean may be from that of all. Where few examples make the loss, as near a minimum, a

@@ -3,18 +3,16 @@
 All points take the examples in one order, stratified by class, in growing prefixes: differences between points
 are paired, and what the network owes to the classes alone (nearly all, far from the minimum) adds no variance.
 
-At every look α is spent (`lsweep.spending`) on an interval (`lsweep.intervals`); the first that is narrow enough ends
-the point, and all examples give the exact mean.
+A first look plans the next (`lsweep.intervals.required`); each has its share of α (`lsweep.spending`) for an interval
+(`lsweep.intervals`). The first that is narrow enough ends the point, and all examples give the exact mean.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
@@ -25,7 +23,8 @@ from lsweep.spending import Level
 from lsweep.strata import Strata, stratify
 
 PER_CLASS = 5  # at the first look, on average: fewer would not show how skewed a class is
-LAST_LOOK = 0.9  # a look at more than this share of all would save little, and spend α
+LAST_LOOK = 0.9  # a look at more than this share of all would save little
+MARGIN = 1.1  # how much more than planned is taken: a look that falls short costs more than a tenth
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,7 @@ class Design:
 
     Attributes:
         strata: the order of the N examples.
-        looks: growing prefix sizes; the last one is N.
+        looks: growing prefix sizes at which a point may stop; the last one is N.
     """
 
     strata: Strata
@@ -50,7 +49,7 @@ class Design:
 
 
 def design(
-    labels: np.ndarray, *, seed: int = 0, least: int = 100, growth: float = 1.5, multiple: int = 1
+    labels: np.ndarray, *, seed: int = 0, least: int = 100, growth: float = 1.05, multiple: int = 1
 ) -> Design:
     """One order of the examples for a whole sweep; every look has the strata in proportion, at least two of each.
 
@@ -61,14 +60,14 @@ def design(
         labels: (N,) integer classes; anything else, floats or (N, …) say, is one stratum.
         seed: of the order.
         least: the stated least number of examples.
-        growth: from look to look, at least 1.1.
+        growth: from one size to the next, more than 1.01 at least.
         multiple: looks are rounded up to multiples of it, of the batch size say.
 
     Raises:
         ConfigError: an argument out of range.
         DataError: no examples.
     """
-    for name, value, low in (("least", least, 20), ("growth", growth, 1.1), ("multiple", multiple, 1)):
+    for name, value, low in (("least", least, 20), ("growth", growth, 1.01), ("multiple", multiple, 1)):
         if not low <= value < math.inf:
             raise ConfigError(f"{name} must be >= {low} and finite, got {value}", key=name)
     if len(labels) == 0:
@@ -102,6 +101,19 @@ class Tolerance:
             raise ConfigError(f"confidence must be >= 0.5 and < 1, got {self.confidence}", key="confidence")
 
 
+@dataclass(frozen=True)
+class Stop:
+    """Where a point stops.
+
+    Attributes:
+        examples: how many of the design's order.
+        level: of the look; None for all examples.
+    """
+
+    examples: int
+    level: Level | None
+
+
 @dataclass(frozen=True, eq=False)
 class Subset:
     """The rule by which the points of a sweep stop.
@@ -117,62 +129,60 @@ class Subset:
     tolerance: Tolerance
     scale: float = 0.0
 
-    @cached_property
-    def levels(self) -> Mapping[int, Level]:
-        """α and critical value of each look, by prefix size; there is none for all examples."""
-        alpha = 1 - self.tolerance.confidence
-        found = spending.levels(self.design.looks[:-1], len(self.design), alpha)
-        return {level.examples: level for level in found}
-
-    def loss(self, values: np.ndarray) -> Estimate:
-        """Estimate the mean loss from the losses (n,) of a look's prefix, in the design's order."""
-        return intervals.mean(*self._sample(values), scale=self.scale)
-
-    def mean(self, values: np.ndarray) -> Estimate:
-        """Like `loss`, of something that has no scale: a difference between two points' losses, say."""
-        return intervals.mean(*self._sample(values))
-
-    def fraction(self, values: np.ndarray) -> Estimate:
-        """Like `loss`, of values in [0, 1]."""
-        return intervals.fraction(*self._sample(values))
-
-    def enough(self, loss: Estimate) -> bool:
-        """Whether a point may stop. A mean that is not finite stays so whatever follows: no more is needed."""
-        wanted = max(self.tolerance.relative_error * abs(loss.mean), self.tolerance.absolute_error)
-        return not math.isfinite(loss.mean) or loss.half_width <= wanted
-
-    def evaluate(self, measure: Callable[[np.ndarray], Mapping[str, np.ndarray]]) -> dict[str, Estimate]:
+    def search(self, losses: Callable[[int], np.ndarray]) -> Stop:
         """Take examples at one point until its loss is known well enough.
 
         Args:
-            measure: indices (k,) of examples → name → their values (k,); "loss" decides, "accuracy" is a fraction.
+            losses: n → the losses (n,) of the first n examples in the design's order; n grows from call to call.
         """
-        seen: dict[str, np.ndarray] = {}
-        for start, stop in pairwise((0, *self.design.looks)):
-            for name, values in measure(self.design.strata.order[start:stop]).items():
-                seen[name] = np.concatenate([seen.get(name, np.empty(0)), values])
-            if self.enough(self.loss(seen["loss"])):
+        examples = self.design.looks[0]
+        for look, level in enumerate(self._levels):
+            if examples == len(self.design):
                 break
-        return {name: self._estimate(name, values) for name, values in seen.items()}
+            following = self.following(look, losses(examples))
+            if following == examples:
+                return Stop(examples, level)
+            examples = following
+        return Stop(len(self.design), None)
 
-    def identity(self) -> dict[str, object]:
-        """What makes two sweeps' subsets the same, in JSON types."""
-        return {
-            "order": self.design.sha256(),
-            "looks": list(self.design.looks),
-            "relative_error": self.tolerance.relative_error,
-            "absolute_error": self.tolerance.absolute_error,
-            "confidence": self.tolerance.confidence,
-            "scale": self.scale,
-        }
+    def following(self, look: int, values: np.ndarray) -> int:
+        """How many examples the look after this one takes; as many as this one if they are enough.
 
-    def _estimate(self, name: str, values: np.ndarray) -> Estimate:
-        return {"loss": self.loss, "accuracy": self.fraction}.get(name, self.mean)(values)
+        Args:
+            look: 0 for the first.
+            values: (n,) its losses, in the design's order.
+        """
+        found = self.loss(values, self._levels[look])
+        # A mean that is not finite stays so whatever follows: no more is needed.
+        if not math.isfinite(found.mean) or found.half_width <= self._wanted(found):
+            return len(values)
+        if look + 1 == len(self._levels):
+            return len(self.design)
+        level, wanted = self._levels[look + 1], self._wanted(found)
+        needed = MARGIN * intervals.required(*self._sample(values), level, wanted, self.scale)
+        return next((n for n in self.design.looks if n > len(values) and n >= needed), len(self.design))
 
-    def _sample(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, Level | None]:
-        n = len(values)
-        strata = self.design.strata
-        return values, strata.of[:n], strata.sizes, self.levels.get(n)
+    def loss(self, values: np.ndarray, level: Level | None) -> Estimate:
+        """Estimate the mean loss from the losses (n,) of a prefix, in the design's order; no level for all."""
+        return intervals.mean(*self._sample(values), level, scale=self.scale)
+
+    def mean(self, values: np.ndarray, level: Level | None) -> Estimate:
+        """Like `loss`, of something that has no scale: a difference between two points' losses, say."""
+        return intervals.mean(*self._sample(values), level)
+
+    def fraction(self, values: np.ndarray, level: Level | None) -> Estimate:
+        """Like `loss`, of values in [0, 1]."""
+        return intervals.fraction(*self._sample(values), level)
+
+    def _wanted(self, loss: Estimate) -> float:
+        return max(self.tolerance.relative_error * abs(loss.mean), self.tolerance.absolute_error)
+
+    @property
+    def _levels(self) -> tuple[Level, ...]:
+        return spending.levels(1 - self.tolerance.confidence)
+
+    def _sample(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return values, self.design.strata.of[: len(values)], self.design.strata.sizes
 
 
 def _looks(count: int, first: int, growth: float, multiple: int) -> tuple[int, ...]:
@@ -180,6 +190,6 @@ def _looks(count: int, first: int, growth: float, multiple: int) -> tuple[int, .
         return math.ceil(size / multiple) * multiple
 
     looks = [rounded(first)]
-    while looks[-1] <= LAST_LOOK * count:
-        looks.append(rounded(looks[-1] * growth))
-    return (*looks[:-1], count)
+    while (size := rounded(looks[-1] * growth)) <= LAST_LOOK * count:
+        looks.append(size)
+    return (*looks, count) if looks[0] <= LAST_LOOK * count else (count,)

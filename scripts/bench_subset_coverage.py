@@ -20,11 +20,9 @@ import torch
 from scipy.special import stdtrit
 from scipy.stats import rankdata
 
-from lsweep import agreement, config, folding, intervals, moments, problem, provenance, spending, weights
+from lsweep import agreement, config, folding, problem, provenance, spending, weights
 from lsweep.comm import SerialComm
-from lsweep.intervals import NORMAL
-from lsweep.spending import Level
-from lsweep.subset import Design, design
+from lsweep.subset import Design, Subset, Tolerance, design
 
 HERE = Path(__file__).resolve().parent.parent
 RESULTS = HERE / "results" / "bench" / "subset_coverage"
@@ -38,7 +36,7 @@ POINTS = {
 TOLERANCES = [(0.02, 0.0), (0.05, 0.0), (0.2, 0.0), (0.5, 0.0), (0.02, 0.01), (0.02, 0.05)]
 SCALE = math.log(10)  # cross entropy, ten classes
 NAIVE, RULE = "naive t", "lsweep.subset"
-RULES = (NAIVE, "strata, spending", "… and skewness", "… and n > 25 G²", RULE)
+RULES = (NAIVE, RULE)
 
 
 @dataclass(frozen=True)
@@ -80,47 +78,38 @@ def compute(network: str, images: int, cache: Path) -> list[Losses]:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one prefix says, by several rules: name → (mean, half-width)."""
+class Outcome:
+    """Where a rule stops in one order of the examples, and what it says there."""
 
     examples: int
-    says: dict[str, tuple[float, float]]
+    mean: float
+    half: float
 
 
-def look(plain: np.ndarray, drawn: Design, ordered: np.ndarray, level: Level) -> Look:
-    """One prefix: of the design's order, and for the naive rule of a plain random one."""
-    n = level.examples
-    one = moments.moments(plain[:n], np.zeros(n, dtype=int), np.array([len(plain)]))
-    many = moments.moments(ordered[:n], drawn.strata.of[:n], drawn.strata.sizes)
-    rule = intervals.mean(ordered[:n], drawn.strata.of[:n], drawn.strata.sizes, level, SCALE)
-    error = math.sqrt(many.variance) or math.inf  # no variance seen, no interval
-    t = -stdtrit(many.freedom, NORMAL.cdf(-level.critical)) if many.freedom else math.inf
-    corrected = error * intervals.corrected_quantile(many, level)
-    says = {
-        NAIVE: (one.mean, -stdtrit(n - 1, 0.025) * math.sqrt(one.variance)),
-        "strata, spending": (many.mean, error * t),
-        "… and skewness": (many.mean, corrected),
-        "… and n > 25 G²": (many.mean, corrected if abs(many.skewness) <= 0.2 else math.inf),
-        RULE: (rule.mean, rule.half_width),
-    }
-    return Look(n, says)
+def naive(plain: np.ndarray, tolerance: Tolerance) -> Outcome:
+    """Student's t without strata, looked at again and again as the examples grow by a half."""
+    count, n = len(plain), 100
+    while n <= 0.9 * count:
+        error = math.sqrt(plain[:n].var(ddof=1) / n * (1 - n / count))
+        mean, half = float(plain[:n].mean()), -float(stdtrit(n - 1, 0.025)) * error
+        if half <= max(tolerance.relative_error * abs(mean), tolerance.absolute_error):
+            return Outcome(n, mean, half)
+        n = math.ceil(1.5 * n)
+    return Outcome(count, float(plain.mean()), 0.0)
 
 
-def coverage(losses: Losses, orders: list[list[Look]], tolerance: tuple[float, float], rule: str) -> dict:
-    """One rule at one point: how often the interval at its stop holds the full mean."""
-    truth, everything = float(losses.loss.mean()), len(losses.loss)
-    stops = []
-    for order in orders:
-        stop = (everything, truth, 0.0)
-        for look in order:
-            mean, half = look.says[rule]
-            if half <= max(tolerance[0] * abs(mean), tolerance[1]):
-                stop = (look.examples, mean, half)
-                break
-        stops.append(stop)
-    holds = np.array([abs(mean - truth) <= half for _, mean, half in stops])
-    examples = np.array([n for n, _, _ in stops])
-    errors = np.array([abs(mean - truth) for _, mean, _ in stops])
+def rule(ordered: np.ndarray, subset: Subset) -> Outcome:
+    """The rule as it is."""
+    stop = subset.search(lambda n: ordered[:n])
+    found = subset.loss(ordered[: stop.examples], stop.level)
+    return Outcome(stop.examples, found.mean, found.half_width)
+
+
+def coverage(truth: float, everything: int, stops: list[Outcome]) -> dict:
+    """How often the intervals at the stops hold the full mean."""
+    holds = np.array([abs(stop.mean - truth) <= stop.half + 1e-12 * abs(truth) for stop in stops])
+    examples = np.array([stop.examples for stop in stops])
+    errors = np.array([abs(stop.mean - truth) for stop in stops])
     early = examples < everything
     share = float(holds.mean())
     return {
@@ -128,20 +117,13 @@ def coverage(losses: Losses, orders: list[list[Look]], tolerance: tuple[float, f
         "binomial error": math.sqrt(share * (1 - share) / len(stops)),
         "stopped early": int(early.sum()),
         "held of these": int(holds[early].sum()),
-        "median half-width": float(np.median([half for _, _, half in stops])),
+        "median half-width": float(np.median([stop.half for stop in stops])),
         "median error": float(np.median(errors)),
+        "95 % error": float(np.percentile(errors, 95)),
         "largest error": float(errors.max()),
         "median examples": float(np.median(examples)),
         "mean examples": float(examples.mean()),
     }
-
-
-def together(losses: Losses, orders: list[list[Look]], rule: str) -> float:
-    """The share of orders in which the intervals of all looks hold: what α is spent for."""
-    truth = float(losses.loss.mean())
-    rounding = 1e-12 * abs(truth)
-    said = [[look.says[rule] for look in order] for order in orders]
-    return float(np.mean([all(abs(m - truth) <= half + rounding for m, half in order) for order in said]))
 
 
 def features(losses: Losses, centre: Losses) -> dict:
@@ -163,27 +145,25 @@ def features(losses: Losses, centre: Losses) -> dict:
     }
 
 
-def measure(losses: Losses, orders: int) -> dict:
-    """Every rule and tolerance at one point."""
-    count = len(losses.loss)
-    seen = []
-    for seed in range(orders):
-        drawn = design(losses.labels, seed=seed)
-        levels = spending.levels(drawn.looks[:-1], count, 0.05)
-        plain = np.random.default_rng(seed).permutation(losses.loss)
-        seen.append([look(plain, drawn, losses.loss[drawn.strata.order], level) for level in levels])
+def measure(losses: Losses, designs: list[Design]) -> dict:
+    """Both rules and every tolerance at one point, over the orders."""
+    count, truth = len(losses.loss), float(losses.loss.mean())
+    plain = [np.random.default_rng(seed).permutation(losses.loss) for seed in range(len(designs))]
+    ordered = [losses.loss[drawn.strata.order] for drawn in designs]
     by_tolerance = {}
-    for rel, absolute in TOLERANCES:
-        found = {rule: coverage(losses, seen, (rel, absolute), rule) for rule in RULES}
-        for rule in RULES[1:-1]:  # steps on the way, told in short
-            found[rule] = {key: found[rule][key] for key in ("coverage", "mean examples")}
-        by_tolerance[f"relative {rel}, absolute {absolute}"] = found
-    return {
-        "network": losses.network,
-        "point": losses.point,
-        "all looks hold": {rule: together(losses, seen, rule) for rule in (NAIVE, RULE)},
-        "rules": by_tolerance,
-    }
+    for relative, absolute in TOLERANCES:
+        wanted = Tolerance(relative, absolute)
+        stops = {
+            NAIVE: [naive(values, wanted) for values in plain],
+            RULE: [
+                rule(values, Subset(drawn, wanted, SCALE))
+                for drawn, values in zip(designs, ordered, strict=True)
+            ],
+        }
+        by_tolerance[f"relative {relative}, absolute {absolute}"] = {
+            name: coverage(truth, count, own) for name, own in stops.items()
+        }
+    return {"network": losses.network, "point": losses.point, "rules": by_tolerance}
 
 
 def summary(points: list[dict]) -> dict:
@@ -213,19 +193,19 @@ def main() -> None:
     points = []
     for network in POINTS:
         found = compute(network, arguments.images, arguments.cache)
+        designs = [design(found[0].labels, seed=seed) for seed in range(arguments.orders)]
         for losses in found:
-            points.append({**features(losses, found[0]), **measure(losses, arguments.orders)})
-            print(network, losses.point, points[-1]["all looks hold"], flush=True)
-    example = design(found[0].labels)
-    levels = spending.levels(example.looks[:-1], arguments.images, 0.05)
+            points.append({**features(losses, found[0]), **measure(losses, designs)})
+            shown = next(iter(points[-1]["rules"].values()))[RULE]
+            print(network, losses.point, shown["coverage"], shown["mean examples"], flush=True)
     environment = {key: value for key, value in provenance.collect().items() if key != "command"}
     result = {
         "environment": environment,
         "examples": arguments.images,
         "orders": arguments.orders,
         "rules": RULES,
-        "looks": example.looks,
-        "critical values": [level.critical for level in levels],
+        "first look": designs[0].looks[0],
+        "critical values": [level.critical for level in spending.levels(0.05)],
         "summary": summary(points),
         "points": points,
     }

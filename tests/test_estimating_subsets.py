@@ -43,10 +43,10 @@ def both(accuracy: Accuracy, *splits: Any, points: np.ndarray = POINTS) -> tuple
 
 @pytest.mark.parametrize("kind", [Precision.FP32, Precision.BF16])
 def test_no_more_examples_than_needed(kind: Precision) -> None:
-    found, truth = both(Accuracy(kind, 0.02, Tolerance(0.1), scale=np.log(5)), classes())
-    assert (found.columns["examples"] < 4000).all()
+    found, truth = both(Accuracy(kind, 0.02, Tolerance(0.05), scale=np.log(5)), classes())
+    assert (found.columns["examples"] < 4000).sum() >= 6
     assert (found.columns["precision"] == kind).sum() >= 6
-    np.testing.assert_allclose(found.values[:, 0], truth[:, 0], rtol=0.1)
+    np.testing.assert_allclose(found.values[:, 0], truth[:, 0], rtol=0.07)
     errors = np.abs(found.values[:, :2] - truth) / found.values[:, 2:]
     assert (errors < 4).all()
     assert (found.values[:, 2:] > 0).all()

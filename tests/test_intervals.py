@@ -15,13 +15,13 @@ from lsweep.spending import Level
 RNG = np.random.default_rng(0)
 
 
-def level(n: int, alpha: float = 0.05) -> Level:
-    return Level(n, alpha, float(norm.isf(alpha / 2)))
+def level(alpha: float = 0.05) -> Level:
+    return Level(alpha, float(norm.isf(alpha / 2)))
 
 
 def one_stratum(values: np.ndarray, count: int, alpha: float = 0.05, scale: float = 0.0) -> Estimate:
     n = len(values)
-    return intervals.mean(values, np.zeros(n, dtype=int), np.array([count]), level(n, alpha), scale)
+    return intervals.mean(values, np.zeros(n, dtype=int), np.array([count]), level(alpha), scale)
 
 
 def test_without_skewness_it_is_students_and_the_unseen() -> None:
@@ -87,8 +87,31 @@ def test_no_variance_is_no_certainty() -> None:
             2.3 * share / norm.isf(0.025)
         )
     by_class, strata = np.repeat([1.0, 4.0], 50), np.repeat([0, 1], 50)
-    found = intervals.mean(by_class, strata, np.array([2500, 2500]), level(100))
-    assert found.mean == 2.5 and found.half_width == pytest.approx(3 * share)
+    found = intervals.mean(by_class, strata, np.array([2500, 2500]), level())
+    # Strata 3 apart, each of one value: as little is known of the unseen as of zeros.
+    assert found.mean == 2.5 and found.half_width == math.inf
+    found = intervals.mean(by_class, strata, np.array([2500, 2500]), level(), 2.3)
+    assert found.half_width == pytest.approx(2.3 * share)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3, 1.0, 3.0])
+@pytest.mark.parametrize("scale", [0.0, 2.3])
+def test_required_is_what_the_interval_then_needs(spread: float, scale: float) -> None:
+    """Of a pilot's plan: the interval of as many examples is as wide as was wanted, to a tenth."""
+    values = np.random.default_rng(5).lognormal(0, spread, 20000) if spread else np.ones(20000)
+    strata, sizes = np.arange(20000) % 10, np.full(10, 2000)
+    for wanted in (0.05, 0.2):
+        n = intervals.required(values[:2000], strata[:2000], sizes, level(), wanted, scale)
+        assert 2000 < n <= 20000
+        if n == 20000 or n < 2100:
+            continue
+        half = intervals.mean(values[:n], strata[:n], sizes, level(), scale).half_width
+        assert half == pytest.approx(wanted, rel=0.15)
+
+
+def test_required_of_what_cannot_be_had_is_all() -> None:
+    values = np.random.default_rng(0).normal(size=100)
+    assert intervals.required(values, np.zeros(100, dtype=int), np.array([5000]), level(), 0.0) == 5000
 
 
 @pytest.mark.parametrize(("n", "count"), [(20, 1000), (100, 5000), (500, 1000), (900, 1000)])
@@ -103,7 +126,7 @@ def test_unseen_share_is_the_rule_of_three(n: int, count: int) -> None:
 @pytest.mark.parametrize("hits", [0, 1, 37, 99, 100])
 def test_a_fraction_has_the_score_interval(hits: int) -> None:
     values = np.repeat([1.0, 0.0], [hits, 100 - hits])
-    found = intervals.fraction(values, np.zeros(100, dtype=int), np.array([10**9]), level(100))
+    found = intervals.fraction(values, np.zeros(100, dtype=int), np.array([10**9]), level())
     assert found.mean == hits / 100 and 0 <= found.low <= found.mean <= found.high <= 1
     assert found.standard_error == pytest.approx(
         math.hypot(0.005, math.sqrt(found.mean * (1 - found.mean) / 99))
@@ -118,7 +141,7 @@ def test_a_fraction_has_the_score_interval(hits: int) -> None:
 def test_strata_tell_more_of_a_fraction() -> None:
     """All of one class right, all of another wrong: little is left to doubt."""
     values, strata = np.repeat([1.0, 0.0], 50), np.repeat([0, 1], 50)
-    found = intervals.fraction(values, strata, np.array([500, 500]), level(100))
+    found = intervals.fraction(values, strata, np.array([500, 500]), level())
     assert found.mean == 0.5 and 0 < found.standard_error < 0.006
 
 
@@ -129,7 +152,7 @@ def test_fractions_are_covered() -> None:
             np.repeat([1.0, 0.0], [hits, 60 - hits]),
             np.zeros(60, dtype=int),
             np.array([400]),
-            level(60, 0.01),
+            level(0.01),
         )
         for hits in range(61)
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsweep.errors import ConfigError, DataError
+from lsweep.intervals import Estimate
+from lsweep.spending import levels
 from lsweep.subset import Subset, Tolerance, design
 
 LN10 = math.log(10)
@@ -20,7 +21,7 @@ CLASSES = st.lists(st.integers(1, 60), min_size=1, max_size=12)
 
 
 @settings(deadline=None)  # a busy machine is no failure
-@given(CLASSES, st.integers(0, 2**63), st.sampled_from([1.1, 1.5, 2.0]), st.sampled_from([1, 8, 50]))
+@given(CLASSES, st.integers(0, 2**63), st.sampled_from([1.05, 1.5, 2.0]), st.sampled_from([1, 8, 50]))
 def test_a_design(sizes: list[int], seed: int, growth: float, multiple: int) -> None:
     labels = np.random.default_rng(len(sizes)).permutation(np.repeat(np.arange(len(sizes)) * 7 - 3, sizes))
     count = len(labels)
@@ -42,7 +43,7 @@ def test_the_same_on_every_machine() -> None:
     assert made.sha256() == design(np.arange(1000) % 10, seed=2018).sha256()
     assert made.sha256() != design(np.arange(1000) % 10, seed=2019).sha256()
     assert made.sha256() != design(np.arange(1000) // 100, seed=2018).sha256()
-    assert made.looks == (100, 150, 225, 338, 507, 761, 1000)
+    assert made.looks[:5] == (100, 105, 111, 117, 123) and made.looks[-2:] == (873, 1000)
 
 
 def test_every_example_is_as_likely() -> None:
@@ -67,9 +68,9 @@ def test_strata_and_the_first_look() -> None:
     ("arguments", "said"),
     [
         ({"least": 19}, "least must be >= 20 and finite, got 19"),
-        ({"growth": 1.0}, "growth must be >= 1.1"),
-        ({"growth": math.inf}, "growth must be >= 1.1 and finite, got inf"),
-        ({"growth": math.nan}, "growth must be >= 1.1 and finite, got nan"),
+        ({"growth": 1.0}, "growth must be >= 1.01"),
+        ({"growth": math.inf}, "growth must be >= 1.01 and finite, got inf"),
+        ({"growth": math.nan}, "growth must be >= 1.01 and finite, got nan"),
         ({"multiple": 0}, "multiple must be >= 1"),
     ],
 )
@@ -95,21 +96,6 @@ def test_bad_tolerances(arguments: dict, key: str) -> None:
     assert caught.value.key == key
 
 
-def test_identity() -> None:
-    labels = np.arange(1000) % 10
-    made = Subset(design(labels), Tolerance(0.02), LN10)
-    same = Subset(design(labels), Tolerance(0.02), LN10).identity()
-    assert json.loads(json.dumps(made.identity())) == same
-    others = [
-        Subset(design(labels, seed=1), Tolerance(0.02), LN10),
-        Subset(design(labels, growth=2.0), Tolerance(0.02), LN10),
-        Subset(design(labels), Tolerance(0.02, 0.1), LN10),
-        Subset(design(labels), Tolerance(0.02, confidence=0.9), LN10),
-        Subset(design(labels), Tolerance(0.02)),
-    ]
-    assert all(other.identity() != same for other in others)
-
-
 def heavy(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Labels, and losses as at a minimum: nearly nothing, but for one in two hundred."""
     rng = np.random.default_rng(seed)
@@ -131,6 +117,13 @@ POPULATIONS = {
 }
 
 
+def stopped(subset: Subset, losses: np.ndarray) -> Estimate:
+    """What is known of the losses, in the data's order, where their point stops."""
+    ordered = losses[subset.design.strata.order]
+    stop = subset.search(lambda examples: ordered[:examples])
+    return subset.loss(ordered[: stop.examples], stop.level)
+
+
 def stops(
     losses: np.ndarray, labels: np.ndarray, tolerance: Tolerance, orders: int, scale: float
 ) -> np.ndarray:
@@ -138,7 +131,7 @@ def stops(
     found = []
     for seed in range(orders):
         subset = Subset(design(labels, seed=seed), tolerance, scale)
-        loss = subset.evaluate(lambda index: {"loss": losses[index]})["loss"]
+        loss = stopped(subset, losses)
         found.append((loss.mean, loss.half_width, loss.examples))
     return np.array(found)
 
@@ -167,7 +160,7 @@ def test_students_t_does_not_hold() -> None:
     missed = 0
     for seed in range(250):
         plain = np.random.default_rng(seed).permutation(losses)
-        for n in design(labels).looks:
+        for n in design(labels, growth=1.5).looks:
             half = 1.98 * plain[:n].std(ddof=1) * math.sqrt((1 - n / 2000) / n)
             if half <= max(0.02 * plain[:n].mean(), 0.02):
                 missed += abs(plain[:n].mean() - losses.mean()) > half
@@ -178,7 +171,7 @@ def test_students_t_does_not_hold() -> None:
 def test_all_examples_are_exact() -> None:
     labels, losses = heavy(1000)
     subset = Subset(design(labels), Tolerance(1e-6), LN10)
-    loss = subset.evaluate(lambda index: {"loss": losses[index]})["loss"]
+    loss = stopped(subset, losses)
     assert loss.examples == 1000 and loss.half_width == loss.standard_error == 0
     assert loss.mean == pytest.approx(losses.mean(), rel=1e-14)
 
@@ -186,34 +179,34 @@ def test_all_examples_are_exact() -> None:
 @pytest.mark.parametrize("scale", [0.0, LN10])
 def test_zeros_are_no_proof_of_zero(scale: float) -> None:
     subset = Subset(design(np.arange(1000) % 10), Tolerance(0.5), scale)
-    loss = subset.evaluate(lambda index: {"loss": np.zeros(len(index))})["loss"]
+    loss = stopped(subset, np.zeros(1000))
     assert (loss.mean, loss.examples) == (0.0, 1000)
 
 
 @pytest.mark.parametrize(("bad", "mean"), [(math.nan, math.nan), (math.inf, math.inf)])
 def test_a_loss_that_is_not_finite_needs_no_more(bad: float, mean: float) -> None:
     made = design(np.arange(1000) % 10, least=60)
-    subset = Subset(made, Tolerance(1e-6), LN10)
+    subset = Subset(made, Tolerance(0.2), LN10)
     losses = np.random.default_rng(0).lognormal(size=1000)
     losses[made.strata.order[70]] = bad  # after the first look
-    found = subset.evaluate(lambda index: {"loss": losses[index], "accuracy": (index % 4 == 0).astype(float)})
-    np.testing.assert_equal([found["loss"].mean, found["loss"].standard_error], [mean, math.nan])
-    assert found["loss"].examples == made.looks[1] < 1000
-    accuracy = found["accuracy"]
-    assert accuracy.examples == made.looks[1] and 0 < accuracy.low < 0.25 < accuracy.high < 0.5
+    ordered = losses[made.strata.order]
+    stop = subset.search(lambda examples: ordered[:examples])
+    assert 70 < stop.examples < 1000
+    found = subset.loss(ordered[: stop.examples], stop.level)
+    np.testing.assert_equal([found.mean, found.standard_error], [mean, math.nan])
 
 
 def test_every_metric_has_its_error() -> None:
     rng = np.random.default_rng(0)
-    values = {"loss": rng.normal(5, 1, 2000), "accuracy": np.ones(2000), "margin": rng.normal(0, 3, 2000)}
+    loss, margin = rng.normal(5, 1, 2000), rng.normal(0, 3, 2000)
     subset = Subset(design(np.zeros(2000)), Tolerance(0.1), LN10)
-    asked = []
-    found = subset.evaluate(lambda index: asked.append(index) or {n: v[index] for n, v in values.items()})
-    n = found["loss"].examples
-    assert n < 2000 and np.array_equal(np.concatenate(asked), subset.design.strata.order[:n])
-    assert {name: estimate.examples for name, estimate in found.items()} == dict.fromkeys(values, n)
-    assert found["accuracy"].high == 1.0 and 0.9 < found["accuracy"].low < 1
-    assert found["margin"].low < values["margin"].mean() < found["margin"].high
+    asked: list[int] = []
+    stop = subset.search(lambda examples: (asked.append(examples), loss[:examples])[1])
+    assert asked == sorted(set(asked)) and asked[-1] == stop.examples < 2000 and len(asked) <= 3
+    accuracy = subset.fraction(np.ones(stop.examples), stop.level)
+    assert accuracy.high == 1.0 and 0.9 < accuracy.low < 1
+    found = subset.mean(margin[: stop.examples], stop.level)
+    assert found.low < margin.mean() < found.high
 
 
 def test_differences_between_points_are_paired() -> None:
@@ -221,21 +214,21 @@ def test_differences_between_points_are_paired() -> None:
     rng = np.random.default_rng(0)
     here = rng.lognormal(0, 1, 2000)
     there = here * 1.05 + rng.normal(0, 0.01, 2000)
-    errors, misses = [], 0
+    errors, misses, level = [], 0, levels(0.05)[1]
     for seed in range(100):
         subset = Subset(design(labels, seed=seed), Tolerance(0.02))
-        prefix = subset.design.strata.order[: subset.design.looks[2]]
-        apart = [subset.mean(values[prefix]).standard_error for values in (here, there)]
-        difference = subset.mean(there[prefix] - here[prefix])
+        prefix = subset.design.strata.order[:225]
+        apart = [subset.mean(values[prefix], level).standard_error for values in (here, there)]
+        difference = subset.mean(there[prefix] - here[prefix], level)
         errors.append(difference.standard_error / math.hypot(*apart))
         misses += not difference.low <= (there - here).mean() <= difference.high
     assert np.median(errors) < 0.1 and misses <= 5
 
 
-def test_a_prefix_that_is_no_look() -> None:
+def test_a_prefix_needs_a_level() -> None:
     subset = Subset(design(np.zeros(1000)), Tolerance(0.02))
     with pytest.raises(ValueError, match="101 of 1000 examples need a level"):
-        subset.loss(np.ones(101))
+        subset.loss(np.ones(101), None)
 
 
 def real_losses(
