@@ -28,9 +28,7 @@ CANDIDATES = {"cpu": ["bf16"], "cuda": ["tf32", "bf16", "fp16"], "mps": ["fp16"]
 
 def of(config: EvaluateConfig, kind: str, problem: Problem) -> Accuracy | None:
     """What the configuration asks of a point; None for all examples in fp32 or fp64."""
-    subset = None
-    if config.relative_error is not None:
-        subset = Tolerance(config.relative_error, config.absolute_error, config.confidence)
+    subset = _subset(config)
     if subset is None and kind not in LOW:
         return None
     return Accuracy(
@@ -86,10 +84,13 @@ def choose(config: Config, comm: Comm, evaluator: LossEvaluator, stored: str | N
 
 
 def _fastest(config: Config, comm: Comm, evaluator: LossEvaluator) -> str:
-    tolerance = config.evaluate.tolerance
+    tolerance, subset = config.evaluate.tolerance, _subset(config.evaluate)
     kinds = ["fp32", *CANDIDATES[evaluator.lent.flat.device.type]]
     try:
-        low = [estimating(comm, evaluator, Accuracy(LOW[kind], tolerance)) for kind in kinds[1:]]
+        candidates = [
+            estimating(comm, evaluator, Accuracy(LOW.get(kind, Precision.FP32), tolerance, subset))
+            for kind in kinds
+        ]
     except InputError as error:
         if comm.is_root:
             log.info("precision auto is fp32: %s", error)
@@ -98,13 +99,19 @@ def _fastest(config: Config, comm: Comm, evaluator: LossEvaluator) -> str:
     points = config.grid.coordinates(_quarter_points(config.grid))
 
     def work(index: int) -> int:
-        [evaluator, *low][index].evaluate(points)
+        candidates[index].evaluate(points)
         return len(points)
 
     kind = kinds[tuning.fastest(comm, range(len(kinds)), work, repeats=1)]
     if comm.is_root:
         log.info("precision %s is the fastest here at a tolerance of %g", kind, tolerance)
     return kind
+
+
+def _subset(config: EvaluateConfig) -> Tolerance | None:
+    if config.relative_error is None:
+        return None
+    return Tolerance(config.relative_error, config.absolute_error, config.confidence)
 
 
 def _quarter_points(grid: Grid) -> np.ndarray:

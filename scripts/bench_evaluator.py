@@ -13,14 +13,14 @@ import copy
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.flop_counter import FlopCounterMode
 
 from lsweep import agreement, config, problem, provenance, weights
@@ -29,6 +29,8 @@ from lsweep.estimating import Accuracy, EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator
 from lsweep.precision import Precision
 from lsweep.preparation import prepare
+
+POINT = (0.3, -0.2)
 
 
 def main() -> None:
@@ -46,7 +48,7 @@ def main() -> None:
     swept = problem.build(settings, SerialComm())
     space = weights.weight_space(swept.model)
     directions = agreement.make(settings, swept.model, SerialComm(), space)
-    point = np.array([[0.3, -0.2]])
+    point = np.array([POINT])
     with prepare(settings, swept, SerialComm(), None) as ready:
         ours: LossEvaluator = ready.evaluator  # type: ignore[assignment]
         device = ready.device
@@ -105,7 +107,11 @@ class Images(Dataset[tuple[torch.Tensor, int]]):
 
 
 def at_point(
-    model: nn.Module, space: weights.WeightSpace, directions: list[Any], device: torch.device
+    model: nn.Module,
+    space: weights.WeightSpace,
+    directions: list[Any],
+    device: torch.device,
+    point: Sequence[float] = POINT,
 ) -> Callable[[], None]:
     """Per-tensor update: every parameter is made anew from the centre and both directions."""
     centre = [t.detach().clone() for t in weights.tensors_of(model, space)]
@@ -113,19 +119,25 @@ def at_point(
 
     def move() -> None:
         for tensor, start, dx, dy in zip(weights.tensors_of(model, space), centre, *moves, strict=True):
-            tensor.data = start + dx * 0.3 + dy * -0.2
+            tensor.data = start + dx * float(point[0]) + dy * float(point[1])
 
     return move
 
 
 def released_manner(
-    swept: problem.Problem, space: weights.WeightSpace, directions: list[Any], device: torch.device
+    swept: problem.Problem,
+    space: weights.WeightSpace,
+    directions: list[Any],
+    device: torch.device,
+    point: Sequence[float] = POINT,
+    examples: int | None = None,
 ) -> Callable[[], float]:
     """DataLoader with two workers and per-image transforms, batch 128, per-tensor update, two host reads a batch."""
     model = copy.deepcopy(swept.model).to(device)
-    move = at_point(model, space, directions, device)
+    move = at_point(model, space, directions, device, point)
     criterion = nn.CrossEntropyLoss()
-    data = Images(swept)
+    images = Images(swept)
+    data = Subset(images, range(len(images) if examples is None else examples))
 
     def evaluate() -> float:
         move()
