@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bench_evaluator
@@ -92,13 +92,7 @@ def measure(plain: Path, overrides: list[str], output: Path, args: argparse.Name
     manner = manner_a(read)
     manner(points[0], 256)  # warms up
     before = [manner(point, None) for point in points[::2]]
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "lsweep", "sweep", str(plain)]
-    for override in overrides:
-        command += ["--set", override]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // args.ranks))}
-    subprocess.run(["mpirun", "-n", str(args.ranks), *command], check=True, cwd=ROOT, env=environment)
-    seconds = time.perf_counter() - start
+    seconds = timed_sweep(plain, overrides, args.ranks)
     after = [manner(point, None) for point in points[1::2]]
     surface = lsweep.open(output)
     each = float(np.median(before + after))
@@ -112,7 +106,20 @@ def measure(plain: Path, overrides: list[str], output: Path, args: argparse.Name
     }
 
 
-def manner_a(read: config.Config):
+def timed_sweep(plain: Path, overrides: list[str], ranks: int) -> float:
+    """Seconds of `lsweep sweep` as a whole command, under mpirun where there are several ranks."""
+    command = [sys.executable, "-m", "lsweep", "sweep", str(plain)]
+    for override in overrides:
+        command += ["--set", override]
+    if ranks > 1:
+        command = ["mpirun", "-n", str(ranks), *command]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // ranks))}
+    start = time.perf_counter()
+    subprocess.run(command, check=True, cwd=ROOT, env=environment)
+    return time.perf_counter() - start
+
+
+def manner_a(read: config.Config) -> Callable[[np.ndarray, int | None], float]:
     """Seconds of one point in the released code's manner, on the first `examples` (None: all)."""
     swept = problem.build(read, SerialComm())
     space = weights.weight_space(swept.model)

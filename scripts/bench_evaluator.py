@@ -137,7 +137,7 @@ def released_manner(
     move = at_point(model, space, directions, device, point)
     criterion = nn.CrossEntropyLoss()
     images = Images(swept)
-    data = Subset(images, range(len(images) if examples is None else examples))
+    data = Subset(images, range(min(len(images), examples or len(images))))
 
     def evaluate() -> float:
         move()

@@ -32,6 +32,11 @@ class Reference:
         self._cache = cache
         cache.mkdir(parents=True, exist_ok=True)
 
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) classes, in the data's order."""
+        return np.concatenate([target.numpy() for _, target in self._split.batches(50)])
+
     def losses(self, point: np.ndarray) -> np.ndarray:
         """(N,) float64, in the data's order, at coordinates (x, y)."""
         path = self._cache / f"{point[0]:+.6f}_{point[1]:+.6f}.npz"
