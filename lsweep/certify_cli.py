@@ -39,7 +39,7 @@ def add_parser(subparsers: Any, run: Callable[[argparse.Namespace], int]) -> Non
         "--points",
         type=int,
         metavar="N",
-        help="of each kind, or all where there are fewer (default: evaluate.certificate, else as many as before, else 20)",
+        help="of each kind, or all where there are fewer (default: evaluate.certificate, or as many as before, or 20)",
     )
     parser.add_argument(
         "--seed",
