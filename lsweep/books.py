@@ -39,6 +39,7 @@ class Outcome:
         evaluated: points that became durable in this session.
         reason: why it stopped early, or "".
         broken: whether the output could not be written any more.
+        certificate: how the certificate at a sweep's end came out; None where none was begun.
     """
 
     done: int
@@ -48,6 +49,12 @@ class Outcome:
     reason: str = ""
     broken: bool = False
     settled: int = 0
+    certificate: Outcome | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether something is left that the same command would go on with."""
+        return bool(self.pending or (self.certificate and self.certificate.pending))
 
     @property
     def exit_status(self) -> int:
@@ -58,7 +65,12 @@ class Outcome:
         """
         if self.pending:
             return EXIT_STOPPED if self.evaluated else EXIT_BAD_INPUT if self.broken else EXIT_ERROR
-        return EXIT_SOME_FAILED if self.failed else EXIT_COMPLETE
+        own = EXIT_SOME_FAILED if self.failed else EXIT_COMPLETE
+        if self.certificate is None:
+            return own
+        if self.certificate.pending:
+            return EXIT_STOPPED if self.evaluated else self.certificate.exit_status
+        return max(own, self.certificate.exit_status)
 
 
 class Books:

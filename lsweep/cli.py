@@ -54,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from lsweep.centre.cli import add_parser as add_curvature
+    from lsweep.certify_cli import add_parser as add_certify
     from lsweep.directions_cli import add_parser as add_directions
     from lsweep.export.cli import add_parser as add_export
     from lsweep.render.cli import add_parser as add_render
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     add_train(verbs)
     _add_sweep(verbs)
+    add_certify(verbs, _certify)
     add_trajectory(verbs)
     add_directions(verbs)
     _add_status(verbs)
@@ -140,11 +142,16 @@ def _sweep(args: argparse.Namespace) -> int:
 
     if args.max_points is not None and args.max_points < 1:
         raise InputError(f"--max-points must be >= 1, got {args.max_points}")
+    base = config.load(args.config, args.overrides)
+    configs = [base] if args.seeds is None else [config.with_seed(base, s) for s in seeds.parse(args.seeds)]
+    return _beside_ranks(args, base, lambda comm, stop: _sweep_all(configs, comm, args, stop))
+
+
+def _beside_ranks(args: argparse.Namespace, base: Config, work: Callable[[Comm, Stop], int]) -> int:
+    """Find the ranks, do the work with them and return its exit status; signals and the time limit stop it."""
     from lsweep.stop import Stop, check_limit
 
     check_limit(args.time_limit)
-    base = config.load(args.config, args.overrides)
-    configs = [base] if args.seeds is None else [config.with_seed(base, s) for s in seeds.parse(args.seeds)]
     stop = Stop()  # one for all seeds
     with stop.on_signals():  # from the first moment on: by default USR2 would end the process
         try:
@@ -155,7 +162,7 @@ def _sweep(args: argparse.Namespace) -> int:
 
         comm = ranks.connect(need_mpi=base.store.mode == "mpio" and _parallel_hdf5())
         _log_to_stderr(comm, logging.WARNING if args.quiet or not comm.is_root else logging.INFO)
-        status = _on_ranks(comm, lambda: _sweep_all(configs, comm, args, stop))
+        status = _on_ranks(comm, lambda: work(comm, stop))
     if comm.size > 1:
         _leave_undisturbed()
     return status
@@ -169,6 +176,14 @@ def _leave_undisturbed() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+
+
+def _certify(args: argparse.Namespace) -> int:
+    from lsweep import certify_cli, config
+
+    certify_cli.check(args)
+    base = config.load(args.config, args.overrides)
+    return _beside_ranks(args, base, lambda comm, stop: certify_cli.certify(base, comm, args, stop))
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -239,13 +254,15 @@ def _sweep_each(configs: Sequence[Config], comm: Comm, args: argparse.Namespace,
         if comm.is_root:
             _report(config, outcome)
         evaluated += outcome.evaluated
-        if outcome.pending:
+        if outcome.stopped:
             return EXIT_STOPPED if evaluated else outcome.exit_status
         status = max(status, outcome.exit_status)
     return status
 
 
 def _report(config: Config, outcome: Outcome) -> None:
+    from lsweep import certify_cli
+
     if outcome.broken and outcome.pending:
         _say(f"{outcome.reason}; nothing acknowledged is lost: make room and run the same command again")
     elif outcome.reason:
@@ -262,6 +279,8 @@ def _report(config: Config, outcome: Outcome) -> None:
     )
     if outcome.pending and not outcome.evaluated and not outcome.broken:
         log.warning("not one point was evaluated: status 1, so that a job which resubmits itself ends")
+    if outcome.certificate is not None:
+        certify_cli.report(config.output, outcome.certificate)
 
 
 def _status(args: argparse.Namespace) -> int:

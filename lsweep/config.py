@@ -144,6 +144,8 @@ class EvaluateConfig:
     batchnorm: Literal["fixed", "recalibrate"] = "fixed"  # its running statistics away from the centre
     recalibrate_examples: int = 1000  # of the train split, the first ones, whatever data.limit is
     max_failures: int = 5
+    # Evaluated points, and as many interpolated ones, that a complete sweep ends with evaluating again in full.
+    certificate: int = 0
 
     @property
     def own_metrics(self) -> tuple[str, ...]:
@@ -177,10 +179,11 @@ class EvaluateConfig:
                 f"evaluate.recalibrate_examples must be >= 2, got {self.recalibrate_examples}",
                 key="evaluate.recalibrate_examples",
             )
-        if self.max_failures < 0:
-            raise ConfigError(
-                f"evaluate.max_failures must be >= 0, got {self.max_failures}", key="evaluate.max_failures"
-            )
+        for key in ("max_failures", "certificate"):
+            if getattr(self, key) < 0:
+                raise ConfigError(
+                    f"evaluate.{key} must be >= 0, got {getattr(self, key)}", key=f"evaluate.{key}"
+                )
 
     def _check_subset(self) -> None:
         for name, low, high in (

@@ -43,6 +43,7 @@ def run(
     max_points: int | None = None,
     retry_failed: bool = False,
     complete: bool = False,
+    points: np.ndarray | None = None,
     clock: Stopwatch | None = None,
 ) -> Outcome:
     """Collective: evaluate the store's pending points on all ranks.
@@ -57,6 +58,8 @@ def run(
         max_points: leave after so many, over all ranks.
         retry_failed: evaluate failed points even where nothing else is pending.
         complete: evaluate every point, those that refinement settled too.
+        points: flat indices of the only points that are wanted, in the order in which they are taken; all others
+            count as settled. None: every point, coarse to fine.
         clock: told where this rank's time goes.
 
     Raises:
@@ -64,16 +67,21 @@ def run(
     """
     stop, clock = stop or Stop(), clock or Stopwatch()
     status = np.where(complete & (store.status == Status.SETTLED), np.uint8(Status.PENDING), store.status)
+    levels = None
+    if points is not None:
+        levels = np.full(config.grid.size, len(points))
+        levels[points] = np.arange(len(points))
+        status = np.where(levels == len(points), np.uint8(Status.SETTLED), status)
     rounds = Rounds(config.grid, comm, store, to_evaluate(status, retry_failed), everything=complete)
     books = Books(config, comm, store, status, progress or Silent(), stop, rounds.learn)
     books.open()
     dynamic = config.schedule.kind == "dynamic" and _counter_is_of_use(comm)
     slowest, left = 0.0, max_points
     with books.watch.watching():
-        for points in rounds:
+        for chosen in rounds:
             if books.stopped() or left == 0:
                 break
-            work = _work(config, status, points, left)
+            work = _work(config, status, chosen, left, levels)
             left = left and max(0, left - sum(len(tile.points) for tile in work))
             books.begin_round(len(work))
             with dealt(comm, work, dynamic=dynamic) as mine:
@@ -101,12 +109,14 @@ def run(
     return books.close()
 
 
-def _work(config: Config, status: np.ndarray, points: np.ndarray, most: int | None) -> schedule.Work:
+def _work(
+    config: Config, status: np.ndarray, points: np.ndarray, most: int | None, levels: np.ndarray | None
+) -> schedule.Work:
     """The tiles of a round, in order; `most` is how many points the session may still evaluate."""
     wanted = np.zeros(config.grid.size, dtype=bool)
     wanted[points] = True
     # Failed points last: a session that is cut short every time must get on with the others.
-    work = schedule.tiles(config.grid, wanted, config.schedule.tile, later=status == Status.FAILED)
+    work = schedule.tiles(config.grid, wanted, config.schedule.tile, status == Status.FAILED, levels)
     return work if most is None else work.first(most)
 
 

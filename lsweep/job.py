@@ -9,18 +9,21 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lsweep import device, engine
+import numpy as np
+
+from lsweep import certification, device, engine
+from lsweep.certification import Request
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
-from lsweep.errors import LsweepError
+from lsweep.errors import InputError, LsweepError
 from lsweep.evaluation import Evaluator
 from lsweep.preparation import Prepared, prepare
 from lsweep.problem import Problem, build
 from lsweep.progress import Progress
 from lsweep.stop import Stop
 from lsweep.stopwatch import Stopwatch
-from lsweep.store import Store, open_store, prepare_output
+from lsweep.store import Store, open_store, opening, prepare_output
 from lsweep.store.lock import Lock, acquire
 from lsweep.surface import Surface
 
@@ -135,10 +138,57 @@ def execute(
         if lock is not None:
             store.guard = lock.check
         outcome = _run(_scheduled(ready.config, comm, ready), comm, store, ready.evaluator, options)
+        if config.evaluate.certificate and output is not None and not outcome.pending:
+            if options.max_points is not None:
+                options = dataclasses.replace(options, max_points=options.max_points - outcome.evaluated)
+            certified = _certify(ready, comm, output, lock, Request(config.evaluate.certificate), options)
+            outcome = dataclasses.replace(outcome, certificate=certified)
     return outcome, store.surface()
 
 
-def _run(config: Config, comm: Comm, store: Store, evaluator: Evaluator, options: Options) -> engine.Outcome:
+def certify(
+    config: Config, comm: Comm, request: Request, options: Options = Options(), *, break_lock: bool = False
+) -> engine.Outcome:
+    """Collective: evaluate a sample of a sweep's points in full, and put the certificate into its file.
+
+    Raises:
+        InputError: on every rank alike: no such sweep, another one, one without any point, or whatever is wrong
+            with the input.
+    """
+    output = Path(config.output)
+    comm.on_root_only(lambda: _require(output))
+    with claimed(comm, output, break_lock=break_lock) as lock:
+        with options.clock.span("network and data"):
+            problem = build(config, comm)
+        with prepare(config, problem, comm, output) as ready:
+            comm.on_root_only(lambda: opening.resumable(output, ready.header))
+            return _certify(ready, comm, output, lock, request, options)
+
+
+def _require(output: Path) -> None:
+    if not output.exists():
+        raise InputError(f"no sweep at {str(output)!r}: run `lsweep sweep` first", key="output")
+
+
+def _certify(
+    ready: Prepared, comm: Comm, output: Path, lock: Lock | None, request: Request, options: Options
+) -> engine.Outcome:
+    def run(config: Config, store: Store, evaluator: Evaluator, points: np.ndarray) -> engine.Outcome:
+        return _run(config, comm, store, evaluator, options, points)
+
+    scheduled = _scheduled(ready.config, comm, ready)
+    with options.clock.span("certificate"):
+        return certification.certify(scheduled, ready, comm, output, lock, request, run)
+
+
+def _run(
+    config: Config,
+    comm: Comm,
+    store: Store,
+    evaluator: Evaluator,
+    options: Options,
+    points: np.ndarray | None = None,
+) -> engine.Outcome:
     try:
         outcome = engine.run(
             config,
@@ -149,7 +199,8 @@ def _run(config: Config, comm: Comm, store: Store, evaluator: Evaluator, options
             stop=options.stop,
             max_points=options.max_points,
             retry_failed=options.retry_failed,
-            complete=options.complete,
+            complete=options.complete and points is None,
+            points=points,
             clock=options.clock,
         )
     except BaseException:

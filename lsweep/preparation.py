@@ -51,6 +51,7 @@ class Prepared:
         mode: of the store.
         device: this rank's.
         evaluator: this rank's, on the model that it borrowed.
+        full: the same of all examples in the model's own precision, one point after another.
         header: what the file says, complete on rank 0.
         points_at_once: points that share their arithmetic; the tile must be as large.
     """
@@ -59,6 +60,7 @@ class Prepared:
     mode: str
     device: torch.device
     evaluator: Evaluator
+    full: LossEvaluator
     header: Header
     points_at_once: int = 1
 
@@ -103,7 +105,7 @@ def prepare(
     with ExitStack() as stack:
         stack.enter_context(device.threads_of(comm))
         stack.enter_context(device.repeatable())
-        evaluator = _evaluator(stack, config, problem, comm, space, made, chosen, batch_size)
+        full = evaluator = _evaluator(stack, config, problem, comm, space, made, chosen, batch_size)
         stored = comm.on_root(lambda: _stored(output))
         if wanted == "auto":
             batch_size = evaluator.batch_size = stored.get("batch_size") or _fastest_batch(
@@ -149,7 +151,7 @@ def prepare(
             trajectory=trajectory,
             curvature=curvature,
         )
-        yield Prepared(config, mode, chosen, complete, header, together)
+        yield Prepared(config, mode, chosen, complete, full, header, together)
 
 
 def _evaluator(

@@ -61,7 +61,13 @@ class Work(Sequence[Tile]):
         return self[: int(np.searchsorted(total, most)) + 1]
 
 
-def tiles(grid: Grid, pending: np.ndarray, size: int = 1, later: np.ndarray | None = None) -> Work:
+def tiles(
+    grid: Grid,
+    pending: np.ndarray,
+    size: int = 1,
+    later: np.ndarray | None = None,
+    levels: np.ndarray | None = None,
+) -> Work:
     """Cut the grid into runs of `size` points and list those with pending points, coarse to fine.
 
     The partition depends on the grid and `size` alone, so whatever a tile computes jointly has the same bits
@@ -72,11 +78,12 @@ def tiles(grid: Grid, pending: np.ndarray, size: int = 1, later: np.ndarray | No
         pending: boolean, flat (grid.size,).
         size: points per tile.
         later: boolean, flat; tiles that have no other pending points come last.
+        levels: integer, flat: how early each point is worth evaluating; by default `Grid.levels`.
     """
     now = pending if later is None else pending & ~later
     found = np.flatnonzero(_per_tile(np.logical_or, pending, size))
     is_late = ~_per_tile(np.logical_or, now, size)[found]
-    level = _per_tile(np.minimum, grid.levels(), size)[found]
+    level = _per_tile(np.minimum, grid.levels() if levels is None else levels, size)[found]
     return Work(found[np.lexsort((found, level, is_late))], pending, size)
 
 

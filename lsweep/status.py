@@ -44,6 +44,8 @@ def describe(surface: Surface) -> str:
         )
         if text
     ]
+    if surface.certificate is not None:
+        lines += [f"  certified {line}" for line in surface.certificate.lines()]
     lines += [f"  session   {_session(s)}" for s in surface.sessions]
     return "\n".join(map(printable, lines))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lsweep.certificate import Certificate
 from lsweep.grid import AXIS_NAMES
 from lsweep.lattice import interpolate
 from lsweep.refine import is_judged
@@ -85,6 +86,7 @@ class Surface:
         columns: further numbers per point, shaped alike, that say how its values came about: "batch_size",
             the examples per forward pass (smaller than the sweep's own where memory was short); see `curvature`.
         trajectory: the path of a training in this plane, where `directions.trail` named one.
+        certificate: some of the points beside their full values, where they were measured (`lsweep certify`).
     """
 
     axes: Mapping[str, np.ndarray]
@@ -98,6 +100,7 @@ class Surface:
     path: Path | None = None
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     trajectory: Trajectory | None = None
+    certificate: Certificate | None = None
 
     @property
     def x(self) -> np.ndarray:

@@ -58,6 +58,7 @@ DEFAULTS = {
         "batchnorm": "fixed",
         "recalibrate_examples": 1000,
         "max_failures": 5,
+        "certificate": 0,
     },
     "curvature": {"tolerance": 1e-3, "max_products": 400, "seed": 0},
     "schedule": {"kind": "auto", "tile": 1, "share_gpu": False, "silent_seconds": 120.0},

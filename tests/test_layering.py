@@ -17,15 +17,15 @@ PACKAGE = Path(lsweep.__file__).parent
 
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
-    0: """_version errors config grid surface weights checkpoint directions objective determinism evaluation
+    0: """_version errors config grid surface certificate weights checkpoint directions objective determinism evaluation
         evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
         seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
         trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment
         batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
-    2: """engine books rounds problem agreement accuracies preparation job preflight compatibility eigenvectors
-        train training training_data trail_writer trajectories projections""",
-    3: "api centre check status render export compare watch slurm train_cli trajectory_cli directions_cli",
+    2: """engine books rounds problem agreement accuracies preparation certification job preflight compatibility
+        eigenvectors train training training_data trail_writer trajectories projections""",
+    3: "api centre check status render export compare watch slurm train_cli trajectory_cli directions_cli certify_cli",
     4: "cli __main__",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
@@ -34,6 +34,7 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split(
 DRAWN = {
     "alignment": "config directions weights",
     "batchnorm": "errors",
+    "certificate": "refine",
     "checkpoint": "archives errors trail",
     "checkpoint_rows": "checkpoint errors weights",
     "config": "errors grid",
@@ -62,7 +63,7 @@ DRAWN = {
     "stop": "errors slurm_job",
     "subset": "errors intervals spending strata",
     "refine": "grid lattice",
-    "surface": "grid lattice refine",
+    "surface": "certificate grid lattice refine",
     "trajectory": "errors",
     "trail": "errors",
     "watchdog": "progress",
@@ -80,7 +81,8 @@ DRAWN = {
     "compatibility": "problem",
     "eigenvectors": "problem",
     "centre": "render",
-    "job": "engine problem preparation",
+    "certification": "books preparation",
+    "job": "certification engine problem preparation",
     "train": "preparation trail_writer training training_data",
     "training": "trail_writer training_data",
 }
@@ -206,8 +208,8 @@ def test_the_ground_floor_needs_neither_mpi_nor_hdf5_nor_matplotlib() -> None:
 
 
 def test_values_that_travel_need_no_torch() -> None:
-    light = """errors config grid surface plugins progress stop slurm_job evaluation schedule provenance status
-        compare seeds slurm.cli slurm.header slurm.lead slurm.script"""
+    light = """errors config grid surface certificate plugins progress stop slurm_job evaluation schedule provenance
+        status compare seeds slurm.cli slurm.header slurm.lead slurm.script"""
     assert "torch" not in loaded_by(f"import {', '.join(f'lsweep.{m}' for m in light.split())}")
 
 

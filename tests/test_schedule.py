@@ -81,3 +81,14 @@ def test_balanced_to_within_one(case: tuple[Grid, np.ndarray, int], ranks: int) 
     work = tiles(*case)
     shares = [len(static_cyclic(work, rank, ranks)) for rank in range(ranks)]
     assert max(shares) - min(shares) <= 1
+
+
+def test_an_order_of_one_s_own() -> None:
+    """Points of one level keep the grid's order; a tile is as early as its earliest point."""
+    grid = Grid(Axis(num=6))
+    levels = np.array([5, 4, 9, 0, 1, 1])
+    pending = np.array([True, True, True, False, True, True])
+    ones = tiles(grid, pending, levels=levels)
+    assert [int(tile.points[0]) for tile in ones] == [4, 5, 1, 0, 2]
+    pairs = tiles(grid, np.ones(6, bool), 2, levels=levels)
+    assert [tile.index for tile in pairs] == [1, 2, 0]

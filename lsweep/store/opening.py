@@ -117,7 +117,7 @@ def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_se
         return MemoryStore(comm, header, sync_seconds)
 
     def create_or_check() -> Any:
-        _sweep_up(path)
+        sweep_up(path)
         ours = not path.exists()
         if ours:
             schema.create(path, header)
@@ -156,7 +156,7 @@ def resumable(path: Path, header: Header, *, trusted: bool = False) -> np.ndarra
     return status
 
 
-def _sweep_up(path: Path) -> None:
+def sweep_up(path: Path) -> None:
     """Remove what killed sessions left beside the file: half-made files, drafts of locks, probes of Open MPI.
 
     Only under the lock of `path`: nobody else is making or opening it. But somebody may be asking for the

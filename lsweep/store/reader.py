@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import h5py
 import numpy as np
 
 from lsweep.errors import FileFormatError
 from lsweep.grid import AXIS_NAMES
-from lsweep.store import probe
+from lsweep.store import certificate, probe
+from lsweep.store.attributes import json_value
 from lsweep.store.foreign import checked, integer, is_hard, is_there, open_file, require_file, text
 from lsweep.store.schema import (
     COLUMNS,
@@ -28,9 +28,6 @@ from lsweep.store.schema import (
 )
 from lsweep.surface import Status, Surface, Trajectory, curvature_metrics
 
-J = TypeVar("J", list, dict)
-
-_DEEPEST = 50  # levels of JSON: what reads it further may recurse
 _YEAR_9999 = 253402300800.0  # what `time.localtime` is sure to take ends here
 
 
@@ -65,11 +62,12 @@ def read(path: str | Path, *, trusted: bool = False) -> Surface:
             seconds=np.where(done, _values(file, "seconds", shape), np.nan).astype(np.float32),
             rank=np.where(done, checked(file, "rank", kinds="i", shape=shape)[...], -1).astype(np.int32),
             config=text(file, "config") or "",
-            provenance=_json(file, "provenance", dict),
+            provenance=json_value(file, "provenance", dict),
             sessions=_sessions(file),
             path=path,
             columns=columns,
             trajectory=_trajectory(file, len(axes)),
+            certificate=certificate.read(file, status.size),
         )
 
 
@@ -96,7 +94,7 @@ def read_identity(path: Path, *, trusted: bool = False) -> tuple[dict[str, Any],
         names = _recorded(file)
         for name, (dtype, _) in datasets(names).items():
             checked(file, name, dtype=np.dtype(dtype), shape=shape)
-        identity = _json(file, "identity", dict)
+        identity = json_value(file, "identity", dict)
         for name in COLUMNS:
             if is_there(file, name) or (name in CURVATURE and "curvature" in identity):
                 checked(file, name, kinds=_kinds(name), shape=shape)
@@ -116,7 +114,7 @@ def read_directions(path: Path, *, trusted: bool = False) -> dict[str, Any]:
         if not is_hard(file, "directions"):
             raise FileFormatError(f"{str(path)!r} has no group 'directions'; it is damaged", key=str(path))
         group = file["directions"]
-        found: dict[str, Any] = {"recipe": _json(group, "recipe", dict)}
+        found: dict[str, Any] = {"recipe": json_value(group, "recipe", dict)}
         for axis in AXIS_NAMES:
             digest = text(group, f"sha256_{axis}")
             if digest is not None:
@@ -170,7 +168,7 @@ def _axes(file: h5py.File) -> dict[str, np.ndarray]:
 
 def _recorded(file: h5py.File) -> tuple[str, ...]:
     """The metrics of the sweep, in order."""
-    names = tuple(str(name) for name in _json(file, "metrics", list))
+    names = tuple(str(name) for name in json_value(file, "metrics", list))
     if any(name in RESERVED or not name.isidentifier() for name in names):
         raise FileFormatError(f"{file.filename!r} records impossible metrics: {names}", key="metrics")
     return names
@@ -210,34 +208,11 @@ def _trajectory(file: h5py.File, ndim: int) -> Trajectory | None:
         name: checked(group, name, kinds=np.dtype(dtype).kind, shape=per_axis.get(name, (count,)))[...]
         for name, dtype in TRAJECTORY.items()
     }
-    names = tuple(str(name) for name in _json(group, "names", list))
+    names = tuple(str(name) for name in json_value(group, "names", list))
     captured = group.attrs.get("captured")
     if not isinstance(captured, (float, np.floating)) or not np.isin(read["trails"], range(len(names))).all():
         raise FileFormatError(f"{file.filename!r}: the group 'trajectory' is damaged", key="trajectory")
     return Trajectory(**read, names=names, captured=float(captured))
-
-
-def _json(place: h5py.Group, name: str, kind: type[J]) -> J:
-    content = text(place, name)
-    try:
-        value = json.loads(content) if content else kind()
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, kind) or _depth(value) > _DEEPEST:
-        raise FileFormatError(
-            f"{place.file.filename!r}: the attribute {name!r} is not JSON as expected; the file is damaged",
-            key=name,
-        )
-    return value
-
-
-def _depth(value: Any) -> int:
-    """How deep lists and dictionaries lie in each other."""
-    depth, level = 0, [value]
-    while level := [v for v in level if isinstance(v, (list, dict))]:
-        depth += 1
-        level = [v for outer in level for v in (outer.values() if isinstance(outer, dict) else outer)]
-    return depth
 
 
 def _sessions(file: h5py.File) -> tuple[dict[str, Any], ...]:

@@ -9,7 +9,9 @@ import h5py
 import numpy as np
 from store_contract import GRIDS, Place, close, results
 
+from lsweep.certificate import Certificate, Kind
 from lsweep.comm import SerialComm
+from lsweep.store import certificate
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,15 @@ def hdf5(folder: Path) -> list[Sample]:
 
 
 def sweep(folder: Path) -> Path:
-    """A 3 × 5 sweep, all done."""
+    """A 3 × 5 sweep, all done, and certified."""
     store = Place("gather", SerialComm(), folder).open(GRIDS["plane"], "sweep.h5")
     store.begin_session("1", "here")
     store.put(results(list(range(15))))
     close(store)
+    losses, kinds = {"loss": np.array([3.25, 4.0])}, np.array([0, 1], np.uint8)
+    populations = {Kind.EVALUATED: 14, Kind.INTERPOLATED: 1}
+    made = Certificate(np.array([3, 4]), kinds, losses, losses, 1, populations, 0, "fp32", {"commit": "a"})
+    certificate.write(folder / "sweep.h5", made)
     return folder / "sweep.h5"
 
 

@@ -1,0 +1,232 @@
+"""Certifying a sweep: a sample of its points again, all examples in fp32; see `lsweep.certificate`.
+
+It is a sweep of its own, of the sample alone: the same engine, schedule and store, with an evaluator of all examples
+over the network that was borrowed for the sweep. Its file is a working file beside the sweep's, created, written,
+killed and resumed like any other; at the session's end its points go into the sweep's file in one step
+(`lsweep.store.certificate`), and it is removed. So a kill at any time leaves the sweep's file whole, with the
+certificate that it had, and of the new points all but the last batch of each rank.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lsweep import certificate
+from lsweep.books import Outcome
+from lsweep.certificate import Certificate, Kind
+from lsweep.comm import Comm
+from lsweep.config import Config
+from lsweep.errors import IdentityError, InputError
+from lsweep.evaluation import Evaluator
+from lsweep.preparation import Prepared
+from lsweep.store import Header, Store, StoredDirections, open_store, opening, reader
+from lsweep.store import certificate as stored
+from lsweep.store.lock import Lock
+from lsweep.surface import Surface
+
+log = logging.getLogger("lsweep")
+
+# Evaluates these points, as `engine.run` does, and closes the store.
+Run = Callable[[Config, Store, Evaluator, np.ndarray], Outcome]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        points: of each kind; more where the file's certificate has more already. None: as many as that has.
+        seed: of the order in which points are drawn. None: the one that the file's certificate has.
+    """
+
+    points: int | None = None
+    seed: int | None = None
+
+
+def certify(
+    config: Config, ready: Prepared, comm: Comm, output: Path, lock: Lock | None, request: Request, run: Run
+) -> Outcome:
+    """Collective: evaluate what the sample lacks, and put the certificate into the sweep's file.
+
+    Args:
+        config: the sweep's, with the schedule as it will be.
+        ready: what the sweep was prepared with.
+        comm: the ranks.
+        output: the sweep's file, which no store has open.
+        lock: this session's hold on it.
+        request: see there.
+        run: evaluates.
+
+    Returns:
+        how it ended; only the sample's points count.
+
+    Raises:
+        InputError: nothing is there to certify, or the certificate cannot be written.
+    """
+    working = working_file(output)
+    header = _header(ready)
+    missing = comm.on_root(lambda: _missing(output, working, header, request))
+    outcome = Outcome(done=0, failed=0, pending=0, evaluated=0)
+    if len(missing):
+        store = open_store(working, ready.mode, comm, header, config.store.sync_seconds)
+        if lock is not None:
+            store.guard = lock.check
+        ready.full.notes.clear()
+        outcome = run(_settings(config, header, working), store, ready.full, missing)
+    if not outcome.broken:
+        provenance = ready.header.provenance
+        comm.on_root_only(lambda: _conclude(output, working, lock, request, header, provenance))
+    return outcome
+
+
+def working_file(output: Path) -> Path:
+    """Where a sweep's certificate is in the making."""
+    return output.with_name(f"{output.name}.certificate")
+
+
+def _header(ready: Prepared) -> Header:
+    """Of the working file: the same plane, but every point in full."""
+    kept = {key: value for key, value in ready.header.identity.items() if key != "curvature"}
+    return dataclasses.replace(
+        ready.header,
+        grid=dataclasses.replace(ready.header.grid, refine=None),
+        names=ready.full.names,
+        identity={**kept, "certificate": "fp64" if ready.header.identity["precision"] == "fp64" else "fp32"},
+        columns=ready.full.columns,
+        directions=StoredDirections(),
+        trajectory=None,
+        curvature={},
+    )
+
+
+def _settings(config: Config, header: Header, working: Path) -> Config:
+    """The points of a sample share no tiles."""
+    schedule = dataclasses.replace(config.schedule, tile=1)
+    return dataclasses.replace(config, output=str(working), grid=header.grid, schedule=schedule)
+
+
+def _missing(output: Path, working: Path, header: Header, request: Request) -> np.ndarray:
+    """Which points must be evaluated, flat indices in the order of the sample, a kind in turn with the other."""
+    opening.sweep_up(output)
+    surface = reader.read(output)
+    if not surface.done.any():
+        raise InputError(
+            f"{str(output)!r} has no evaluated point, so there is nothing to certify: run `lsweep sweep` first",
+            key="output",
+        )
+    _discard_other(working, header)
+    samples = _samples(surface, *_resolved(surface, request))
+    in_turn = [p for p in chain(*zip_longest(*samples.values())) if p is not None]
+    before = _before(surface, header)
+    known = set(before.points.tolist()) if before is not None else set()
+    return np.array([p for p in in_turn if p not in known], dtype=np.int64)
+
+
+def _discard_other(working: Path, header: Header) -> None:
+    """Remove a working file that another sweep left, one that had the same name."""
+    try:
+        if working.exists():
+            opening.resumable(working, header)
+    except IdentityError as error:
+        log.warning("%s is of another sweep (its %s differs) and is removed", working, error.key)
+        working.unlink()
+
+
+def _before(surface: Surface, header: Header) -> Certificate | None:
+    """The file's own certificate, if its full values are of the same metrics in the same precision."""
+    before = surface.certificate
+    if before is None or (*before.full, before.precision) != (*header.names, header.identity["certificate"]):
+        return None
+    return before
+
+
+def _resolved(surface: Surface, request: Request) -> tuple[int, int]:
+    """How many points of each kind, and the seed."""
+    before = surface.certificate
+    if before is None:
+        return request.points or certificate.POINTS, request.seed or 0
+    if request.seed not in (None, before.seed):
+        return request.points or before.wanted, request.seed or 0
+    return max(request.points or 0, before.wanted), before.seed
+
+
+def _members(surface: Surface) -> dict[Kind, np.ndarray]:
+    return {Kind.EVALUATED: surface.done.reshape(-1), Kind.INTERPOLATED: surface.settled.reshape(-1)}
+
+
+def _samples(surface: Surface, points: int, seed: int) -> dict[Kind, np.ndarray]:
+    """The sample of each kind, flat indices in the order in which they are drawn."""
+    return {kind: certificate.draw(members, points, seed) for kind, members in _members(surface).items()}
+
+
+def _conclude(
+    output: Path,
+    working: Path,
+    lock: Lock | None,
+    request: Request,
+    header: Header,
+    provenance: Any,
+) -> None:
+    """Put what is known of the sample into the sweep's file, and say what came out."""
+    surface = reader.read(output)
+    made = _made(surface, working, request, header, provenance)
+    if len(made):
+        if not _same(made, surface.certificate):
+            stored.write(output, made, lock.check if lock is not None else lambda: None)
+        for line in made.lines():
+            log.info("%s: certificate: %s", output, line)
+    working.unlink(missing_ok=True)
+
+
+def _made(surface: Surface, working: Path, request: Request, header: Header, provenance: Any) -> Certificate:
+    wanted, seed = _resolved(surface, request)
+    full, known = _known(surface, working, header)
+    samples = {kind: drawn[known[drawn]] for kind, drawn in _samples(surface, wanted, seed).items()}
+    points = np.concatenate(list(samples.values()))
+    return Certificate(
+        points=points,
+        kinds=np.repeat(np.array(list(samples), dtype=np.uint8), [len(p) for p in samples.values()]),
+        full={name: full[name][points] for name in header.names},
+        stored={name: surface.filled(name).reshape(-1)[points] for name in header.names},
+        wanted=wanted,
+        populations={kind: int(members.sum()) for kind, members in _members(surface).items()},
+        seed=seed,
+        precision=header.identity["certificate"],
+        provenance=provenance,
+    )
+
+
+def _known(surface: Surface, working: Path, header: Header) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The full values of the whole grid, and where they are known: from the file's certificate and the working file."""
+    full = {name: np.full(surface.status.size, np.nan) for name in header.names}
+    known = np.zeros(surface.status.size, dtype=bool)
+    if before := _before(surface, header):
+        known[before.points] = True
+        for name in header.names:
+            full[name][before.points] = before.full[name]
+    if working.exists():
+        fresh = reader.read(working)
+        done = fresh.done.reshape(-1)
+        known |= done
+        for name in header.names:
+            full[name][done] = fresh.metrics[name].reshape(-1)[done]
+    return full, known
+
+
+def _same(made: Certificate, before: Certificate | None) -> bool:
+    """Whether it says what the file's own says already."""
+    if before is None or (made.wanted, made.populations, made.seed) != (
+        before.wanted,
+        before.populations,
+        before.seed,
+    ):
+        return False
+    return np.array_equal(made.points, before.points) and np.array_equal(made.kinds, before.kinds)

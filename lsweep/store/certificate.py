@@ -1,0 +1,137 @@
+"""The group `certificate/` of a sweep's file: see `lsweep.certificate` for what it means.
+
+    points, kind                      (n,) flat indices; 0 evaluated, 1 interpolated
+    full/NAME, file/NAME              (n,) a metric of all examples, and as the file has it
+    absolute_error/NAME               (n,) for every metric
+    relative_error/NAME               (n,) for the losses
+
+Attributes: `metrics`, `wanted`, `seed`, `precision`, `provenance`, `population_KIND`, and for each loss
+`NAME_KIND_median`, `NAME_KIND_95` and `NAME_KIND_largest`.
+
+A sweep never changes its file's metadata, since HDF5 writes them in no safe order; a new group would. So the file
+is copied in memory, the group is added there, and the copy takes the file's place at once: at every moment there
+is a whole file at the path, the old one or the new one. Nobody else writes meanwhile: the sweep's lock is held.
+Room made for it at a file's creation would do for new files only, of samples that are no larger than was thought.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from lsweep.certificate import Certificate, Kind
+from lsweep.errors import FileFormatError, InputError
+from lsweep.files import replacing
+from lsweep.store.attributes import json_value
+from lsweep.store.foreign import checked, integer, is_hard, is_there, text
+from lsweep.store.schema import LIBVER, fsync_path
+
+GROUP = "certificate"
+
+
+def write(path: Path, certificate: Certificate, guard: Callable[[], None] = lambda: None) -> None:
+    """Put a certificate into a sweep's file, in place of the one that it has. Needs memory for a copy of the file.
+
+    Args:
+        path: the file, which nobody else writes.
+        certificate: what to put there.
+        guard: called right before the file is replaced; raises if that may not be.
+
+    Raises:
+        InputError: it cannot be written; the file is as it was.
+    """
+    path = path.resolve()  # a link stays one
+    try:
+        content = _with(path.read_bytes(), certificate)
+        with replacing(path) as temporary:
+            with temporary.open("wb") as file:
+                file.write(content)
+            fsync_path(temporary)
+            guard()
+        fsync_path(path.parent)
+    except (OSError, RuntimeError) as error:  # h5py raises either
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise InputError(
+            f"cannot write the certificate into {str(path)!r}: {reason}; the file is as it was", key="output"
+        ) from None
+
+
+def _with(content: bytes, certificate: Certificate) -> memoryview:
+    image = io.BytesIO(content)
+    with h5py.File(image, "r+", libver=LIBVER) as file:
+        if is_there(file, GROUP):
+            del file[GROUP]
+        _fill(file.create_group(GROUP), certificate)
+    return image.getbuffer()
+
+
+def _fill(group: h5py.Group, certificate: Certificate) -> None:
+    group["points"] = certificate.points.astype("<i8")
+    group["kind"] = certificate.kinds.astype("<u1")
+    for name in certificate.full:
+        group[f"full/{name}"] = certificate.full[name].astype("<f8")
+        group[f"file/{name}"] = certificate.stored[name].astype("<f8")
+        group[f"absolute_error/{name}"] = certificate.absolute_error(name)
+    for name in certificate.losses:
+        group[f"relative_error/{name}"] = certificate.relative_error(name)
+        for kind in Kind:
+            if spread := certificate.spread(name, kind):
+                for key, value in (
+                    ("median", spread.median),
+                    ("95", spread.most),
+                    ("largest", spread.largest),
+                ):
+                    group.attrs[f"{name}_{kind.name.lower()}_{key}"] = value
+    for kind, size in certificate.populations.items():
+        group.attrs[_population(kind)] = size
+    group.attrs["wanted"], group.attrs["seed"] = certificate.wanted, certificate.seed
+    group.attrs["metrics"] = json.dumps(list(certificate.full))
+    group.attrs["precision"] = certificate.precision
+    group.attrs["provenance"] = json.dumps(certificate.provenance)
+
+
+def read(file: h5py.File, size: int) -> Certificate | None:
+    """The certificate of an open file whose grid has `size` points; None where there is none.
+
+    Raises:
+        FileFormatError: it is damaged.
+    """
+    if not is_hard(file, GROUP) or not is_there(file, f"{GROUP}/points"):
+        return None
+    group = file[GROUP]
+    points = checked(group, "points", kinds="iu", ndim=1)[...].astype(np.int64)
+    kinds = checked(group, "kind", kinds="iu", shape=points.shape)[...].astype(np.int64)
+    names = [str(name) for name in json_value(group, "metrics", list)]
+
+    def values(place: str) -> dict[str, np.ndarray]:
+        return {
+            name: checked(group, f"{place}/{name}", kinds="f", shape=points.shape)[...].astype(np.float64)
+            for name in names
+        }
+
+    numbers = {key: integer(group, key) for key in ("wanted", "seed", *map(_population, Kind))}
+    wrong = [key for key, value in numbers.items() if value is None or value < 0]
+    known = np.isin(kinds, list(Kind)).all() and ((points >= 0) & (points < size)).all()
+    if wrong or not known or not all(name.isidentifier() for name in names):
+        raise FileFormatError(f"{file.filename!r}: the group {GROUP!r} is damaged", key=GROUP)
+    return Certificate(
+        points=points,
+        kinds=kinds.astype(np.uint8),
+        full=values("full"),
+        stored=values("file"),
+        wanted=numbers["wanted"] or 0,
+        populations={kind: numbers[_population(kind)] or 0 for kind in Kind},
+        seed=numbers["seed"] or 0,
+        precision=text(group, "precision") or "",
+        provenance=json_value(group, "provenance", dict),
+    )
+
+
+def _population(kind: Kind) -> str:
+    return f"population_{kind.name.lower()}"
