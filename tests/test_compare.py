@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import warnings
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from lsweep.compare import (
     second_difference,
     share_below,
 )
-from lsweep.compare.numbers import Settings, measure
+from lsweep.compare.numbers import Settings, catalogue, measure
 from lsweep.compare.plane import plane_of
 from lsweep.compare.sweeps import Sweep
 from lsweep.errors import InputError
@@ -197,6 +198,9 @@ def test_roughness_passes_over_holes_and_grows_with_the_ripple():
     assert excess_variation(np.array([2.0, np.nan, 1.0, np.inf, 3.0])) == 0.0
 
 
+PLACES = {"train": "SPLIT", "test": "SPLIT", "x": "AXIS", "y": "AXIS", "1": "LEVEL"}
+
+
 def _sweep(loss: np.ndarray, status: np.ndarray | None = None, **metrics: np.ndarray) -> Sweep:
     plain = _surface(loss, status)
     axes = {n: np.linspace(-1, 1, m) for n, m in zip("xy", reversed(loss.shape), strict=False)}
@@ -297,6 +301,15 @@ def test_axes_of_one_point_are_dropped():
     single = Surface({"x": np.array([0.0])}, *list(vars(point.surface).values())[1:5])
     found = measure(Sweep(Path("a.h5"), single, {}, {}), Settings())
     assert found["loss_train"] == 2.0 and np.isnan(found["convex_share"]) and np.isnan(found["below_1"])
+
+
+def test_every_number_is_defined_in_the_docs():
+    text = (Path(__file__).parent.parent / "docs" / "compare.md").read_text()
+    loss = np.ones((3, 3))
+    sweep = _sweep(loss, loss_test=loss, eig_ratio=loss)
+    for number in catalogue([sweep], Settings(levels=(1.0,))):
+        general = re.sub(r"(?<=_)(train|test|x|y|1)$", lambda found: PLACES[found[0]], number.key)
+        assert f"| `{general}` |" in text
 
 
 def test_absurd_surfaces_give_numbers_or_one_line():

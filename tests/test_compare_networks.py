@@ -288,7 +288,7 @@ def test_a_strange_identity_can_be_forced(two, capsys):
     ],
 )
 def test_bad_arguments(arguments, message, two, capsys):
-    assert cli.main(["compare", *two, *arguments]) == 2
+    assert cli.main(["compare", two[0], two[3], *arguments]) == 2
     said = capsys.readouterr().err
     assert message in said and len(said.splitlines()) == 1
 
@@ -296,6 +296,14 @@ def test_bad_arguments(arguments, message, two, capsys):
 def test_the_same_sweep_twice_is_no_repeat(two, capsys):
     assert cli.main(["compare", two[0], two[1], two[0]]) == 2
     assert "hold one network along the same directions" in capsys.readouterr().err
+
+
+def test_only_random_directions_have_repeats(tmp_path):
+    lines = [
+        read(write(tmp_path / f"{s}.h5", s, recipe={"kind": "interpolate"}, grid=Grid(Axis(0.0, 1.0, 5))))
+        for s in (1, 2)
+    ]
+    assert len(networks(lines)) == 2
 
 
 def test_without_the_weights_hash_a_file_is_a_network_of_its_own(tmp_path):

@@ -41,8 +41,8 @@ class Sweep:
     @property
     def seed(self) -> str:
         """Of the directions, in words; "" where none was drawn from a seed."""
-        drawn = [_table(self.recipe, axis) for axis in self.surface.axes]
-        seeds = dict.fromkeys(str(r["seed"]) for r in drawn if r.get("kind") == "random" and "seed" in r)
+        drawn = [_table(self.recipe, n) for n in self.surface.axes if _is_random(self.recipe, n)]
+        seeds = dict.fromkeys(str(recipe.get("seed", "")) for recipe in drawn)
         return printable(", ".join(seeds))
 
     @property
@@ -63,8 +63,13 @@ class Sweep:
 
     @property
     def network(self) -> tuple[str, ...]:
-        """Files that agree in this differ at most in the directions' seed, and in how exactly they were computed."""
-        return str(self.identity.get("weights") or self.path), *self.facets.values()
+        """Files that agree in this differ at most in the directions' seed, and in how exactly they were computed.
+
+        Two lines from one solution to two others are not repeats: directions that no seed drew must be the same.
+        """
+        hashes = _table(self.identity, "directions")
+        fixed = [str(hashes.get(n)) for n in self.surface.axes if not _is_random(self.recipe, n)]
+        return str(self.identity.get("weights") or self.path), *self.facets.values(), *fixed
 
 
 @dataclass(frozen=True)
@@ -149,11 +154,14 @@ def _directions(sweep: Sweep) -> str:
 
 def _made(recipe: Mapping[str, Any], axis: str) -> str:
     made = _table(recipe, axis)
-    kind = str(made.get("kind") or recipe.get("kind") or "")
-    if kind != "random":
-        return kind
+    if not _is_random(recipe, axis):
+        return str(made.get("kind") or recipe.get("kind") or "")
     said = {key: made.get(key, default) for key, default in _RANDOM.items()}
-    return " ".join([kind, *(f"{key}={value}" for key, value in said.items() if value != [])])
+    return " ".join(["random", *(f"{key}={value}" for key, value in said.items() if value != [])])
+
+
+def _is_random(recipe: Mapping[str, Any], axis: str) -> bool:
+    return _table(recipe, axis).get("kind") == "random"
 
 
 def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
