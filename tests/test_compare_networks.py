@@ -23,7 +23,7 @@ from lsweep import cli
 from lsweep.compare import comparison, verdicts
 from lsweep.compare.sweeps import networks, read
 from lsweep.grid import Axis, Grid
-from lsweep.store import Header, StoredDirections, schema
+from lsweep.store import Header, StoredDirections, foreign, reader, schema
 from lsweep.surface import Status
 
 GRID = Grid(Axis(-1.0, 1.0, 11), Axis(-1.0, 1.0, 9))
@@ -68,6 +68,12 @@ def write(
             file[name][...] = values.reshape(grid.shape)
         file["status"][...] = Status.DONE
     return path
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No child process looks at each file first (`test_store_probe.py` is about that): it takes 0.3 s a file."""
+    monkeypatch.setattr(reader, "look_first", lambda path, *calls: foreign.require_file(path))
 
 
 @pytest.fixture
@@ -272,6 +278,16 @@ def test_a_strange_identity_can_be_forced(two, capsys):
     _strange(Path(two[1]))
     assert cli.main(["compare", *two, "--force"]) == 0
     assert "smooth" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fmt", ["text", "csv", "json"])
+def test_what_files_say_of_themselves_is_escaped(fmt, tmp_path, capsys):
+    names = {"source": r"net\u001b[2J\u202e", "splits": ("tr\x1b[2Jain",)}
+    path = write(tmp_path / "a\udcff\n.h5", 1, **names)
+    assert cli.main(["compare", str(path), "--format", fmt]) == 0
+    out = capsys.readouterr().out
+    assert all(character.isprintable() or character == "\n" for character in out)
+    assert r"net\x1b[2J" in out or r"net\\x1b[2J" in out
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 from lsweep.compare.comparison import TEST_ERROR, Comparison
 from lsweep.compare.numbers import Number
 from lsweep.compare.verdicts import LEAST_STANDARDISED, Summary, Verdict
+from lsweep.errors import printable
 
 _ONE_DIRECTION = (
     "How far these numbers hang on the directions is not known from one of them: "
@@ -86,7 +87,11 @@ def to_json(comparison: Comparison) -> str:
 def _network(comparison: Comparison, index: int) -> dict[str, Any]:
     network, keys = comparison.networks[index], [n.key for n in comparison.numbers]
     files = [
-        {"file": str(sweep.path), "seed": sweep.seed, "numbers": {k: values.get(k, math.nan) for k in keys}}
+        {
+            "file": printable(str(sweep.path)),
+            "seed": sweep.seed,
+            "numbers": {k: values.get(k, math.nan) for k in keys},
+        }
         for sweep, values in zip(network.sweeps, comparison.values[index], strict=True)
     ]
     summary = {key: asdict(value) for key, value in comparison.summaries[index].items()}
@@ -153,7 +158,11 @@ def _verdicts(comparison: Comparison) -> str:
 def _verdict(verdict: Verdict) -> str:
     if verdict.separated is None:
         return "-" if math.isnan(verdict.difference) else "?"
-    return f"{'yes' if verdict.separated else 'no':<4}{verdict.standardised:+.2g}"
+    word = "yes" if verdict.separated else "no"
+    # At the centre all directions meet: nothing varies there, and any difference is one.
+    return (
+        f"{word}, no spread" if math.isinf(verdict.standardised) else f"{word:<4}{verdict.standardised:+.2g}"
+    )
 
 
 def _correlations(comparison: Comparison) -> str:

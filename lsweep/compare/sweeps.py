@@ -15,6 +15,7 @@ from lsweep.surface import Status, Surface
 
 # What a recipe of random directions says besides its seed; a file may be older than a key.
 _RANDOM = {"normalize": "filter", "bias_bn": "zero", "space": "weights", "include": [], "exclude": []}
+_LONGEST = 50  # characters of a split's name, which a file may make up
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Sweep:
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that were evaluated; the metrics of the first have plain names."""
-        return tuple(map(str, _table(self.identity, "data"))) or ("train",)
+        return tuple(printable(split[:_LONGEST]) for split in _table(self.identity, "data")) or ("train",)
 
     @property
     def seed(self) -> str:
@@ -49,7 +50,7 @@ class Sweep:
     def facets(self) -> dict[str, str]:
         """What must be alike for numbers to be comparable, in words."""
         data = _table(self.identity, "data")
-        return {
+        said = {
             "grid": ", ".join(f"{n} {v[0]:g}…{v[-1]:g} × {len(v)}" for n, v in self.surface.axes.items()),
             "splits": ", ".join(self.splits),
             "data": ", ".join(f"{split} {str(digest)[:12]}" for split, digest in data.items()),
@@ -60,6 +61,7 @@ class Sweep:
             )
             or "fixed",
         }
+        return {name: printable(text) for name, text in said.items()}
 
     @property
     def network(self) -> tuple[str, ...]:
@@ -133,13 +135,14 @@ def networks(sweeps: Sequence[Sweep], names: Sequence[str] = ()) -> list[Network
 
 def _names(firsts: Sequence[Sweep]) -> list[str]:
     """The shortest of these that tell the networks apart: source, with weights, the file's name, a number."""
+    stems = [printable(sweep.path.stem) for sweep in firsts]
     choices = [
-        [_model(sweep, "source") or sweep.path.stem for sweep in firsts],
+        [_model(sweep, "source") or stem for sweep, stem in zip(firsts, stems, strict=True)],
         [f"{_model(s, 'source')} ({PurePath(_model(s, 'weights')).stem})" for s in firsts],
-        [sweep.path.stem for sweep in firsts],
+        stems,
     ]
     distinct = [names for names in choices if len(set(names)) == len(firsts)]
-    return distinct[0] if distinct else [f"{n + 1}: {s.path.stem}" for n, s in enumerate(firsts)]
+    return distinct[0] if distinct else [f"{n + 1}: {stem}" for n, stem in enumerate(stems)]
 
 
 def _model(sweep: Sweep, key: str) -> str:
