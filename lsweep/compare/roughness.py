@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_ROUNDING = 1e-12  # of the sums: less would tell two smooth valleys apart
+
 
 def excess_variation(values: np.ndarray) -> float:
     """The roughness: how much further up and down one walks along all rows and columns than in single valleys.
@@ -35,4 +37,5 @@ def excess_variation(values: np.ndarray) -> float:
         return float("nan")
     if least == 0:
         return float("inf") if moved > 0 else 0.0
-    return max(0.0, moved / least - 1.0)  # rounding may leave -1e-16
+    excess = moved / least - 1.0
+    return excess if excess > _ROUNDING else 0.0
