@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from lsweep.centre.cli import add_parser as add_curvature
     from lsweep.certify_cli import add_parser as add_certify
+    from lsweep.compare.cli import add_parser as add_compare
     from lsweep.directions_cli import add_parser as add_directions
     from lsweep.export.cli import add_parser as add_export
     from lsweep.render.cli import add_parser as add_render
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     add_curvature(verbs)
     add_render(verbs)
     add_export(verbs)
+    add_compare(verbs)
     add_slurm(verbs)
     return parser
 

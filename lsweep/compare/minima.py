@@ -1,4 +1,4 @@
-"""Numbers for what the eye sees on a surface: how much of it is low, and how many separate minima it has."""
+"""Local minima of a surface, and how deep each is."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-
-from lsweep.surface import Surface
 
 
 @dataclass(frozen=True)
@@ -23,17 +21,6 @@ class Minimum:
     index: tuple[int, ...]
     value: float
     depth: float
-
-
-def share_below(surface: Surface, level: float, metric: str = "loss") -> float:
-    """The share of the points whose value lies below `level`, in [0, 1]; settled points count as interpolated.
-
-    A NaN is not below anything; pending points do not count at all. NaN if no point is done.
-    """
-    known = surface.done | surface.settled
-    if not known.any():
-        return float("nan")
-    return float((surface.filled(metric)[known] < level).mean())
 
 
 def local_minima(values: np.ndarray, depth: float = 0.0) -> list[Minimum]:

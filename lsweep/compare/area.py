@@ -1,0 +1,77 @@
+"""How much of a plane, or of a line, lies below a loss."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lsweep.surface import Surface
+
+
+def share_below(surface: Surface, level: float, metric: str = "loss") -> float:
+    """The share of the points whose value lies below `level`, in [0, 1]; settled points count as interpolated.
+
+    A NaN is not below anything; pending points do not count at all. NaN if no point is done.
+    """
+    known = surface.done | surface.settled
+    if not known.any():
+        return float("nan")
+    return float((surface.filled(metric)[known] < level).mean())
+
+
+def area_below(values: np.ndarray, known: np.ndarray, level: float) -> float:
+    """The share of the plane's area (of the line's length) where the linearly interpolated surface is below `level`.
+
+    A cell is cut into four triangles that meet in its middle, at the mean of its corners, and each triangle is
+    interpolated linearly: on a coarse grid the share of points would jump by whole points.
+
+    Args:
+        values: (ny, nx) or (nx,) float64, on an equally spaced grid; NaN and infinities are no numbers.
+        known: boolean, alike: where there is a result. A cell with a corner elsewhere is left out; one
+            whose corners are all known, but not all finite, is not below any level.
+        level: of the loss.
+
+    Returns:
+        In [0, 1]; NaN where no cell has all its corners.
+    """
+    counted = _all_corners(known)
+    if not counted.any():
+        return float("nan")
+    finite = np.isfinite(values)
+    with np.errstate(over="ignore"):  # a mean of corners beyond 1e308 is infinite, and not below
+        below = _parts_below(np.where(finite, values, 0.0), level)
+    return float(np.where(_all_corners(known & finite), below, 0.0)[counted].mean())
+
+
+def _all_corners(mask: np.ndarray) -> np.ndarray:
+    for axis in range(mask.ndim):
+        mask = np.logical_and(*(np.delete(mask, end, axis) for end in (0, -1)))
+    return mask
+
+
+def _parts_below(values: np.ndarray, level: float) -> np.ndarray:
+    """The part of each cell below the level, (ny - 1, nx - 1) or (nx - 1,)."""
+    if values.ndim == 1:
+        return _segment_below(values[:-1], values[1:], level)
+    corners = values[:-1, :-1], values[:-1, 1:], values[1:, 1:], values[1:, :-1]
+    middle = sum(corner / 4 for corner in corners)
+    sides = zip(corners, (*corners[1:], corners[0]), strict=True)
+    parts = [_triangle_below(np.stack([start, end, middle]), level) for start, end in sides]
+    return np.mean(parts, axis=0)
+
+
+def _segment_below(start: np.ndarray, end: np.ndarray, level: float) -> np.ndarray:
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    return np.where(high < level, 1.0, _ratio(level - low, high - low))
+
+
+def _triangle_below(corners: np.ndarray, level: float) -> np.ndarray:
+    """The part of a triangle below the level, from the values at its corners (3, …), linear in between."""
+    low, mid, high = np.sort(corners, axis=0)
+    tip = _ratio(level - low, mid - low) * _ratio(level - low, high - low)
+    rest = 1.0 - _ratio(high - level, high - low) * _ratio(high - level, high - mid)
+    return np.where(level <= mid, np.where(level > low, tip, 0.0), np.where(level < high, rest, 1.0))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole in [0, 1]; 0 where the whole is 0."""
+    return np.clip(np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0), 0.0, 1.0)
