@@ -211,7 +211,8 @@ def test_the_ground_floor_needs_neither_mpi_nor_hdf5_nor_matplotlib() -> None:
 
 def test_values_that_travel_need_no_torch() -> None:
     light = """errors config grid surface certificate plugins progress stop slurm_job evaluation schedule provenance
-        status compare compare.comparison compare.report compare.cli seeds slurm.cli slurm.header slurm.lead slurm.script"""
+        status compare compare.comparison compare.report compare.cli seeds slurm.cli slurm.header slurm.lead
+        slurm.script"""
     assert "torch" not in loaded_by(f"import {', '.join(f'lsweep.{m}' for m in light.split())}")
 
 
