@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from lsweep.centre.cli import add_parser as add_curvature
+    from lsweep.convert.cli import add_parser as add_convert
+    from lsweep.describe.cli import add_parser as add_describe
     from lsweep.directions_cli import add_parser as add_directions
     from lsweep.export.cli import add_parser as add_export
     from lsweep.render.cli import add_parser as add_render
@@ -75,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     add_curvature(verbs)
     add_render(verbs)
     add_export(verbs)
+    add_convert(verbs)
+    add_describe(verbs)
     add_slurm(verbs)
     return parser
 
