@@ -27,7 +27,7 @@ _LAZY = {
     "Axis": ("lsweep.grid", "Axis"),
     "Grid": ("lsweep.grid", "Grid"),
 }
-_MODULES = ("models", "data", "directions", "render", "export", "config")
+_MODULES = ("models", "data", "directions", "render", "export", "convert", "describe", "config")
 
 
 def __getattr__(name: str) -> Any:

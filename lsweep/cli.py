@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     from lsweep.centre.cli import add_parser as add_curvature
     from lsweep.certify_cli import add_parser as add_certify
     from lsweep.compare.cli import add_parser as add_compare
+    from lsweep.convert.cli import add_parser as add_convert
+    from lsweep.describe.cli import add_parser as add_describe
     from lsweep.directions_cli import add_parser as add_directions
     from lsweep.export.cli import add_parser as add_export
     from lsweep.render.cli import add_parser as add_render
@@ -79,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     add_render(verbs)
     add_export(verbs)
     add_compare(verbs)
+    add_convert(verbs)
+    add_describe(verbs)
     add_slurm(verbs)
     return parser
 

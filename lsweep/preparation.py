@@ -145,7 +145,7 @@ def prepare(
             names=complete.names,
             identity=identity,
             config=config.to_toml(),
-            provenance=_provenance(comm, chosen, batch_size) if comm.is_root else {},
+            provenance=_provenance(comm, problem, chosen, batch_size) if comm.is_root else {},
             directions=agreement.stored(config, space, made, hashes, explicit=explicit is not None),
             columns=getattr(complete, "columns", {}),
             trajectory=trajectory,
@@ -283,9 +283,11 @@ def _identity(config: Config, problem: Problem, hashes: list[str]) -> dict[str, 
     }
 
 
-def _provenance(comm: Comm, chosen: torch.device, batch_size: int) -> dict[str, Any]:
+def _provenance(comm: Comm, problem: Problem, chosen: torch.device, batch_size: int) -> dict[str, Any]:
     return {
         **provenance.collect(),
+        "parameters": sum(p.numel() for p in problem.model.parameters()),
+        "examples": {split: len(examples) for split, examples in problem.splits.items()},
         "device": device.describe(chosen),
         "ranks": comm.size,
         "threads": torch.get_num_threads(),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +16,14 @@ from lsweep.certificate import Certificate
 from lsweep.grid import AXIS_NAMES
 from lsweep.lattice import interpolate
 from lsweep.refine import is_judged
+
+
+def _upstairs(module: str, name: str) -> Any:
+    """A function of a higher floor, by name, for the methods that notebooks want on the value itself.
+
+    Nothing of it is loaded before such a method is called, and this module depends on none of it.
+    """
+    return getattr(importlib.import_module(f"lsweep.{module}"), name)
 
 
 class Status(IntEnum):
@@ -25,7 +35,13 @@ class Status(IntEnum):
     SETTLED = 3
 
 
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+SPLITS = ("train", "test")
 _CURVATURE = "curvature/"
+DERIVED = ("eig_min", "eig_max", "eig_ratio")  # the metrics that `curvature_metrics` makes
 
 
 def curvature_metrics(columns: Mapping[str, np.ndarray], done: np.ndarray) -> dict[str, np.ndarray]:
@@ -80,13 +96,16 @@ class Surface:
         seconds: float32, time that a point took; NaN where not done.
         rank: int32, the rank that evaluated a point; -1 where not done.
         config: the sweep's configuration as TOML text ("" where unknown).
-        provenance: versions, commit, hardware, hashes.
+        provenance: versions, commit, hardware.
         sessions: who worked on the file, oldest first, one mapping each.
         path: the file it was read from, if any.
         columns: further numbers per point, shaped alike, that say how its values came about: "batch_size",
             the examples per forward pass (smaller than the sweep's own where memory was short); see `curvature`.
         trajectory: the path of a training in this plane, where `directions.trail` named one.
         certificate: some of the points beside their full values, where they were measured (`lsweep certify`).
+        identity: what makes two sweeps the same, hashes of weights, directions and data among it.
+        recipe: axis → how its direction was made, as `[directions]` has it; {"kind": "explicit"} where the
+            directions were given as tensors; empty where unknown.
     """
 
     axes: Mapping[str, np.ndarray]
@@ -101,6 +120,8 @@ class Surface:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     trajectory: Trajectory | None = None
     certificate: Certificate | None = None
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def x(self) -> np.ndarray:
@@ -158,6 +179,20 @@ class Surface:
         """Boolean mask of the points that refinement left to interpolation; see `filled`."""
         return self.status == Status.SETTLED
 
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits of the data, that of "loss" first; ("train",) where nothing says otherwise."""
+        try:
+            data = tomllib.loads(self.config).get("data")
+        except (tomllib.TOMLDecodeError, RecursionError):
+            data = None
+        said = data.get("split") if isinstance(data, dict) else None
+        said = [said] if isinstance(said, str) else said
+        first = said[0] if isinstance(said, list) and said and said[0] in SPLITS else ""
+        second = next((split for split in SPLITS if f"loss_{split}" in self.metrics), "")
+        first = first or next(split for split in SPLITS if split != second)
+        return (first, second) if second and second != first else (first,)
+
     def filled(self, name: str = "loss") -> np.ndarray:
         """A metric with settled points interpolated, shaped like the grid; the metric itself where none is.
 
@@ -179,6 +214,36 @@ class Surface:
     def count(self, status: Status) -> int:
         """The number of points of that status."""
         return int((self.status == status).sum())
+
+    def plot(self, kind: str = "contour", ax: Any = None, **options: Any) -> Any:
+        """Draw with `lsweep.render` and return the `Axes`.
+
+        Args:
+            kind: "contour", "filled", "heatmap", "surface3d", "line", "trajectory", …, a function of `lsweep.render`; a
+                line is drawn as one whatever it says.
+            ax: where to draw; None makes a figure.
+            options: see `lsweep.render.look.LookOptions`.
+
+        Raises:
+            InputError: it cannot be drawn like that.
+        """
+        return _upstairs("render.axes", "draw")(self, kind, ax, **options)
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The surface as a labelled data set; see `lsweep.labelled.dataset.to_dataset`. Raises MissingExtra."""
+        return _upstairs("labelled.dataset", "to_dataset")(self)
+
+    @classmethod
+    def from_xarray(cls, data: xarray.Dataset) -> Surface:
+        """A surface from a data set like those of `to_xarray`; see `lsweep.labelled.dataset.from_dataset`."""
+        return _upstairs("labelled.dataset", "from_dataset")(data)
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """One row a point, x fastest; see `lsweep.labelled.frame.to_frame`. Raises MissingExtra."""
+        return _upstairs("labelled.frame", "to_frame")(self)
+
+    def _repr_html_(self) -> str:
+        return _upstairs("notebook", "html")(self)
 
     def __repr__(self) -> str:
         bounds = ", ".join(

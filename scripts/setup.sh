@@ -382,7 +382,7 @@ from importlib.metadata import version
 sys.path.pop(0)
 import h5py, lsweep, numpy
 assert pathlib.Path(lsweep.__file__).is_relative_to(sys.argv[1])
-for name in ("torch", "torchvision", "mpi4py", "pytest", "ruff", "mypy", "scikit-learn", "pyvista"):
+for name in ("torch", "torchvision", "mpi4py", "pytest", "ruff", "mypy", "scikit-learn", "pyvista", "xarray", "pandas", "h5netcdf"):
     version(name)
 PYTHON
 }

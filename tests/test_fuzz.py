@@ -16,6 +16,8 @@ FEW = {
     "time limit": 200,
     "hdf5 bytes": 300,
     "hdf5 structure": 200,
+    "foreign bytes": 150,
+    "table bytes": 200,
     "npz bytes": 300,
     "npz structure": 300,
 }
@@ -25,6 +27,8 @@ MANY = {
     "time limit": 1000,
     "hdf5 bytes": 2000,
     "hdf5 structure": 1000,
+    "foreign bytes": 1000,
+    "table bytes": 1000,
     "npz bytes": 1500,
     "npz structure": 1500,
     "checkpoint": 500,

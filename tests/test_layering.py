@@ -25,7 +25,8 @@ FLOORS = {
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine books rounds problem agreement accuracies preparation certification job preflight compatibility
         eigenvectors train training training_data trail_writer trajectories projections""",
-    3: "api centre check status render export compare watch slurm train_cli trajectory_cli directions_cli certify_cli",
+    3: """api centre check status render export compare watch slurm train_cli trajectory_cli directions_cli certify_cli
+        convert describe labelled notebook""",
     4: "cli __main__",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
@@ -83,13 +84,28 @@ DRAWN = {
     "centre": "render",
     "certification": "books preparation",
     "compare": "render",
+    "convert": "labelled",
     "job": "certification engine problem preparation",
     "train": "preparation trail_writer training training_data",
     "training": "trail_writer training_data",
 }
 
-READERS = ("render", "export", "compare", "status", "watch")
+READERS = ("render", "export", "compare", "status", "watch", "describe", "notebook")
 READERS_NEED = {"errors", "grid", "surface", "progress", "files", "store.reader"}
+# What reads and writes other programs' files needs the store's way with them, and neither torch nor MPI.
+CONVERTERS = ("convert", "labelled")
+CONVERTERS_NEED = READERS_NEED | {
+    "_version",
+    "labelled.columns",
+    "labelled.netcdf",
+    "store.foreign",
+    "store.probe",
+    "store.recognise",
+    "store.released",
+    "store.released_paths",
+    "store.whole",
+    "store",
+}
 
 # The heavy libraries, and where each may be imported at all.
 HOMES = {
@@ -101,6 +117,9 @@ HOMES = {
     "torchvision": {"models", "data"},
     "sklearn": {"data"},
     "tqdm": {"progress"},
+    "xarray": {"labelled", "surface"},  # of `surface` for its types alone
+    "pandas": {"labelled", "surface"},
+    "h5netcdf": {"labelled"},
 }
 
 
@@ -176,6 +195,13 @@ def test_readers_need_little(module: str) -> None:
     assert not {name.split(".")[0] for name in imports(MODULES[module])} & {"torch", "mpi4py", "h5py"}
 
 
+@pytest.mark.parametrize("module", [m for m in MODULES if room(m) in CONVERTERS])
+def test_converters_need_little(module: str) -> None:
+    others = {target for target in within(MODULES[module]) if room(target) != room(module)}
+    assert others <= CONVERTERS_NEED
+    assert not {name.split(".")[0] for name in imports(MODULES[module])} & {"torch", "mpi4py", "h5py"}
+
+
 @pytest.mark.parametrize("library", HOMES)
 def test_heavy_libraries_have_a_home(library: str) -> None:
     users = {room(m) for m, tree in MODULES.items() if library in {n.split(".")[0] for n in imports(tree)}}
@@ -192,7 +218,19 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_the_package_itself_is_light() -> None:
-    heavy = {"numpy", "torch", "mpi4py", "h5py", "matplotlib", "vtk", "vtkmodules", "tqdm", "scipy"}
+    heavy = {
+        "numpy",
+        "torch",
+        "mpi4py",
+        "h5py",
+        "matplotlib",
+        "vtk",
+        "vtkmodules",
+        "tqdm",
+        "scipy",
+        "xarray",
+        "pandas",
+    }
     assert not loaded_by("import lsweep, lsweep.cli") & heavy
 
 
@@ -218,9 +256,32 @@ def test_values_that_travel_need_no_torch() -> None:
 
 def test_reading_needs_neither_torch_nor_mpi() -> None:
     loaded = loaded_by(
-        "import lsweep; lsweep.open, lsweep.Surface, lsweep.Axis; import lsweep.render, lsweep.export"
+        "import lsweep; lsweep.open, lsweep.Surface, lsweep.Axis; import lsweep.render, lsweep.export, "
+        "lsweep.convert, lsweep.describe, lsweep.labelled.dataset, lsweep.notebook"
     )
-    assert "h5py" in loaded and not loaded & {"torch", "mpi4py"}
+    assert "h5py" in loaded and not loaded & {"torch", "mpi4py", "xarray", "pandas", "matplotlib"}
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        "surface._repr_html_()",
+        "lsweep.describe.describe(surface)",
+        "lsweep.convert.convert(source, target + '.csv')",
+        "lsweep.convert.convert(source, target + '.h5')",
+        "lsweep.convert.convert(source, target + '.nc')",
+        "surface.to_dataframe()",
+    ],
+)
+def test_what_is_done_with_a_surface_needs_neither_torch_nor_mpi(act: str, tmp_path: Path) -> None:
+    source = PACKAGE.parent / "results" / "li2018_resnet56" / "resnet56.h5"
+    loaded = loaded_by(
+        f"import lsweep; source, target = {str(source)!r}, {str(tmp_path / 'made')!r}; "
+        f"surface = lsweep.open(source); {act}"
+    )
+    assert not loaded & {"torch", "mpi4py"}
+    if "html" in act or "describe" in act:
+        assert not loaded & {"matplotlib", "xarray", "pandas"}
 
 
 def test_an_unknown_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import warnings
@@ -26,7 +27,7 @@ from lsweep.render.levels import plain, round_levels, shared_levels
 from lsweep.render.look import Look
 from lsweep.render.panels import draw_panels
 from lsweep.render.scale import choose
-from lsweep.surface import Status, Surface
+from lsweep.surface import Status, Surface, Trajectory
 
 CONFIG = '[model]\nsource = "resnet56"\n[data]\nsplit = ["train", "test"]\n'
 X, Y = np.linspace(-1.0, 1.0, 9), np.linspace(-0.5, 1.0, 7)  # non-square, so that a transposition shows
@@ -144,6 +145,35 @@ def test_functions_draw_into_the_given_axes_and_leave_pyplot_alone(plane):
     with pytest.raises(InputError, match="projection='3d'"):
         render.surface3d(plane, left)
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+
+
+@pytest.mark.parametrize("name", ["contour", "filled", "heatmap", "line", "surface3d", "trajectory"])
+def test_every_sister_takes_an_axes_of_pyplot_and_returns_it(plane, name):
+    """As notebooks compose: others' axes stay empty, and nothing is closed, shown or resized."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    path = Trajectory(
+        coordinates=np.array([[0.5, 0.5], [0.0, 0.0]]),
+        epochs=np.arange(2, dtype=np.int32),
+        learning_rates=np.full(2, 0.1),
+        trails=np.zeros(2, np.int32),
+        names=("a",),
+        captured=0.9,
+        shares=np.array([0.5, 0.4]),
+        explained=np.full(2, np.nan),
+    )
+    surface = dataclasses.replace(plane, trajectory=path)
+    solid = {"projection": "3d"} if name == "surface3d" else {}
+    with matplotlib.rc_context({"backend": "agg"}):
+        figure, (left, right) = pyplot.subplots(1, 2, subplot_kw=solid)
+        size = tuple(figure.get_size_inches())
+        try:
+            function = getattr(render, name)
+            assert function(surface, ax=right) is right
+            assert function(surface).figure is not figure
+            assert right.has_data() and not left.has_data()
+            assert pyplot.get_fignums() == [figure.number] and tuple(figure.get_size_inches()) == size
+        finally:
+            pyplot.close(figure)
 
 
 def test_panels_share_one_scale():

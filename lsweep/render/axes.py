@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lsweep.errors import InputError, nearest
+from lsweep.render.field import wide_axes
 from lsweep.render.look import Look, LookOptions
 from lsweep.render.panels import check_axes, draw_panels, finish
 from lsweep.surface import Surface
@@ -73,6 +75,22 @@ def trajectory(surface: Surface, ax: Axes | None = None, **options: Unpack[LookO
     Arguments, returns and errors as for `contour`; the sweep must have been made with `directions.trail`.
     """
     return _draw("trajectory", surface, ax, options)
+
+
+DRAWERS = {
+    function.__name__: function for function in (line, contour, filled, heatmap, surface3d, trajectory)
+}
+
+
+def draw(surface: Surface, kind: str, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:
+    """Call the drawing function of that name; "surface" is `surface3d`, and a line is drawn by `line`.
+
+    Arguments, returns and errors as for `contour`.
+    """
+    kind = {"surface": "surface3d"}.get(kind, kind)
+    if kind not in DRAWERS:
+        raise InputError(f"unknown kind of figure {kind!r}{nearest(kind, DRAWERS)}", key="kind")
+    return DRAWERS["line" if wide_axes(surface) == 1 else kind](surface, ax, **options)
 
 
 def figure_of(kind: str, panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:

@@ -79,7 +79,9 @@ def drops_of(learning_rates: np.ndarray) -> list[int]:
 def _label_axes(ax: Axes, path: Trajectory, field: Field, columns: list[int]) -> None:
     for set_label, name, column in zip(("set_xlabel", "set_ylabel"), field.names, columns, strict=True):
         explained = path.explained[column]
-        if np.isnan(explained):
+        if np.isnan(explained) and np.isnan(path.shares[column]):  # a path from another program
+            text = frame.AXIS_LABELS[name]
+        elif np.isnan(explained):
             text = f"{frame.AXIS_LABELS[name]}\n{_percent(path.shares[column])} of the movement"
         else:
             order = int((~np.isnan(path.explained[:column])).sum())

@@ -49,5 +49,21 @@ class MemoryStore(GatheringStore):
         columns = {name: shaped.pop(name) for name in self._header.columns}
         axes = {name: axis.values for name, axis in zip(grid.names, grid.axes, strict=True)}
         shaped |= curvature_metrics(columns, done)
-        provenance = json.loads(json.dumps(self._header.provenance))
-        return Surface(axes, shaped, status, seconds, rank, self._header.config, provenance, columns=columns)
+        header = self._header
+        provenance, identity, recipe = (
+            json.loads(json.dumps(value))
+            for value in (header.provenance, header.identity, header.directions.recipe)
+        )
+        return Surface(
+            axes=axes,
+            metrics=shaped,
+            status=status,
+            seconds=seconds,
+            rank=rank,
+            config=header.config,
+            provenance=provenance,
+            columns=columns,
+            trajectory=header.trajectory,
+            identity=identity,
+            recipe=recipe,
+        )

@@ -48,7 +48,7 @@ def read(path: str | Path, *, trusted: bool = False) -> Surface:
     if not trusted:
         look_first(path, read)
     with opened(path) as file:
-        axes = _axes(file)
+        axes = axes_of(file)
         shape = tuple(len(axes[name]) for name in reversed(axes))
         status = checked(file, "status", kinds="u", shape=shape)[...].astype(np.uint8)
         done = status == Status.DONE
@@ -68,6 +68,8 @@ def read(path: str | Path, *, trusted: bool = False) -> Surface:
             columns=columns,
             trajectory=_trajectory(file, len(axes)),
             certificate=certificate.read(file, status.size),
+            identity=json_value(file, "identity", dict),
+            recipe=json_value(file["directions"], "recipe", dict) if is_hard(file, "directions") else {},
         )
 
 
@@ -90,7 +92,7 @@ def read_identity(path: Path, *, trusted: bool = False) -> tuple[dict[str, Any],
     if not trusted:
         look_first(path, read_identity)
     with opened(path) as file:
-        shape = tuple(len(values) for values in reversed(_axes(file).values()))
+        shape = tuple(len(values) for values in reversed(axes_of(file).values()))
         names = _recorded(file)
         for name, (dtype, _) in datasets(names).items():
             checked(file, name, dtype=np.dtype(dtype), shape=shape)
@@ -149,7 +151,9 @@ def opened(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
-def _axes(file: h5py.File) -> dict[str, np.ndarray]:
+def axes_of(file: h5py.File) -> dict[str, np.ndarray]:
+    """The axes, x first, as they should be. Raises FileFormatError."""
+    """The axes, x first, as they should be. Raises FileFormatError."""
     names = [name for name in AXIS_NAMES if is_there(file, name)]
     if not names or names != list(AXIS_NAMES[: len(names)]):
         raise FileFormatError(

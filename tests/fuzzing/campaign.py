@@ -131,7 +131,7 @@ def _files(target: str, samples: list[corpus.Sample], folder: Path) -> Made:
     def check(case: tuple[int, bytes]) -> Outcome:
         sample = samples[case[0]]
         path = put(spoiled(sample, case[1]), Path(sample.name).suffix)
-        return _contained(path, worker.run(path)) if target == "hdf5" else worker.run(path)
+        return _contained(path, worker.run(path)) if target in ("hdf5", "foreign") else worker.run(path)
 
     return st.tuples(st.integers(0, len(samples) - 1), EDITS), check, worker.close
 
@@ -158,6 +158,14 @@ def _hdf5_structure(folder: Path) -> Made:
         worker.close()
 
     return st.tuples(st.integers(0, len(samples) - 1), STEPS), check, close
+
+
+def _foreign_bytes(folder: Path) -> Made:
+    return _files("foreign", corpus.foreign(folder / "corpus"), folder)
+
+
+def _table_bytes(folder: Path) -> Made:
+    return _files("table", corpus.table(folder / "corpus"), folder)
 
 
 def _npz_bytes(folder: Path) -> Made:
@@ -201,9 +209,11 @@ _FRONT = """
 import sys
 from pathlib import Path
 from lsweep.errors import FileFormatError
-from lsweep.store import foreign, probe, reader
+from lsweep.store import foreign, probe, reader, recognise, released, released_paths
 probe.CPU_SECONDS = 1
-for call in (reader.read, reader.read_identity, reader.read_directions, foreign.read_direction_file):
+own = (reader.read, reader.read_identity, reader.read_directions)
+others = (foreign.read_direction_file, released.read_surface, released_paths.read_projection)
+for call in (*own, *others, recognise.read_plain, recognise.kind_of):
     try:
         call(Path(sys.argv[1]))
     except FileFormatError as error:
@@ -233,6 +243,8 @@ CAMPAIGNS: dict[str, Callable[[Path], Made]] = {
     "time limit": _time_limit,
     "hdf5 bytes": _hdf5_bytes,
     "hdf5 structure": _hdf5_structure,
+    "foreign bytes": _foreign_bytes,
+    "table bytes": _table_bytes,
     "npz bytes": _npz_bytes,
     "npz structure": _npz_structure,
     "checkpoint": _checkpoint,

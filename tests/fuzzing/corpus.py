@@ -84,6 +84,44 @@ def _sample(path: Path) -> Sample:
     return Sample(path.stem, content, tuple(sorted({int(s) for i in used for s in (i, max(0, i - 1))})))
 
 
+def foreign(folder: Path) -> list[Sample]:
+    """A surface and a projected trajectory as the released code keeps them, and plain arrays."""
+    folder.mkdir(exist_ok=True)
+    x, y, values = np.linspace(-1, 1, 5), np.linspace(0, 1, 3), np.arange(15.0)
+    files = {
+        "surface": {
+            "xcoordinates": x,
+            "ycoordinates": y,
+            "dir_file": "d.h5",
+            **{
+                f"{split}_{name}": values.reshape(5, 3)
+                for split in ("train", "test")
+                for name in ("loss", "acc")
+            },
+            "min_eig": -values.reshape(5, 3),
+            "max_eig": values.reshape(5, 3),
+        },
+        "projection": {"proj_xcoord": x, "proj_ycoord": x},
+        "plain": {"x": x, "y": y, "loss": values.reshape(3, 5), "margin": values.reshape(3, 5)},
+    }
+    for name, datasets in files.items():
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            for key, data in datasets.items():
+                file[key] = data
+            file.attrs["note"] = name
+    return [_sample(folder / f"{name}.h5") for name in files]
+
+
+def table(folder: Path) -> list[Sample]:
+    """A few points with what else a row may say."""
+    folder.mkdir(exist_ok=True)
+    rows = [f"{x},{y},{x + y},done,0.5,{x}" for y in (0, 1, 2) for x in (-1.5, 2e3)]
+    (folder / "table.csv").write_text(
+        "\n".join(["x,y,loss,status,accuracy,rank", *rows[:5], "2e3,2,,pending,,", ""])
+    )
+    return [_whole(folder / "table.csv")]
+
+
 def npz(folder: Path) -> list[Sample]:
     """Two images and labels, stored and compressed."""
     folder.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lsweep.errors import InputError
 
@@ -68,6 +69,35 @@ def hdf5(path: Path) -> str:
     return "" if all(refused) and not no_directions else "; ".join(filter(None, refused))
 
 
+def foreign(path: Path) -> str:
+    """Surfaces and trajectories of the released code, and plain arrays; what is read can be written."""
+    from lsweep.describe import describe
+    from lsweep.store import recognise, released, released_paths
+
+    def surface(read: Callable[..., Any]) -> None:
+        made = read(path, trusted=True)
+        assert all(line.isprintable() for line in describe(made).split("\n"))
+        assert "<script" not in made._repr_html_()
+
+    refused = [attempt(lambda: surface(read)) for read in (released.read_surface, recognise.read_plain)]  # noqa: B023
+    refused.append(attempt(lambda: released_paths.read_projection(path, trusted=True)))
+    unknown = attempt(lambda: recognise.kind_of(path, trusted=True))
+    return unknown or ("; ".join(refused) if all(refused) else "")
+
+
+def table(path: Path) -> str:
+    """CSV in long form; what is read comes back the same."""
+    from lsweep.convert import rows
+
+    def there_and_back() -> None:
+        made = rows.read(path)
+        path.write_bytes(rows.encode(made))
+        again = rows.read(path)
+        assert again.loss.tobytes() == made.loss.tobytes() and (again.status == made.status).all()
+
+    return attempt(there_and_back)
+
+
 def npz(path: Path) -> str:
     """Images and labels."""
     from lsweep.data.npz import read
@@ -84,4 +114,10 @@ def checkpoint(path: Path) -> str:
     return attempt(lambda: fit(conv_net(), read(path), "w"))
 
 
-FILES: dict[str, Callable[[Path], str]] = {"hdf5": hdf5, "npz": npz, "checkpoint": checkpoint}
+FILES: dict[str, Callable[[Path], str]] = {
+    "hdf5": hdf5,
+    "foreign": foreign,
+    "table": table,
+    "npz": npz,
+    "checkpoint": checkpoint,
+}

@@ -1,0 +1,87 @@
+"""`lsweep convert`: the command line. Imports nothing heavy before it runs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from typing import Any
+
+from lsweep.errors import one_line, printable
+
+EPILOG = """examples:
+  lsweep convert resnet56.h5 released.h5              # for the released code's own plots
+  lsweep convert old_surface.h5 new.h5 --directions dirs.h5 --trajectory proj.h5
+  lsweep convert resnet56.h5 resnet56.csv             # one row a point
+  lsweep convert resnet56.h5 resnet56.nc              # for xarray
+  lsweep convert resnet56.h5 dirs.h5 --to directions
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb `convert` to an argparse subparsers object."""
+    parser = subparsers.add_parser(
+        "convert",
+        help="other programs' files: the released code's HDF5, CSV, netCDF",
+        description="Convert surfaces between lsweep's files, those of the code released with Li et al. 2018 "
+        "(surfaces, directions, projected trajectories), CSV in long form and netCDF. What IN is, its contents say; "
+        "the suffix of OUT (.h5, .csv, .nc) says what it becomes: an .h5 is for the released code if IN is lsweep's, "
+        "else lsweep's. What OUT cannot hold is said on standard error.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("source", metavar="IN", help="the file to read")
+    parser.add_argument("target", metavar="OUT", help="the file to write")
+    parser.add_argument(
+        "--from", dest="source_format", metavar="F", help="lsweep, released, plain, csv, netcdf or directions"
+    )
+    parser.add_argument(
+        "--to",
+        dest="target_format",
+        metavar="F",
+        help="lsweep, released, csv, netcdf, directions or projection",
+    )
+    parser.add_argument(
+        "--directions", metavar="FILE", help="the released code's directions of IN, to be kept in OUT"
+    )
+    parser.add_argument(
+        "--trajectory", metavar="FILE", help="the released code's projected trajectory, alike"
+    )
+    parser.add_argument(
+        "--order",
+        choices=("yx", "xy"),
+        default="yx",
+        help="how the values of the released code's surface lie: yx, x fastest whatever the shape says, as it writes "
+        "them (default); xy: values[i, j] at (x[i], y[j])",
+    )
+    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert and print the path. Raises InputError."""
+    from lsweep.convert.formats import convert
+
+    log, handler = logging.getLogger("lsweep"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine())
+    log.addHandler(handler)
+    try:
+        target = convert(
+            args.source,
+            args.target,
+            source_format=args.source_format,
+            target_format=args.target_format,
+            directions=args.directions,
+            projection=args.trajectory,
+            order=args.order,
+            force=args.force,
+        )
+    finally:
+        log.removeHandler(handler)
+    print(printable(str(target)))
+    return 0
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"lsweep: {record.levelname.lower()}: {one_line(record.getMessage())}"

@@ -1,0 +1,240 @@
+"""Which formats there are, how they are told apart, and the way from one to another."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from lsweep.convert import rows
+from lsweep.errors import FileFormatError, InputError, nearest
+from lsweep.files import write_bytes
+from lsweep.labelled import netcdf
+from lsweep.surface import Surface
+
+log = logging.getLogger("lsweep")
+
+SURFACES = ("lsweep", "released", "plain", "csv", "netcdf")
+SOURCES = (*SURFACES, "directions")
+TARGETS = ("lsweep", "released", "csv", "netcdf", "directions", "projection")
+SUFFIXES = {".csv": "csv", ".nc": "netcdf", ".nc4": "netcdf", ".h5": "hdf5", ".hdf5": "hdf5", ".hdf": "hdf5"}
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    *,
+    source_format: str | None = None,
+    target_format: str | None = None,
+    directions: str | Path | None = None,
+    projection: str | Path | None = None,
+    order: str = "yx",
+    force: bool = False,
+) -> Path:
+    """Convert a file; what the target cannot hold is warned of.
+
+    Args:
+        source: a sweep, a surface or directions of the released code of [Li18], CSV, netCDF, or plain HDF5 arrays.
+        target: where to; it appears whole or not at all.
+        source_format: one of `SOURCES`; None looks at the contents.
+        target_format: one of `TARGETS`; None goes by the suffix, and for HDF5 takes "released" for a sweep of
+            lsweep's, else "lsweep".
+        directions: the released code's direction file, to be kept in a file of lsweep's.
+        projection: the released code's projected trajectory, alike.
+        order: how the values of a released surface lie; see `lsweep.store.released.read_surface`.
+        force: replace the target if it exists.
+
+    Returns:
+        The target.
+
+    Raises:
+        InputError: a file is not what it should be, the target exists, or there is no such way.
+    """
+    from lsweep.store import recognise as looking
+
+    source, target = Path(source), Path(target)
+    kind = _checked(source_format, SOURCES, "from") or recognise(source)
+    _require_free(source, target, force)
+    wanted = _checked(target_format, TARGETS, "to") or _by_suffix(target, kind)
+    if (directions or projection) and wanted != "lsweep":
+        raise InputError(
+            f"--directions and --trajectory go into a file of lsweep's, not into {wanted!r}", key="to"
+        )
+    if wanted == "directions":
+        _directions(source, target, kind)
+    elif kind == "directions":
+        raise InputError(
+            f"{source.name} holds directions and no surface: name it in directions.path of a configuration, or give it "
+            "as --directions beside the surface",
+            key="from",
+        )
+    elif kind == wanted == "lsweep":
+        raise InputError(f"{source.name} is a sweep of lsweep's already; copy it", key="to")
+    else:
+        surface = load(source, kind, order=order)
+        lost = _write(surface, target, wanted, directions, projection)
+        if kind == "lsweep" and wanted != "projection":
+            lost += [f"no place for {what}" for what in looking.beside(source)]
+        for phrase in lost:
+            log.warning("%s: %s", target.name, phrase)
+    return target
+
+
+def load(path: str | Path, source_format: str | None = None, *, order: str = "yx") -> Surface:
+    """Read a surface of any format; see `convert`.
+
+    Raises:
+        FileFormatError: the file is not what it should be.
+    """
+    from lsweep.store import foreign, reader, released
+    from lsweep.store import recognise as looking
+
+    path = Path(path)
+    foreign.require_file(path)
+    kind = source_format or recognise(path)
+    readers: dict[str, Callable[[Path], Surface]] = {
+        "lsweep": reader.read,
+        "released": lambda path: released.read_surface(path, order=order),
+        "plain": looking.read_plain,
+        "csv": rows.read,
+        "netcdf": netcdf.read,
+    }
+    if kind not in readers:
+        raise FileFormatError(f"{path.name} holds {kind} and no surface", key="from")
+    return readers[kind](path)
+
+
+def recognise(path: Path) -> str:
+    """The format of a file, by its first bytes and what lies in it. Raises FileFormatError."""
+    from lsweep.store import recognise as looking
+    from lsweep.store.foreign import require_file
+
+    require_file(path)
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start == looking.SIGNATURE:
+        kind = looking.kind_of(path)
+        if not kind:
+            raise FileFormatError(
+                f"{path.name} is HDF5, but neither of lsweep nor of the released code, nor arrays x, y and loss",
+                key="from",
+            )
+        return kind
+    if start[:3] == b"CDF":
+        raise FileFormatError(
+            f"{path.name} is netCDF-3; only netCDF-4 is read: nccopy -k nc4 converts it", key="from"
+        )
+    if b"\0" in start or not start:
+        raise FileFormatError(f"{path.name} is neither HDF5 nor text", key="from")
+    return "csv"
+
+
+def _checked(given: str | None, valid: tuple[str, ...], key: str) -> str | None:
+    if given is not None and given not in valid:
+        raise InputError(f"--{key}: unknown format {given!r}{nearest(given, valid)}", key=key)
+    return given
+
+
+def _by_suffix(target: Path, kind: str) -> str:
+    found = SUFFIXES.get(target.suffix.lower())
+    if found == "hdf5":
+        return {"lsweep": "released", "directions": "directions"}.get(kind, "lsweep")
+    if found is None:
+        raise InputError(
+            f"the suffix of {target.name!r} names no format: .h5, .csv, .nc, or say --to {'|'.join(TARGETS)}",
+            key="to",
+        )
+    return found
+
+
+def _require_free(source: Path, target: Path, force: bool) -> None:
+    if not os.path.lexists(target):
+        return
+    if target.is_dir():
+        raise InputError(f"{str(target)!r} is a folder; name a file", key="output")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError(f"{str(target)!r} is the source itself; name another file", key="output")
+    if not force:
+        raise InputError(f"{str(target)!r} exists; --force replaces it", key="output")
+
+
+def _directions(source: Path, target: Path, kind: str) -> None:
+    from lsweep.store import foreign, reader, released_paths
+
+    tensors = foreign.read_direction_file(source)
+    explained = None
+    if kind == "lsweep":
+        path = reader.read(source).trajectory
+        shares = path.explained if path is not None else np.array([np.nan])
+        explained = None if np.isnan(shares).any() else shares
+    else:
+        explained = released_paths.read_explained(source)
+    released_paths.write_directions(tensors, target, explained)
+
+
+def _write(
+    surface: Surface, target: Path, wanted: str, directions: str | Path | None, projection: str | Path | None
+) -> list[str]:
+    """Write the target and return what it cannot hold, a phrase each."""
+    from lsweep.store import released, released_paths, whole
+
+    lost: list[str] = []
+    if wanted == "projection":
+        if surface.trajectory is None:
+            raise InputError("there is no trajectory in it; sweep with directions.trail", key="to")
+        lost = released_paths.write_projection(surface.trajectory, target)
+    elif wanted == "released":
+        lost = released.write_surface(surface, target)
+    elif wanted == "csv":
+        lost = _aside(surface)
+        write_bytes(target, rows.encode(surface))
+    elif wanted == "netcdf":
+        write_bytes(target, netcdf.encode(surface))
+    else:
+        surface, tensors = _with_companions(surface, directions, projection)
+        whole.write(surface, target, tensors)
+    return lost
+
+
+def _with_companions(
+    surface: Surface, directions: str | Path | None, projection: str | Path | None
+) -> tuple[Surface, dict[str, list[np.ndarray]]]:
+    """The surface with a trajectory and tensors from the released code's other two files."""
+    from lsweep.store import foreign, released_paths
+
+    tensors = {}
+    explained = None
+    if directions is not None:
+        tensors = foreign.read_direction_file(directions)
+        if len(tensors) < surface.ndim:
+            raise InputError(
+                f"{surface.ndim} axes need as many directions, {str(directions)!r} has {len(tensors)}",
+                key="directions",
+            )
+        explained = released_paths.read_explained(directions)
+        recipe = {"kind": "file", "path": str(directions)}
+        surface = dataclasses.replace(surface, recipe={axis: recipe for axis in surface.axes})
+    if projection is not None:
+        path = released_paths.read_projection(projection)
+        if surface.ndim != 2:
+            raise InputError("a projected trajectory goes with a plane", key="trajectory")
+        if explained is not None and len(explained) >= 2:
+            path = dataclasses.replace(path, explained=explained[:2])
+        surface = dataclasses.replace(surface, trajectory=path)
+    return surface, tensors
+
+
+def _aside(surface: Surface) -> list[str]:
+    """What a table of points has no place for."""
+    there = {
+        "configuration": surface.config,
+        "provenance": surface.provenance,
+        "sessions": surface.sessions,
+        "trajectory": surface.trajectory is not None,
+    }
+    names = [name for name, value in there.items() if value]
+    return [f"no place for {', '.join(names)}"] if names else []

@@ -1,0 +1,176 @@
+"""Surfaces as xarray's data sets, by the CF conventions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lsweep._version import __version__
+from lsweep.errors import InputError
+from lsweep.grid import AXIS_NAMES
+from lsweep.labelled.columns import missing, short, surface_of
+from lsweep.labelled.path import json_of, path_attributes, path_of, path_variables
+from lsweep.surface import Status, Surface
+
+if TYPE_CHECKING:
+    import xarray
+
+
+CONVENTIONS = "CF-1.11"
+LETTERS = {
+    "x": "alpha, along direction d1",
+    "y": "beta, along direction d2",
+    "z": "gamma, along direction d3",
+}
+LONG_NAMES = {
+    "eig_min": "smallest eigenvalue of the Hessian of the mean loss",
+    "eig_max": "largest eigenvalue of the Hessian of the mean loss",
+    "eig_ratio": "|smallest / largest eigenvalue of the Hessian|",
+    "seconds": "time that the point took",
+    "rank": "MPI rank that evaluated the point, -1 where not done",
+    "batch_size": "examples per forward pass",
+    "examples": "examples that the loss is the mean over",
+    "precision": "what the point was computed in",
+    "curvature_residual_min": "residual of the smallest eigenvalue, |Hv - lambda v|",
+    "curvature_residual_max": "residual of the largest eigenvalue, |Hv - lambda v|",
+    "curvature_products": "products with the Hessian",
+}
+TEXTS = ("provenance", "identity", "recipe", "sessions")  # attributes in JSON
+
+
+def to_dataset(surface: Surface) -> xarray.Dataset:
+    """A surface as an `xarray.Dataset`: dimensions [z, [y]], x with their coordinates, a variable per metric.
+
+    Points that are not done are NaN; `status` has CF's `flag_values` and `flag_meanings`. `seconds`, `rank` and what
+    `Surface.columns` has are variables too; configuration, provenance and sessions attributes (JSON). A trajectory
+    is `trajectory_x`, …, along the dimension `checkpoint`. Nothing of the surface is left out.
+
+    Raises:
+        MissingExtra: xarray is not installed.
+    """
+    xarray = library()
+    dims = tuple(reversed(list(surface.axes)))
+    variables: dict[str, Any] = {
+        name: (dims, values, _attributes(surface, name)) for name, values in surface.metrics.items()
+    }
+    for name, values in surface.columns.items():
+        outside = short(name)
+        if outside not in surface.metrics:
+            variables[outside] = (dims, values, _attributes(surface, outside))
+    variables["status"] = (dims, surface.status, _flags())
+    variables["seconds"] = (dims, surface.seconds, _attributes(surface, "seconds"))
+    variables["rank"] = (dims, surface.rank, _attributes(surface, "rank"))
+    attributes = _about(surface)
+    if surface.trajectory is not None:
+        variables |= path_variables(surface.trajectory)
+        attributes["trajectory"] = path_attributes(surface.trajectory)
+    coordinates = {
+        name: (name, values, {"long_name": f"coordinate {LETTERS[name]}", "units": "1"})
+        for name, values in surface.axes.items()
+    }
+    return xarray.Dataset(variables, coordinates, attributes)
+
+
+def from_dataset(data: xarray.Dataset) -> Surface:
+    """A surface from a `Dataset`: one of `to_dataset`, or any with dimensions x, [y, [z]] and a variable `loss`.
+
+    Where there is no `status`, all points count as done. Variables of other dimensions are left out, and so are
+    those that are no numbers.
+
+    Raises:
+        InputError: no dimension x, no loss, or coordinates that are not finite and increasing.
+    """
+    axes = _axes(data)
+    dims = tuple(reversed(list(axes)))
+    shape = tuple(len(axes[name]) for name in dims)
+    arrays = {
+        str(name): np.asarray(variable.transpose(*dims).values)
+        for name, variable in data.data_vars.items()
+        if set(variable.dims) == set(dims) and variable.dtype.kind in "fiu"
+    }
+    if "loss" not in arrays:
+        raise InputError(f"no variable 'loss' over {', '.join(dims)} in the data set", key="loss")
+    status = arrays.pop("status", np.full(shape, Status.DONE)).astype(np.uint8)
+    about = {name: json_of(data.attrs, name, list if name == "sessions" else dict) for name in TEXTS}
+    return replace(
+        surface_of(axes, arrays, status),
+        config=str(data.attrs.get("config", "")),
+        provenance=about["provenance"],
+        sessions=tuple(session for session in about["sessions"] if isinstance(session, dict)),
+        trajectory=path_of(data, len(axes)),
+        identity=about["identity"],
+        recipe=about["recipe"],
+    )
+
+
+def _axes(data: xarray.Dataset) -> dict[str, np.ndarray]:
+    names = [name for name in AXIS_NAMES if name in data.dims]
+    if names != list(AXIS_NAMES[: len(names)]) or not names:
+        raise InputError(
+            f"expected the dimensions x, [y, [z]], got {', '.join(map(str, data.dims)) or 'none'}", key="x"
+        )
+    axes = {}
+    for name in names:
+        if name not in data.coords or data.coords[name].dtype.kind not in "fiu":
+            raise InputError(f"the dimension {name} has no coordinates", key=name)
+        values = np.asarray(data.coords[name].values, dtype=np.float64)
+        if not len(values) or not np.isfinite(values).all() or not (np.diff(values) > 0).all():
+            raise InputError(f"the coordinates {name} must be finite and increasing", key=name)
+        axes[name] = values
+    return axes
+
+
+def _attributes(surface: Surface, name: str) -> dict[str, str]:
+    return {
+        "long_name": LONG_NAMES.get(name) or _long_name(surface, name),
+        "units": "s" if name == "seconds" else "1",
+    }
+
+
+def _long_name(surface: Surface, name: str) -> str:
+    """What a metric is, and over which split."""
+    for index, split in enumerate(surface.splits):
+        end = f"_{split}" if index else ""
+        words = {
+            f"loss{end}": "mean loss",
+            f"accuracy{end}": "accuracy, a fraction",
+            f"loss_stderr{end}": "standard error of the mean loss",
+            f"accuracy_stderr{end}": "standard error of the accuracy",
+        }
+        if name in words:
+            return f"{words[name]}, {split} split"
+    return name
+
+
+def _flags() -> dict[str, Any]:
+    return {
+        "long_name": "what is known of the point",
+        "flag_values": np.array([int(status) for status in Status], dtype=np.uint8),
+        "flag_meanings": " ".join(status.name.lower() for status in Status),
+    }
+
+
+def _about(surface: Surface) -> dict[str, Any]:
+    """The attributes of the whole: where it comes from."""
+    about: dict[str, Any] = {
+        "Conventions": CONVENTIONS,
+        "title": "Loss surface of a neural network",
+        "source": f"lsweep {surface.provenance.get('lsweep', __version__)}",
+        "references": "Li, Xu, Taylor, Studer, Goldstein, Visualizing the Loss Landscape of Neural Nets, NeurIPS 2018",
+    }
+    if surface.config:
+        about["config"] = surface.config
+    values = {"sessions": list(surface.sessions)} | {n: dict(getattr(surface, n)) for n in TEXTS[:3]}
+    return about | {name: json.dumps(value) for name, value in values.items() if value}
+
+
+def library() -> Any:
+    """The module xarray. Raises MissingExtra."""
+    try:
+        import xarray
+    except ModuleNotFoundError as error:
+        raise missing("a labelled data set", "xarray", error) from None
+    return xarray

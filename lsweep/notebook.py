@@ -1,0 +1,130 @@
+"""A surface as a notebook shows it: a small table and a picture, without matplotlib."""
+
+from __future__ import annotations
+
+import base64
+import html as markup
+import struct
+import zlib
+
+import numpy as np
+
+from lsweep.errors import printable
+from lsweep.surface import Status, Surface
+
+# Nine colours of viridis (Smith, van der Walt), from which the others are interpolated.
+VIRIDIS = np.array(
+    [
+        [68, 1, 84],
+        [71, 44, 122],
+        [59, 81, 139],
+        [44, 113, 142],
+        [33, 144, 141],
+        [39, 173, 129],
+        [92, 200, 99],
+        [170, 220, 50],
+        [253, 231, 37],
+    ],
+    dtype=float,
+)
+SIZE = 180  # CSS pixels of the picture's longer side
+MOST_PIXELS = 256  # of the picture along a side: more make a notebook heavy
+LINE_HEIGHT = 60
+LOG_RATIO = 50  # as figures do, see `lsweep.render.scale`
+MOST_METRICS = 12
+
+
+def html(surface: Surface) -> str:
+    """A table of axes, points and the range of each metric, and the loss as a heat map, as an HTML fragment.
+
+    Whatever the file says of itself is escaped.
+    """
+    rows = [("grid", _grid(surface)), ("points", _points(surface))]
+    rows += [(name, _range(surface, name)) for name in list(surface.metrics)[:MOST_METRICS]]
+    if surface.path is not None:
+        rows.append(("file", surface.path.name))
+    cells = "".join(
+        f'<tr><th style="text-align:left">{_text(name)}</th><td style="text-align:left">{_text(value)}</td></tr>'
+        for name, value in rows
+    )
+    return (
+        '<div style="display:flex;gap:1em;align-items:center">'
+        f"{picture(surface)}<table><caption>lsweep Surface</caption>{cells}</table></div>"
+    )
+
+
+def picture(surface: Surface) -> str:
+    """The loss as an `<img>`: a plane with y upwards, the middle slice of a box, a line as a strip.
+
+    Colours are those of figures (viridis, logarithmic where the values span a factor of more than `LOG_RATIO`); points
+    without a value are transparent. A large grid is thinned.
+    """
+    values = surface.filled("loss")
+    while values.ndim > 2:
+        values = values[len(values) // 2]
+    plane = np.atleast_2d(values)[::-1]  # an image's first row is its top
+    steps = [-(-n // MOST_PIXELS) for n in plane.shape]
+    pixels = _colours(plane[:: steps[0], :: steps[1]])
+    width, height = _size(surface)
+    data = base64.b64encode(_png(pixels)).decode()
+    return (
+        f'<img alt="heat map of the loss" width="{width}" height="{height}" style="image-rendering:pixelated" '
+        f'src="data:image/png;base64,{data}">'
+    )
+
+
+def _text(text: str) -> str:
+    return markup.escape(printable(text[:200]))
+
+
+def _grid(surface: Surface) -> str:
+    return ", ".join(f"{n} ∈ [{v[0]:g}, {v[-1]:g}] × {len(v)}" for n, v in surface.axes.items())
+
+
+def _points(surface: Surface) -> str:
+    counts = [(surface.count(status), status.name.lower()) for status in Status]
+    return ", ".join(f"{count} {word}" for count, word in counts if count)
+
+
+def _range(surface: Surface, name: str) -> str:
+    values = surface.metrics[name]
+    finite = values[np.isfinite(values)]
+    odd = int((surface.done & ~np.isfinite(values)).sum())
+    beside = f", {odd} not finite" if odd else ""
+    return f"{finite.min():.4g} … {finite.max():.4g}{beside}" if len(finite) else f"no finite value{beside}"
+
+
+def _size(surface: Surface) -> tuple[int, int]:
+    """Width and height in CSS pixels, by the plane's proportions."""
+    if surface.ndim == 1:
+        return SIZE, LINE_HEIGHT
+    x, y = (max(float(axis[-1] - axis[0]), 1e-300) for axis in (surface.x, surface.y))
+    ratio = min(max(y / x, 1 / 3), 3.0)
+    return (SIZE, round(SIZE * ratio)) if ratio <= 1 else (round(SIZE / ratio), SIZE)
+
+
+def _colours(values: np.ndarray) -> np.ndarray:
+    """RGBA, uint8, shaped like the values with a last axis of 4."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    shown = np.clip(values, low, high)
+    if low > 0 and high > LOG_RATIO * low:
+        shown, low, high = np.log(shown), float(np.log(low)), float(np.log(high))
+    with np.errstate(over="ignore", invalid="ignore"):
+        place = np.clip(np.nan_to_num((shown - low) / ((high - low) or 1.0)), 0.0, 1.0) * (len(VIRIDIS) - 1)
+    channels = [np.interp(place, np.arange(len(VIRIDIS)), channel) for channel in VIRIDIS.T]
+    alpha = np.where(np.isnan(values), 0, 255)
+    return np.stack([*channels, alpha], axis=-1).round().astype(np.uint8)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    """An RGBA image as PNG (RFC 2083)."""
+    height, width, _ = pixels.shape
+    raw = b"".join(b"\0" + row.tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(raw, 9)), (b"IEND", b"")]
+    chunks = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in parts
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
