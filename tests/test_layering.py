@@ -213,7 +213,8 @@ def test_values_that_travel_need_no_torch() -> None:
 
 def test_reading_needs_neither_torch_nor_mpi() -> None:
     loaded = loaded_by(
-        "import lsweep; lsweep.open, lsweep.Surface, lsweep.Axis; import lsweep.render, lsweep.export"
+        "import lsweep; lsweep.open, lsweep.Surface, lsweep.Axis; import lsweep.render, lsweep.export;"
+        "lsweep.render.save, lsweep.render.save_page"
     )
     assert "h5py" in loaded and not loaded & {"torch", "mpi4py"}
 

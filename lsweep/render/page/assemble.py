@@ -94,7 +94,7 @@ def assemble(data: Mapping[str, Any]) -> str:
     return _fill(
         _asset("page.html"),
         {
-            "title": html.escape(" · ".join(names)),
+            "title": html.escape(" · ".join(names), quote=False),
             "policy": html.escape(
                 f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data: blob:"
             ),

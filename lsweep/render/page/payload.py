@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lsweep.errors import InputError
+from lsweep.errors import InputError, printable
 from lsweep.render.field import (
     LETTERS,
     Field,
@@ -86,8 +86,8 @@ def _sweep(surface: Surface, title: str, dims: int, look: Look) -> dict[str, Any
     ]
     fields = {name: extract(surface, name, dims, look.index) for name in shown}
     return {
-        "title": title,
-        "file": place_of(surface),
+        "title": printable(title),
+        "file": printable(place_of(surface)),
         "notes": list(first.notes),
         "axes": [
             {"letter": LETTERS[name], "direction": f"d{'₁₂₃'['xyz'.index(name)]}", "at": packed(axis, "<f8")}
