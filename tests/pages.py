@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lsweep.surface import Status, Surface
+from lsweep.surface import Status, Surface, Trajectory
 
 CONFIG = '[model]\nsource = "resnet56"\n'
 X, Y = np.linspace(-1.0, 1.0, 13), np.linspace(-0.5, 1.0, 9)  # non-square, so that a transposition shows
@@ -59,3 +59,19 @@ def line(factor: float = 1.0, **more) -> Surface:
         "accuracy_test": 1 / (1 + 2 * loss),
     }
     return make((x,), metrics, **more)
+
+
+def descent(n: int = 11) -> Trajectory:
+    """A straight path from (−0.8, 0.9) to (0.4, −0.3), whose learning rate drops after the sixth checkpoint."""
+    along = np.linspace(0, 1, n)[:, None]
+    rates = np.where(np.arange(n) < 6, 0.1, 0.01)
+    return Trajectory(
+        coordinates=np.array([[-0.8, 0.9]]) * (1 - along) + np.array([[0.4, -0.3]]) * along,
+        epochs=np.arange(n, dtype=np.int32),
+        learning_rates=rates,
+        trails=np.zeros(n, np.int32),
+        names=("a.trail",),
+        captured=0.9,
+        shares=np.array([0.6, 0.3]),
+        explained=np.array([0.75, np.nan]),
+    )

@@ -180,6 +180,19 @@ def test_lines_and_planes_do_not_mix():
         payload([], Look())
 
 
+def test_a_trainings_path():
+    surface = pages.tilted(trajectory=pages.descent())
+    (sweep,) = payload([surface], Look())["sweeps"]
+    (path,) = sweep["paths"]
+    np.testing.assert_array_equal(doubles(path["x"]), pages.descent().coordinates[:, 0])
+    np.testing.assert_array_equal(doubles(path["y"]), pages.descent().coordinates[:, 1])
+    assert (path["name"], path["drops"]) == ("a.trail", [5])
+    assert [axis["meaning"] for axis in sweep["axes"]] == [
+        "1st PCA component, 75.00 % of the variance",
+        "along d₂, 30.00 % of the movement",
+    ]
+
+
 def test_a_slice_of_a_box_and_a_row_of_a_thin_plane():
     box = pages.make((pages.X, pages.Y, np.arange(3.0)), {"loss": np.arange(3 * 9 * 13.0).reshape(3, 9, 13)})
     (sweep,) = payload([box], Look(index=2))["sweeps"]

@@ -362,6 +362,19 @@ def test_everything_that_can_be_used_has_a_name(show, recorded):
     assert all(name for _, name in used), used
 
 
+def test_a_path_lies_on_both_views(show):
+    browser = show(pages.tilted(n=41, trajectory=pages.descent()))
+    with_path = browser.picture().astype(int)
+    browser.keys("p")
+    without = browser.picture().astype(int)
+    for view in ("plane", "relief"):
+        i, j = 10, 32  # (−0.5, 0.6), halfway between two checkpoints
+        x, y = (round(at) for at in browser.ask(f"lsweep.place(0, '{view}', {i}, {j})"))
+        around = slice(y - 3, y + 4), slice(x - 3, x + 4)
+        vermilion = np.abs(with_path[around] - [213, 94, 0]).sum(axis=2).min()
+        assert vermilion < 60 < np.abs(without[around] - [213, 94, 0]).sum(axis=2).min(), view
+
+
 def test_holes_stay_holes(show):
     status = np.ones((9, 13), np.uint8)
     status[3:6, 5:8] = Status.FAILED

@@ -30,6 +30,7 @@ PARTS = (
     "box",
     "pace",
     "plane",
+    "path",
     "curves",
     "bar",
     "panel",

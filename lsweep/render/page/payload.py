@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lsweep.errors import InputError, printable
+from lsweep.grid import AXIS_NAMES
 from lsweep.render.field import (
     LETTERS,
     Field,
@@ -20,6 +21,7 @@ from lsweep.render.field import (
 )
 from lsweep.render.levels import DECADES, EVERY, SMALLEST, STEPS
 from lsweep.render.look import Look
+from lsweep.render.paths import drops_of, share_of
 from lsweep.render.scale import LEVELS, LOG_RATIO, SHARED_LEVELS, colormap
 from lsweep.surface import Surface
 
@@ -90,11 +92,12 @@ def _sweep(surface: Surface, title: str, dims: int, look: Look) -> dict[str, Any
         "file": printable(place_of(surface)),
         "notes": list(first.notes),
         "axes": [
-            {"letter": LETTERS[name], "direction": f"d{'₁₂₃'['xyz'.index(name)]}", "at": packed(axis, "<f8")}
+            {"letter": LETTERS[name], "meaning": _meaning(surface, name), "at": packed(axis, "<f8")}
             for name, axis in zip(first.names, first.axes, strict=True)
         ],
         "status": packed(first.status, "u1"),
         "stride": first.stride(),
+        "paths": _paths(surface, first.names) if dims == 2 else [],
         "values": {name: packed(field.values, "<f8") for name, field in fields.items()},
         "errors": {
             name: packed(_error(extract(surface, errors[name], dims, look.index)), "<f8")
@@ -102,6 +105,31 @@ def _sweep(surface: Surface, title: str, dims: int, look: Look) -> dict[str, Any
             if name in errors and _any(surface, errors[name])
         },
     }
+
+
+def _meaning(surface: Surface, name: str) -> str:
+    """What an axis is: its direction, and with a training's path how much of it lies along it."""
+    column = AXIS_NAMES.index(name)
+    direction = f"along d{'₁₂₃'[column]}"
+    path = surface.trajectory
+    if path is None:
+        return direction
+    component, share = share_of(path, column)
+    return f"{component or direction}, {share}"
+
+
+def _paths(surface: Surface, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The trails that a file holds, on the axes that are drawn; where the learning rate drops after a checkpoint."""
+    path = surface.trajectory
+    if path is None:
+        return []
+    found = []
+    for index, name in enumerate(path.names):
+        own = path.trails == index
+        x, y = (path.coordinates[own, AXIS_NAMES.index(axis)] for axis in names)
+        drops = drops_of(path.learning_rates[own])
+        found.append({"name": printable(name), "x": packed(x, "<f8"), "y": packed(y, "<f8"), "drops": drops})
+    return found
 
 
 def _any(surface: Surface, metric: str) -> bool:

@@ -65,11 +65,11 @@ const box = (() => {
         // Where two axes meet their numbers would too.
         if (Math.abs(at - front[axis] * 0.5) < 0.04) continue;
         if (standing[other] === front[other] * 0.5 && Math.abs(at - standing[axis]) < 0.04) continue;
-        const [x, y] = outside(view, edge(at, 0.5), edge(at, 0.4), 15);
+        const [x, y] = outside(view, edge(at, 0.5), edge(at, 0.4), 18);
         pen.line(ctx, [view.project(edge(at, 0.5)), outside(view, edge(at, 0.5), edge(at, 0.4), 5)], pen.colour("muted"));
         pen.text(ctx, text, x, y);
       }
-      const [x, y] = outside(view, edge(0, 0.5), edge(0, 0.4), 36);
+      const [x, y] = outside(view, edge(0, 0.5), edge(0, 0.4), 40);
       pen.text(ctx, names[axis], x, y, { size: 13, ink: pen.colour("ink") });
     });
     upright(ctx, view, ticks[2], names[2], standing);

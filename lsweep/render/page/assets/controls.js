@@ -25,11 +25,12 @@ const controls = (() => {
     options(get("map"), [...data.maps.keys()].map((name) => [name, name]));
     get("quantity").addEventListener("change", (event) => act.choose(event.target.value));
     get("map").addEventListener("change", (event) => act.paint(event.target.value));
-    for (const id of ["log", "cells", "evaluated", "own", "spin"]) get(id).addEventListener("click", () => act.toggle(id));
+    for (const id of ["log", "cells", "evaluated", "path", "own", "spin"]) get(id).addEventListener("click", () => act.toggle(id));
     for (const id of ["reset", "shot", "help"]) get(id).addEventListener("click", () => act[id]());
     get("lowest").addEventListener("input", (event) => slide(act, "low", Number(event.target.value)));
     get("highest").addEventListener("input", (event) => slide(act, "high", Number(event.target.value)));
     for (const end of ["low", "high"]) get(end).addEventListener("change", (event) => type(act, end, event.target));
+    get("path").hidden = !data.sweeps.some(({ paths }) => paths.length);
     get("spin").hidden = data.kind === "line";
     get("own").hidden = data.sweeps.length < 2;
     get("evaluated").hidden = data.kind === "line" || !data.sweeps.some(({ status }) => status.includes(3));
@@ -40,7 +41,7 @@ const controls = (() => {
   function slide(act, end, at) {
     const other = Number(get(end === "low" ? "highest" : "lowest").value);
     const kept = end === "low" ? Math.min(at, other - 10) : Math.max(at, other + 10);
-    act.bound(end, kept <= 0 || kept >= STEPS ? null : valueAt(kept));
+    act.bound(end, kept <= 0 || kept >= STEPS ? null : Number(valueAt(kept).toPrecision(4)));
   }
 
   function type(act, end, input) {
@@ -64,7 +65,7 @@ const controls = (() => {
     [span, log] = [reach, look.log];
     get("quantity").value = state.quantity;
     get("map").value = state.map;
-    for (const id of ["cells", "evaluated", "own", "spin"]) press(id, state[id]);
+    for (const id of ["cells", "evaluated", "path", "own", "spin"]) press(id, state[id]);
     press("log", look.log);
     get("log").disabled = !logPossible;
     get("log").title = logPossible ? "Logarithmic scale (l)" : "A logarithmic scale needs positive values";

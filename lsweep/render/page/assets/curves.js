@@ -68,8 +68,8 @@ const curves = (() => {
       pen.text(ctx, scale.write(value), x, area.y + area.h + 13);
     }
     pen.line(ctx, [[area.x, area.y], [area.x, area.y + area.h], [area.x + area.w, area.y + area.h]], pen.colour("muted"));
-    const [{ letter, direction }] = sweep.axes;
-    pen.text(ctx, `${letter}  (along ${direction})`, area.x + area.w / 2, area.y + area.h + 32, { size: 12.5, ink: pen.colour("ink") });
+    const [{ letter, meaning }] = sweep.axes;
+    pen.text(ctx, `${letter}  (${meaning})`, area.x + area.w / 2, area.y + area.h + 32, { size: 12.5, ink: pen.colour("ink") });
     pen.text(ctx, names[0], area.x - 52, area.y + area.h / 2, { size: 12.5, ink: inks[0], angle: -Math.PI / 2 });
     if (!right) return;
     for (const value of right.ticks(6)) {

@@ -25,6 +25,7 @@ const data = (() => {
       status: bytes(stored.status),
       values: unpack(stored.values),
       errors: unpack(stored.errors),
+      paths: stored.paths.map((trail) => ({ ...trail, x: doubles(trail.x), y: doubles(trail.y) })),
     };
   }
 

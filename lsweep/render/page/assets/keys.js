@@ -13,6 +13,7 @@ const keys = (() => {
     ["m", "next colour map"],
     ["c", "cells: every point as it is, nothing interpolated"],
     ["e", "dots at evaluated points (refined sweeps)"],
+    ["p", "the path of a training, where the file holds one"],
     ["o", "a scale of its own for each sweep"],
     ["Space", "turn slowly"],
     ["s", "save a picture (PNG)"],
@@ -44,7 +45,7 @@ const keys = (() => {
   function begin(act) {
     const simple = {
       q: () => act.next(1), Q: () => act.next(-1), l: () => act.toggle("log"), m: () => act.nextMap(1),
-      M: () => act.nextMap(-1), c: () => act.toggle("cells"), e: () => act.toggle("evaluated"), o: () => act.toggle("own"),
+      M: () => act.nextMap(-1), c: () => act.toggle("cells"), e: () => act.toggle("evaluated"), p: () => act.toggle("path"), o: () => act.toggle("own"),
       " ": () => act.toggle("spin"), s: act.shot, r: act.reset, "?": help, Escape: act.release,
       "+": () => act.zoom(1.15), "=": () => act.zoom(1.15), "-": () => act.zoom(1 / 1.15),
       "[": () => controls.nudge(act, "high", -25), "]": () => controls.nudge(act, "high", 25),

@@ -21,6 +21,7 @@ const page = (() => {
       own: false,
       spin: false,
       evaluated: data.start.evaluated,
+      path: true,
       cursor: null,
       held: false,
       looks: new Map(), // quantity → { log, low, high }
@@ -53,6 +54,7 @@ const page = (() => {
       colours: pen.ramp(state.map, quantity.percent),
       cells: state.cells,
       evaluated: state.evaluated,
+      path: state.path,
       cursor: state.cursor,
       dark: pen.isDark(),
     };
@@ -64,7 +66,7 @@ const page = (() => {
     const scene = scenery();
     const signature = [
       ...[scene.quantity.key, scene.colours.key, ...Object.values(scene.look), scene.cursor, scene.dark, pen.ratio()],
-      ...[state.cells, state.own, state.evaluated, state.spin, innerWidth, innerHeight, main.clientWidth],
+      ...[state.cells, state.own, state.evaluated, state.path, state.spin, innerWidth, innerHeight, main.clientWidth],
     ].join();
     const fineness = pace.look(moving || state.spin);
     if (signature === drawn) return panels.forEach((made) => panel.drawRelief(made, scene, made.scale, fineness));

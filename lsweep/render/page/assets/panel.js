@@ -120,6 +120,7 @@ const panel = (() => {
     const unit = scene.quantity.percent ? " (%)" : chosen.log ? " (log)" : "";
     const names = [...made.sweep.axes.map(({ letter }) => letter), scene.quantity.name + unit];
     box.around(over.ctx, view, ticks, names);
+    if (scene.path) path.onSurface(over.ctx, view, shape, made.sweep);
     const k = scene.cursor ? pointAt(made.sweep, scene.cursor) : -1;
     if (k >= 0 && !Number.isNaN(units[k])) box.marker(over.ctx, view, shape, inBox(made.sweep, k, units[k]));
     made.seen = { view, shape, units };
@@ -152,6 +153,7 @@ const panel = (() => {
       plane.drawContours(ctx, found, scene.colours, area);
     }
     plane.axes(ctx, area, made.sweep);
+    if (scene.path) path.onPlane(ctx, area, made.sweep);
     plane.marks(ctx, area, made.sweep, scene.evaluated);
     const k = scene.cursor ? pointAt(made.sweep, scene.cursor) : -1;
     if (k >= 0) plane.marker(ctx, area, placeOf(made.sweep, k));

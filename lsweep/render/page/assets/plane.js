@@ -128,7 +128,7 @@ const plane = (() => {
       pen.line(ctx, [[area.x - 4, y], [area.x, y]], pen.colour("muted"));
       pen.text(ctx, scale.write(value), area.x - 8, y, { align: "right" });
     }
-    const [alpha, beta] = sweep.axes.map(({ letter, direction }) => `${letter}  (along ${direction})`);
+    const [alpha, beta] = sweep.axes.map(({ letter, meaning }) => `${letter}  (${meaning})`);
     pen.text(ctx, alpha, area.x + area.w / 2, area.y + area.h + 31, { size: 12.5, ink: pen.colour("ink") });
     pen.text(ctx, beta, area.x - 42, area.y + area.h / 2, { size: 12.5, ink: pen.colour("ink"), angle: -Math.PI / 2 });
   }

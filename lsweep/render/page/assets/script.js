@@ -25,9 +25,9 @@ window.lsweep = (() => {
   }
 
   function state() {
-    const { quantity, map, cells, own, spin, evaluated, cursor, held } = page.state;
+    const { quantity, map, cells, own, spin, evaluated, path: shown, cursor, held } = page.state;
     const scales = page.panels.map(({ scale: s }) => ({ log: s.log, low: s.vmin, high: s.vmax, levels: s.levels }));
-    return { quantity, map, cells, own, spin, evaluated, cursor, held, scales, camera: { ...camera.state } };
+    return { quantity, map, cells, own, spin, evaluated, path: shown, cursor, held, scales, camera: { ...camera.state } };
   }
 
   // The readouts, panel by panel: term → words.
