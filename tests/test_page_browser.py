@@ -342,6 +342,63 @@ def test_without_webgl_the_maps_are_there(show, chromium):
         chromium.command("Page.removeScriptToEvaluateOnNewDocument", **added)
 
 
+def test_a_lost_context_comes_back(show, chromium):
+    source = """const real = HTMLCanvasElement.prototype.getContext;
+        HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
+          const made = real.call(this, kind, ...more);
+          if (kind === "webgl2") window.loser = made.getExtension("WEBGL_lose_context");
+          return made;
+        };"""
+    added = chromium.command("Page.addScriptToEvaluateOnNewDocument", source=source)
+    try:
+        browser = show(pages.tilted())
+        before = browser.picture()
+        browser.ask("window.loser.loseContext()")
+        browser.keys("ArrowRight", "ArrowLeft")
+        time.sleep(0.5)
+        assert np.abs(browser.picture().astype(int) - before).mean() > 1
+        browser.ask("window.loser.restoreContext()")
+        time.sleep(0.5)
+        browser.settle()
+        assert np.abs(browser.picture().astype(int) - before).mean() < 0.2
+    finally:
+        chromium.command("Page.removeScriptToEvaluateOnNewDocument", **added)
+
+
+ODD = {
+    "constant": np.full((4, 5), 2.0),
+    "zero": np.zeros((4, 5)),
+    "all NaN": np.full((4, 5), np.nan),
+    "all infinite": np.full((4, 5), np.inf),
+    "one finite": np.where(np.arange(20).reshape(4, 5) == 7, 1.0, np.nan),
+    "negative": -np.arange(20.0).reshape(4, 5),
+    "zero and more": np.arange(20.0).reshape(4, 5) ** 8,
+    "huge": np.logspace(-300, 149, 20).reshape(4, 5),
+    "beyond": np.logspace(0, 308, 20).reshape(4, 5),
+    "smallest": np.array([[1.0, 2.0], [3.0, 5.0]]),
+    "a line of infinities": np.array([1.0, np.inf, -np.inf, np.nan, 2.0]),
+    "a point": np.array([3.0]),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_values_are_shown(show, odd):
+    """Nothing complains, in either scale, and what is not finite is named."""
+    values = ODD[odd]
+    axes = [np.arange(float(n)) for n in reversed(values.shape)]
+    browser = show(pages.make(axes, {"loss": values, "my_metric": values}))
+    view = "curves" if values.ndim == 1 else "plane"
+    for keys in ([], ["l"], ["q", "c", "o"]):
+        browser.keys(*keys)
+        at = tuple(n - 1 for n in values.shape) if keys else (0,) * values.ndim
+        (readout,) = point_at(browser, 0, view, *reversed(at))
+        expected = values[at]
+        if np.isfinite(expected) and abs(expected) <= 1e150:
+            assert number(readout["loss"]) == pytest.approx(expected, rel=1e-5)
+        else:
+            assert readout["loss"] == ("NaN" if np.isnan(expected) else "∞" if expected > 0 else "−∞")
+
+
 def test_a_phone(show, recorded):
     browser = show(*recorded, width=390, height=844, dark=True)
     assert browser.ask("document.documentElement.scrollWidth") == 390

@@ -1,7 +1,7 @@
 // The page's state, what changes it, and when it is drawn.
 const page = (() => {
   const SPIN = 12; // degrees a second
-  const solid = data.kind === "plane" && shader.ready(() => redraw());
+  const solid = data.kind === "plane" && shader.ready(afresh);
   const panels = data.sweeps.map((sweep) => panel.build(sweep, solid));
   const quantityOf = (key) => data.quantities.find((quantity) => quantity.key === key) ?? data.quantities[0];
   const state = {};
@@ -110,6 +110,13 @@ const page = (() => {
       draw();
       if (state.spin) redraw();
     });
+  }
+
+  // Nothing that was drawn counts any more.
+  function afresh() {
+    panels.forEach((made) => made.remember("ground", "", () => null));
+    drawn = "";
+    redraw();
   }
 
   // The camera has moved: drawn at once as finely as there is time for, and finely when it has come to rest.
