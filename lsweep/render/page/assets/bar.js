@@ -24,7 +24,9 @@ const bar = (() => {
       pen.line(ctx, [[x(value), HIGH], [x(value), HIGH + 4]], pen.colour("muted"));
       pen.text(ctx, scale.write(value), at, HIGH + 12);
     }
-    for (const value of marked) if (!Number.isNaN(value)) triangle(ctx, scale.clamp(x(scale.clamp(value, ...span)), 5, w - 5));
+    for (const value of marked) {
+      if (!Number.isNaN(value)) triangle(ctx, scale.clamp(x(scale.clamp(value, ...span)), 5, w - 5));
+    }
   }
 
   function numbers(chosen, [lo, hi], w) {

@@ -1,6 +1,7 @@
 // The tools above the panels: what they show follows from the state, and what they do changes it.
 const controls = (() => {
   const STEPS = 1000;
+  const SWITCHES = ["cells", "evaluated", "path", "own", "spin"]; // of the state, by the same names
   const get = (id) => document.getElementById(id);
   let span = [0, 1]; // of the sliders
   let log = false;
@@ -13,7 +14,8 @@ const controls = (() => {
   }
 
   function options(select, entries) {
-    select.replaceChildren(...entries.map(([value, words]) => Object.assign(document.createElement("option"), { value, textContent: words })));
+    const option = ([value, textContent]) => Object.assign(document.createElement("option"), { value, textContent });
+    select.replaceChildren(...entries.map(option));
   }
 
   const press = (id, on) => get(id).setAttribute("aria-pressed", String(on));
@@ -25,7 +27,7 @@ const controls = (() => {
     options(get("map"), [...data.maps.keys()].map((name) => [name, name]));
     get("quantity").addEventListener("change", (event) => act.choose(event.target.value));
     get("map").addEventListener("change", (event) => act.paint(event.target.value));
-    for (const id of ["log", "cells", "evaluated", "path", "own", "spin"]) get(id).addEventListener("click", () => act.toggle(id));
+    for (const id of ["log", ...SWITCHES]) get(id).addEventListener("click", () => act.toggle(id));
     for (const id of ["reset", "shot", "help"]) get(id).addEventListener("click", () => act[id]());
     get("lowest").addEventListener("input", (event) => slide(act, "low", Number(event.target.value)));
     get("highest").addEventListener("input", (event) => slide(act, "high", Number(event.target.value)));
@@ -65,7 +67,7 @@ const controls = (() => {
     [span, log] = [reach, look.log];
     get("quantity").value = state.quantity;
     get("map").value = state.map;
-    for (const id of ["cells", "evaluated", "path", "own", "spin"]) press(id, state[id]);
+    for (const id of SWITCHES) press(id, state[id]);
     press("log", look.log);
     get("log").disabled = !logPossible;
     get("log").title = logPossible ? "Logarithmic scale (l)" : "A logarithmic scale needs positive values";

@@ -2,6 +2,8 @@
 const curves = (() => {
   const ROOM = { left: 62, right: 16, top: 26, bottom: 42 };
   const DASHES = [[], [6, 4], [1.5, 3], [7, 3, 1.5, 3]]; // one per split
+  const NARROW = 480; // pixels; below, the legend has a row for each axis
+  const ROW = 17;
   const FEW = 61; // points; up to here each has a dot
 
   const head = (key) => key.split("_")[0];
@@ -11,19 +13,21 @@ const curves = (() => {
     const named = (name) => data.quantities.filter(({ key }) => head(key) === name && sweep.values.has(key));
     const split = ["loss", "accuracy"].includes(head(quantity.key));
     const left = split ? named(head(quantity.key)) : data.quantities.filter(({ key }) => key === quantity.key);
-    return { left: left.filter(({ key }) => sweep.values.has(key)), right: head(quantity.key) === "loss" ? named("accuracy") : [] };
+    const right = head(quantity.key) === "loss" ? named("accuracy") : [];
+    return { left: left.filter(({ key }) => sweep.values.has(key)), right };
   }
 
   function frame(w, h, sweep, twin) {
     const at = sweep.axes[0].at;
     const [lo, hi] = at.length > 1 ? [at[0], at[at.length - 1]] : [at[0] - 1, at[0] + 1];
     const wide = Math.max(10, w - ROOM.left - (twin ? ROOM.left - 8 : ROOM.right));
-    const high = Math.max(10, h - ROOM.top - ROOM.bottom);
+    const top = w < NARROW ? ROOM.top + ROW : ROOM.top;
+    const high = Math.max(10, h - top - ROOM.bottom);
     return {
-      x: ROOM.left, y: ROOM.top, w: wide, h: high, limits: [lo, hi],
+      x: ROOM.left, y: top, w: wide, h: high, limits: [lo, hi],
       across: (value) => ROOM.left + ((value - lo) / (hi - lo)) * wide,
       place: (px) => lo + ((px - ROOM.left) / wide) * (hi - lo),
-      up: (unit) => ROOM.top + high * (0.96 - 0.92 * unit), // a little air above and below
+      up: (unit) => top + high * (0.96 - 0.92 * unit), // a little air above and below
     };
   }
 
@@ -79,14 +83,13 @@ const curves = (() => {
   }
 
   // Which line is what, above the axes.
-  function legend(ctx, area, entries) {
-    let x = area.x;
+  function legend(ctx, x, y, entries) {
     for (const { name, ink, dash } of entries) {
       ctx.save();
       ctx.setLineDash(dash);
-      pen.line(ctx, [[x, 11], [x + 24, 11]], ink, 1.8);
+      pen.line(ctx, [[x, y], [x + 24, y]], ink, 1.8);
       ctx.restore();
-      pen.text(ctx, name, x + 30, 11, { align: "left", ink: pen.colour("ink"), size: 12 });
+      pen.text(ctx, name, x + 30, y, { align: "left", ink: pen.colour("ink"), size: 12 });
       x += 48 + pen.width(ctx, name, 12);
     }
   }
@@ -106,7 +109,8 @@ const curves = (() => {
     const title = (list) => (list.length ? head(list[0].key) === list[0].key ? list[0].name : scene.quantity.name : "");
     axes(ctx, area, sweep, chosen, [title(left) + unit(scene.quantity), "accuracy (%)"], inks, twin);
     for (const { units, ink, dash } of shown) curve(ctx, area, sweep, units, ink, dash);
-    legend(ctx, area, shown);
+    if (w < NARROW) [chosen, twin].forEach((on, k) => legend(ctx, 6, 11 + ROW * k, shown.filter((one) => one.on === on)));
+    else legend(ctx, area.x, 11, shown);
     if (scene.cursor) marker(ctx, area, sweep, scene.cursor[0], shown);
     return area;
   }
@@ -116,7 +120,9 @@ const curves = (() => {
     const k = data.nearest(axis, at);
     const x = area.across(axis[k]);
     pen.line(ctx, [[x, area.y], [x, area.y + area.h]], pen.colour("muted"));
-    for (const { units, ink } of shown) if (!Number.isNaN(units[k])) pen.ring(ctx, x, area.up(units[k]), 5, ink, pen.colour("card"));
+    for (const { units, ink } of shown) {
+      if (!Number.isNaN(units[k])) pen.ring(ctx, x, area.up(units[k]), 5, ink, pen.colour("card"));
+    }
   }
 
   return { families, draw };

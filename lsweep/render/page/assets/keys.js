@@ -44,12 +44,27 @@ const keys = (() => {
 
   function begin(act) {
     const simple = {
-      q: () => act.next(1), Q: () => act.next(-1), l: () => act.toggle("log"), m: () => act.nextMap(1),
-      M: () => act.nextMap(-1), c: () => act.toggle("cells"), e: () => act.toggle("evaluated"), p: () => act.toggle("path"), o: () => act.toggle("own"),
-      " ": () => act.toggle("spin"), s: act.shot, r: act.reset, "?": help, Escape: act.release,
-      "+": () => act.zoom(1.15), "=": () => act.zoom(1.15), "-": () => act.zoom(1 / 1.15),
-      "[": () => controls.nudge(act, "high", -25), "]": () => controls.nudge(act, "high", 25),
-      "{": () => controls.nudge(act, "low", -25), "}": () => controls.nudge(act, "low", 25),
+      l: () => act.toggle("log"),
+      c: () => act.toggle("cells"),
+      e: () => act.toggle("evaluated"),
+      p: () => act.toggle("path"),
+      o: () => act.toggle("own"),
+      " ": () => act.toggle("spin"),
+      q: () => act.next(1),
+      Q: () => act.next(-1),
+      m: () => act.nextMap(1),
+      M: () => act.nextMap(-1),
+      "+": () => act.zoom(1.15),
+      "=": () => act.zoom(1.15),
+      "-": () => act.zoom(1 / 1.15),
+      "[": () => controls.nudge(act, "high", -25),
+      "]": () => controls.nudge(act, "high", 25),
+      "{": () => controls.nudge(act, "low", -25),
+      "}": () => controls.nudge(act, "low", 25),
+      s: act.shot,
+      r: act.reset,
+      "?": help,
+      Escape: act.release,
     };
     document.addEventListener("keydown", (event) => {
       const busy = event.target.matches?.("input, select") || document.getElementById("keys").open;

@@ -31,7 +31,8 @@ const panel = (() => {
     heading.append(element("h2", "", title), element("p", "notes"));
     root.append(heading);
     const views = element("div", "views");
-    const made = { sweep, root, remember: memory(), notes: heading.lastChild, ground: null, relief: null, plane: null, curves: null };
+    const made = { sweep, root, remember: memory(), notes: heading.lastChild };
+    Object.assign(made, { ground: null, relief: null, plane: null, curves: null });
     if (data.kind === "line") {
       made.curves = canvas("curves", `Line plot of ${title}. Left and right arrow keys move from point to point.`);
       views.append(made.curves);

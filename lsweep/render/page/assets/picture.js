@@ -17,8 +17,10 @@ const picture = (() => {
       ctx.scale(ratio, ratio);
       ctx.fillStyle = pen.colour("page");
       ctx.fillRect(0, 0, area.width, area.height + top);
-      ctx.drawImage(document.getElementById("ramp"), margin, 30, area.width - 2 * margin, strip.height);
-      pen.text(ctx, document.getElementById("quantity").selectedOptions[0].textContent, margin, 15, { align: "left", size: 14, weight: 600, ink: pen.colour("ink") });
+      ctx.drawImage(document.getElementById("ramp"), (area.width - strip.width) / 2, 30, strip.width, strip.height);
+      const [quantity] = document.getElementById("quantity").selectedOptions;
+      const bold = { align: "left", size: 14, weight: 600, ink: pen.colour("ink") };
+      pen.text(ctx, quantity.textContent, margin, 15, bold);
       for (const root of document.querySelectorAll(".panel")) section(ctx, root, area.left, area.top - top);
     } finally {
       pen.enlarge(0);
@@ -44,7 +46,8 @@ const picture = (() => {
     for (const view of root.querySelectorAll("canvas:not([hidden])")) ctx.drawImage(view, ...at(view));
     for (const line of root.querySelectorAll(".readout div")) {
       const [x, y, , height] = at(line);
-      pen.text(ctx, line.innerText.replace(/\s+/g, " "), x, y + height / 2, { align: "left", size: 13, ink: pen.colour("ink") });
+      const words = [...line.querySelectorAll("dt:not(.hidden), dd")].map((one) => one.textContent).join(" ");
+      pen.text(ctx, words, x, y + height / 2, { align: "left", size: 13, ink: pen.colour("ink") });
     }
   }
 

@@ -117,7 +117,8 @@ const plane = (() => {
 
   function axes(ctx, area, sweep) {
     const [[left, right], [bottom, top]] = area.limits;
-    pen.line(ctx, [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]].map(([u, v]) => [area.x + u * area.w, area.y + v * area.h]), pen.colour("rule"));
+    const corners = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]].map(([u, v]) => [area.x + u * area.w, area.y + v * area.h]);
+    pen.line(ctx, corners, pen.colour("rule"));
     for (const value of pen.ticks(left, right, Math.max(2, Math.min(6, area.w / 70)))) {
       const [x] = area.pixel([value, bottom]);
       pen.line(ctx, [[x, area.y + area.h], [x, area.y + area.h + 4]], pen.colour("muted"));

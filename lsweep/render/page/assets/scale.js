@@ -2,7 +2,7 @@
 // here the ends and the logarithm change under the reader's hands.
 const scale = (() => {
   const { rules } = data;
-  const SUPERSCRIPTS = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
+  const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
   const known = new WeakMap();
 
   const isFlat = (lo, hi) => !(hi - lo > 1e-9 * Math.max(Math.abs(lo), Math.abs(hi), rules.smallest));
@@ -140,7 +140,7 @@ const scale = (() => {
 
   function powers(text) {
     const [factor, exponent] = text.split("e");
-    const raised = [...String(Number(exponent))].map((c) => SUPERSCRIPTS[c]).join("");
+    const raised = [...String(Number(exponent))].map((c) => SUPERSCRIPTS[c] ?? "⁻").join("");
     return (Number(factor) === 1 ? "" : `${Number(factor)}×`) + `10${raised}`;
   }
 

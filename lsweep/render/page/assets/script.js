@@ -56,5 +56,6 @@ window.lsweep = (() => {
 
   const pictured = () => picture.compose(page.atRest).toDataURL("image/png");
 
-  return { place, hidden, state, readouts, turn, picture: pictured, roundLevels: scale.roundLevels, sharedLevels: scale.sharedLevels, write: scale.write };
+  const { roundLevels, sharedLevels, write } = scale;
+  return { place, hidden, state, readouts, turn, picture: pictured, roundLevels, sharedLevels, write };
 })();
