@@ -146,6 +146,7 @@ may_apt() {
 ci_packages() {
     [[ -n $ci ]] || return 0
     command -v shellcheck >/dev/null || echo shellcheck
+    type -P chromium chromedriver >/dev/null || echo chromium chromium-driver
     PATH=$PATH:/usr/sbin type -P munged slurmctld slurmd >/dev/null || echo slurm-wlm munge
 }
 
@@ -382,7 +383,9 @@ from importlib.metadata import version
 sys.path.pop(0)
 import h5py, lsweep, numpy
 assert pathlib.Path(lsweep.__file__).is_relative_to(sys.argv[1])
-for name in ("torch", "torchvision", "mpi4py", "pytest", "ruff", "mypy", "scikit-learn", "pyvista", "xarray", "pandas", "h5netcdf"):
+for name in (
+    "torch", "torchvision", "mpi4py", "pytest", "ruff", "mypy", "scikit-learn", "pyvista", "xarray", "pandas", "h5netcdf", "selenium"
+):
     version(name)
 PYTHON
 }

@@ -155,9 +155,9 @@ def test_the_files_own_certificate() -> None:
     )
     surface = dataclasses.replace(bare(), certificate=own)
     assert (
-        "As a check, all examples were evaluated in fp32 at 1 of 40 evaluated points drawn at random (relative error "
-        "of the loss: median 1 %, 95 % of them within 1 %, largest 1 %) and 1 of 60 interpolated points drawn at random "
-        "(relative error of the loss: median 0 %, 95 % of them within 0 %, largest 0 %)."
+        "As a check, all examples were evaluated in fp32 at 1 of 40 evaluated points drawn at random (relative "
+        "error of the loss: median 1 %, 95 % of them within 1 %, largest 1 %) and 1 of 60 interpolated points drawn "
+        "at random (relative error of the loss: median 0 %, 95 % of them within 0 %, largest 0 %)."
         in " ".join(said(surface).split())
     )
     assert r"median 1 \%" in said(surface, "latex")

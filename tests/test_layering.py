@@ -254,6 +254,11 @@ def test_values_that_travel_need_no_torch() -> None:
     assert "torch" not in loaded_by(f"import {', '.join(f'lsweep.{m}' for m in light.split())}")
 
 
+def test_drawing_needs_neither_torch_nor_mpi() -> None:
+    loaded = loaded_by("import lsweep; lsweep.render.save, lsweep.render.save_page")
+    assert "matplotlib" in loaded and not loaded & {"torch", "mpi4py"}
+
+
 def test_reading_needs_neither_torch_nor_mpi() -> None:
     loaded = loaded_by(
         "import lsweep; lsweep.open, lsweep.Surface, lsweep.Axis; import lsweep.render, lsweep.export, "

@@ -1,27 +1,33 @@
-"""`lsweep render`: the command line of figures. Imports nothing heavy before it runs."""
+"""`lsweep render`: the command line of figures and pages. Imports nothing heavy before it runs."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lsweep.errors import InputError, printable
 from lsweep.render.look import KINDS
+
+if TYPE_CHECKING:
+    from lsweep.surface import Surface
 
 FORMATS = ("png", "pdf", "svg")
 EPILOG = """examples:
   lsweep render resnet56.h5
   lsweep render resnet56.h5 resnet56_noshort.h5 --kind surface --clip 100 -o figure1.pdf
+  lsweep render resnet56.h5 resnet56_noshort.h5 --html compare.html
 """
+# What a page has no use for, by the names of the arguments.
+FIGURES_ONLY = ("output", "format", "kind", "dpi", "width")
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb `render` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "render",
-        help="draw sweeps into a PNG, PDF or SVG figure",
+        help="draw sweeps into a PNG, PDF or SVG figure, or an interactive page",
         description="Draw one or several sweeps side by side, on one shared scale. A sweep that still runs is"
         " drawn as far as it is, pending points blank.",
         epilog=EPILOG,
@@ -30,32 +36,47 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="HDF5 file of a sweep")
     _add_output(parser)
     _add_scale(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, figures_only={name: parser.get_default(name) for name in FIGURES_ONLY})
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw what the arguments ask for and print the path of the figure. Raises InputError."""
-    from lsweep.render.figure import resolve_kind, save
+    """Draw what the arguments ask for and print the path of the figure or page. Raises InputError."""
     from lsweep.store.reader import read
 
+    if args.html is not None:
+        _refuse_for_a_page(args)
     surfaces = [read(Path(file)) for file in args.files]
-    kind = resolve_kind(args.kind, surfaces)
-    options: dict[str, Any] = {
-        key: getattr(args, key) for key in ("metric", "clip", "vmin", "vmax", "cmap", "dpi", "width")
+    options: dict[str, Any] = {key: getattr(args, key) for key in ("metric", "clip", "vmin", "vmax", "cmap")}
+    options |= {
+        "log": "auto" if args.log is None else args.log,
+        "levels": parse_levels(args.levels),
+        "titles": args.title,
+        "index": args.slice,
+        "show_evaluated": args.show_evaluated,
     }
-    path = save(
-        surfaces,
-        output_path(args.output, args.files, kind, args.format),
-        kind=kind,
-        log="auto" if args.log is None else args.log,
-        levels=parse_levels(args.levels),
-        titles=args.title,
-        index=args.slice,
-        show_evaluated=args.show_evaluated,
-        **options,
-    )
-    print(printable(str(path)))
+    write = _figure if args.html is None else _page
+    print(printable(str(write(args, surfaces, options))))
     return 0
+
+
+def _figure(args: argparse.Namespace, surfaces: Sequence[Surface], options: dict[str, Any]) -> Path:
+    from lsweep.render.figure import resolve_kind, save
+
+    kind = resolve_kind(args.kind, surfaces)
+    path = output_path(args.output, args.files, kind, args.format)
+    return save(surfaces, path, kind=kind, dpi=args.dpi, width=args.width, **options)
+
+
+def _page(args: argparse.Namespace, surfaces: Sequence[Surface], options: dict[str, Any]) -> Path:
+    from lsweep.render.page.assemble import save_page
+
+    return save_page(surfaces, args.html, **options)
+
+
+def _refuse_for_a_page(args: argparse.Namespace) -> None:
+    for name, default in args.figures_only.items():
+        if getattr(args, name) != default:
+            raise InputError(f"--{name} is for figures and goes not with --html", key=name)
 
 
 def output_path(output: str | None, files: Sequence[str], kind: str, fmt: str | None) -> Path:
@@ -98,6 +119,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="OUT",
         help="the figure's file or folder (default: FILE's stem and the kind)",
+    )
+    group.add_argument(
+        "--html",
+        metavar="PAGE",
+        help="write an interactive page instead, one file that needs no network: surfaces and maps to turn, clip and"
+        " read values off",
     )
     group.add_argument("--format", choices=FORMATS, help="format, where OUT does not name one (default: png)")
     group.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +28,7 @@ class Field:
         values: float64, (n,) or (rows, columns), per cent for an accuracy; NaN where nothing is to be
             drawn; infinities are kept, and what is beyond `LARGEST` counts as one.
         nan: boolean, alike: where NaN is a result.
-        evaluated: boolean, alike: where a value was computed, not interpolated.
+        status: uint8, alike: of each point, see `lsweep.surface.Status`.
         partial: whether points are pending.
         percent: whether the values are in per cent.
         title: the network's name.
@@ -39,7 +40,7 @@ class Field:
     axes: tuple[np.ndarray, ...]
     values: np.ndarray
     nan: np.ndarray
-    evaluated: np.ndarray
+    status: np.ndarray
     partial: bool
     percent: bool
     title: str
@@ -50,20 +51,27 @@ class Field:
         """The finite values, flat."""
         return self.values[np.isfinite(self.values)]
 
-    def thinned(self) -> Field:
-        """The coarser grid that shows more of a partial sweep, or this field where there is none.
+    @property
+    def evaluated(self) -> np.ndarray:
+        """Boolean: where a value was computed, not interpolated."""
+        return self.status == Status.DONE
+
+    def stride(self) -> int:
+        """Every how many-th point along each axis shows most of a partial sweep; 1 where all of it can be drawn.
 
         Points are evaluated coarse to fine. A sweep that is 30 % done has every second point along each
         axis, but hardly a cell with all its corners; drawn from every second point, it is a picture.
         """
         if not self.partial:
-            return self
-        strides = [2**k for k in range(int(max(self.values.shape) - 1).bit_length())]
-        covered = [_covered(self.values, stride) for stride in strides] or [0]
+            return 1
+        strides = [2**k for k in range(int(max(self.values.shape) - 1).bit_length())] or [1]
+        covered = [_covered(self.values, stride) for stride in strides]
         # A few pending points in a fine grid are holes to be shown, not a reason to be coarse.
-        stride = next(
-            s for s, area in zip(strides or [1], covered, strict=True) if area >= 0.9 * max(covered)
-        )
+        return next(s for s, area in zip(strides, covered, strict=True) if area >= 0.9 * max(covered))
+
+    def thinned(self) -> Field:
+        """The coarser grid that `stride` names, or this field where that is 1."""
+        stride = self.stride()
         if stride == 1:
             return self
         each = tuple(slice(None, None, stride) for _ in self.axes)
@@ -72,7 +80,7 @@ class Field:
             axes=tuple(axis[::stride] for axis in self.axes),
             values=self.values[each],
             nan=self.nan[each],
-            evaluated=self.evaluated[each],
+            status=self.status[each],
             notes=(*self.notes, f"drawn at 1/{stride} resolution"),
         )
 
@@ -106,7 +114,7 @@ def extract(surface: Surface, metric: str, dims: int, index: int | None = None) 
         axes=tuple(np.asarray(surface.axes[name], dtype=np.float64) for name in names),
         values=values * 100.0 if percent else values,
         nan=nan,
-        evaluated=done,
+        status=status,
         partial=bool((status == Status.PENDING).any()),
         percent=percent,
         title=title_of(surface),
@@ -132,18 +140,32 @@ def configuration(surface: Surface) -> dict[str, Any]:
         return {}
 
 
-def title_of(surface: Surface) -> str:
+def network_name(surface: Surface) -> str:
     """The network's name from the configuration, else the file's; may be empty."""
     model = configuration(surface).get("model")
     source = model.get("source") if isinstance(model, dict) else None
     name = source if isinstance(source, str) else (surface.path.stem if surface.path else "")
     # A lone user's file path tells less than its last part.
-    return literal(name.rsplit("/", 1)[-1])
+    return printable(name.rsplit("/", 1)[-1][:200])
+
+
+def network_names(surfaces: Sequence[Surface]) -> list[str]:
+    """The networks' names; of several sweeps of one network the files' names, which tell them apart."""
+    names = [network_name(surface) for surface in surfaces]
+    if len(set(names)) == len(names):
+        return names
+    stems = [printable(surface.path.stem[:200]) if surface.path else "" for surface in surfaces]
+    return stems if len(set(stems)) == len(stems) else names
+
+
+def title_of(surface: Surface) -> str:
+    """The network's name as matplotlib sets it."""
+    return literal(network_name(surface))
 
 
 def literal(name: str) -> str:
-    """A name from a file as a title: "$" would start a formula, and a control character spoil the figure."""
-    return printable(name[:200]).replace("$", r"\$")
+    """A name from a file as a title of matplotlib's, where "$" would start a formula."""
+    return name.replace("$", r"\$")
 
 
 def _check_axis(surface: Surface, name: str) -> None:

@@ -11,7 +11,7 @@ from lsweep.errors import InputError
 from lsweep.files import write_bytes
 from lsweep.render import frame, output
 from lsweep.render.axes import figure_of, settle
-from lsweep.render.field import literal, title_of, wide_axes
+from lsweep.render.field import literal, network_names, wide_axes
 from lsweep.render.look import Levels, Log, Look, check_kind
 from lsweep.render.panels import draw_panels, finish
 from lsweep.surface import Surface
@@ -73,7 +73,14 @@ def save(
         )
     with matplotlib.rc_context(frame.STYLE):
         figure, axes = figure_of(kind, len(several), size)
-        scale = draw_panels(kind, axes, several, look, titles or _titles(several), own_figure=True)
+        scale = draw_panels(
+            kind,
+            axes,
+            several,
+            look,
+            titles or [literal(name) for name in network_names(several)],
+            own_figure=True,
+        )
         settle(figure)
         finish(kind, axes, scale)
         content = output.encode(figure, fmt, dpi)
@@ -107,15 +114,6 @@ def _curvature(kind: str, metric: str, surfaces: Sequence[Surface]) -> tuple[str
             )
     flat = all(wide_axes(surface) == 1 for surface in surfaces)
     return "line" if flat else "heatmap", "eig_ratio" if metric == "loss" else metric
-
-
-def _titles(surfaces: Sequence[Surface]) -> list[str]:
-    """The networks' names; of several sweeps of one network the files' names, which tell them apart."""
-    names = [title_of(surface) for surface in surfaces]
-    if len(set(names)) == len(names):
-        return names
-    stems = [literal(surface.path.stem) if surface.path else "" for surface in surfaces]
-    return stems if len(set(stems)) == len(stems) else names
 
 
 def _size(kind: str, surfaces: Sequence[Surface], width: float | None) -> tuple[float, float]:

@@ -6,16 +6,16 @@ import math
 
 import numpy as np
 
-# Steps within a decade, from dense to sparse; beyond, whole decades are left out.
-_DECADES = (
+# Steps within a decade, from dense to sparse; beyond, whole decades are left out. The page has them from here.
+DECADES = (
     (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
     (1, 1.5, 2, 3, 5, 7),
     (1, 2, 5),
     (1, 3),
     (1,),
 )
-_EVERY = (1, 2, 3, 4, 5, 10, 15, 20, 25, 30, 40, 50, 100)
-_STEPS = (1, 2, 2.5, 5)
+EVERY = (1, 2, 3, 4, 5, 10, 15, 20, 25, 30, 40, 50, 100)
+STEPS = (1, 2, 2.5, 5)
 SMALLEST = 1e-290  # room for arithmetic above the smallest double
 
 
@@ -28,8 +28,8 @@ def round_levels(lo: float, hi: float, count: int, *, log: bool) -> np.ndarray:
     if is_flat(lo, hi):
         return np.array([])
     if log and hi / lo > 2:
-        choices = [_log_levels(lo, hi, steps, 1) for steps in _DECADES]
-        choices += [_log_levels(lo, hi, (1,), every) for every in _EVERY]
+        choices = [_log_levels(lo, hi, steps, 1) for steps in DECADES]
+        choices += [_log_levels(lo, hi, (1,), every) for every in EVERY]
     else:
         choices = [_even_levels(lo, hi, step) for step in _steps_around((hi - lo) / count)]
     levels = min(choices, key=lambda levels: abs(len(levels) - count))
@@ -83,7 +83,7 @@ def _even_levels(lo: float, hi: float, step: tuple[float, int]) -> np.ndarray:
 
 def _steps_around(width: float) -> list[tuple[float, int]]:
     exponent = math.floor(math.log10(width))
-    return [(step, e) for e in (exponent - 1, exponent, exponent + 1) for step in _STEPS]
+    return [(step, e) for e in (exponent - 1, exponent, exponent + 1) for step in STEPS]
 
 
 def _inside(levels: np.ndarray, lo: float, hi: float) -> np.ndarray:

@@ -78,15 +78,18 @@ def drops_of(learning_rates: np.ndarray) -> list[int]:
 
 def _label_axes(ax: Axes, path: Trajectory, field: Field, columns: list[int]) -> None:
     for set_label, name, column in zip(("set_xlabel", "set_ylabel"), field.names, columns, strict=True):
-        explained = path.explained[column]
-        if np.isnan(explained) and np.isnan(path.shares[column]):  # a path from another program
-            text = frame.AXIS_LABELS[name]
-        elif np.isnan(explained):
-            text = f"{frame.AXIS_LABELS[name]}\n{_percent(path.shares[column])} of the movement"
-        else:
-            order = int((~np.isnan(path.explained[:column])).sum())
-            text = f"{('1st', '2nd', '3rd')[order]} PCA component\n{_percent(explained)} of the variance"
-        getattr(ax, set_label)(text)
+        what, share = share_of(path, column)
+        getattr(ax, set_label)("\n".join(filter(None, [what or frame.AXIS_LABELS[name], share])))
+
+
+def share_of(path: Trajectory, column: int) -> tuple[str | None, str]:
+    """Which principal component an axis is (None: another axis), and how much of the path lies along it, or ""."""
+    explained = path.explained[column]
+    if np.isnan(explained):
+        share = path.shares[column]  # unknown in a path from another program
+        return None, "" if np.isnan(share) else f"{_percent(share)} of the movement"
+    order = int((~np.isnan(path.explained[:column])).sum())
+    return f"{('1st', '2nd', '3rd')[order]} PCA component", f"{_percent(explained)} of the variance"
 
 
 def _percent(share: float) -> str:

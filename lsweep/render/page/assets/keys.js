@@ -1,0 +1,81 @@
+// The keyboard, and the page that documents it.
+const keys = (() => {
+  const TURN = 6; // degrees
+  const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+  const HELP = [
+    ["← → ↑ ↓", "turn the surface; on a map or line plot: move from point to point"],
+    ["Shift + ← → ↑ ↓", "move from point to point, everywhere"],
+    ["+ −", "zoom"],
+    ["q, Shift + q", "next, previous quantity"],
+    ["l", "logarithmic or linear scale"],
+    ["[ ]", "lower, raise the upper end of the scale (clip)"],
+    ["{ }", "lower, raise its lower end"],
+    ["m", "next colour map"],
+    ["c", "cells: every point as it is, nothing interpolated"],
+    ["e", "dots at evaluated points (refined sweeps)"],
+    ["p", "the path of a training, where the file holds one"],
+    ["o", "a scale of its own for each sweep"],
+    ["Space", "turn slowly"],
+    ["s", "save a picture (PNG)"],
+    ["r", "back to the beginning"],
+    ["Esc", "let go of the point"],
+    ["?", "this list"],
+    ["Drag", "turn; with Shift or the right button: shift; two fingers: zoom and tilt"],
+    ["Wheel", "zoom"],
+    ["Click, tap", "hold a point; again: let go"],
+  ];
+
+  function help() {
+    const table = document.createElement("table");
+    for (const [key, words] of HELP) {
+      const row = table.insertRow();
+      row.append(panel.element("th", "", key), panel.element("td", "", words));
+    }
+    document.getElementById("keys-list").replaceChildren(table);
+    document.getElementById("keys").showModal();
+  }
+
+  function arrow(act, event) {
+    const [dx, dy] = ARROWS[event.key];
+    const flat = document.activeElement?.matches("canvas.plane, canvas.curves") || data.kind === "line";
+    if (event.shiftKey || flat) act.step(dx, dy);
+    else act.turn(dx * TURN, dy * TURN);
+  }
+
+  function begin(act) {
+    const simple = {
+      l: () => act.toggle("log"),
+      c: () => act.toggle("cells"),
+      e: () => act.toggle("evaluated"),
+      p: () => act.toggle("path"),
+      o: () => act.toggle("own"),
+      " ": () => act.toggle("spin"),
+      q: () => act.next(1),
+      Q: () => act.next(-1),
+      m: () => act.nextMap(1),
+      M: () => act.nextMap(-1),
+      "+": () => act.zoom(1.15),
+      "=": () => act.zoom(1.15),
+      "-": () => act.zoom(1 / 1.15),
+      "[": () => controls.nudge(act, "high", -25),
+      "]": () => controls.nudge(act, "high", 25),
+      "{": () => controls.nudge(act, "low", -25),
+      "}": () => controls.nudge(act, "low", 25),
+      s: act.shot,
+      r: act.reset,
+      "?": help,
+      Escape: act.release,
+    };
+    document.addEventListener("keydown", (event) => {
+      const busy = event.target.matches?.("input, select") || document.getElementById("keys").open;
+      if (busy || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key === " " && event.target.matches?.("button")) return; // that presses the button
+      const run = event.key in ARROWS ? () => arrow(act, event) : simple[event.key];
+      if (!run) return;
+      event.preventDefault();
+      run();
+    });
+  }
+
+  return { begin, help };
+})();
