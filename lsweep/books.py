@@ -92,7 +92,9 @@ class Books:
         # Between two batches a rank says nothing, though it is well.
         patience = max(config.schedule.silent_seconds, 3 * config.store.sync_seconds)
         self.watch = Watchdog(self._hosts if comm.is_root else (), patience)
-        comm.on_sign_of_life, comm.on_listened = self.watch.heard, self.watch.listened
+        self._noted = False
+        comm.on_sign_of_life = self.watch.heard
+        comm.on_listened["books"] = self._listened
         comm.on("durable", lambda source, news: self._note(*news))
         comm.on("failed", lambda source, points: self._note_failures(points))
         comm.on("stop", lambda source, reason: self._be_told(reason))
@@ -186,7 +188,14 @@ class Books:
         self.watch.took(slowest)
         self._durable += points
         self._progress.advance(points)
-        self._store.update_session(self._durable)
+        self._noted = True
+
+    def _listened(self) -> None:
+        self.watch.listened()
+        # Once for all that arrived together: thousands of ranks report every few seconds.
+        if self._noted:
+            self._noted = False
+            self._store.update_session(self._durable)
 
     def _note_failures(self, points: int) -> None:
         self._failures += points
