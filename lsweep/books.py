@@ -157,6 +157,7 @@ class Books:
         broken = any(self._comm.allgather(self._store.failure is not None))
         if self._comm.is_root:
             self._store.update_session(self._durable)
+            self._noted = False  # the file is closed soon
             self._progress.stop()
         done, failed, pending, settled = (
             int((self._final == s).sum())

@@ -3,7 +3,8 @@
     python scripts/bench_store.py
 
 Every rank writes as fast as it can the points that a sweep would give it; a batch is synced before the next begins.
-So these are the costs of storing, not the share they have of a sweep: see bench_scheduler.py for that.
+So these are the costs of storing, not the share they have of a sweep: see bench_scheduler.py for that. `memory` is
+`gather` without a file: what the messages cost.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from lsweep.comm import Comm
 from lsweep.grid import Axis, Grid
 from lsweep.store import Batch, Header, open_store
 
+MODES = ("memory", "gather", "mpio")
 METRICS = ("loss", "accuracy")
 COLUMNS = bench.Sleeping.columns
 
@@ -31,9 +33,9 @@ COLUMNS = bench.Sleeping.columns
 def main() -> None:
     parser = bench.parser(__doc__, "store.json")
     parser.add_argument("--ranks", nargs="+", type=int, default=[1, 2, 4, 8])
-    parser.add_argument("--modes", nargs="+", default=["gather", "mpio"], choices=["gather", "mpio"])
+    parser.add_argument("--modes", nargs="+", default=list(MODES), choices=MODES)
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 10, 100, 1000], help="points in a batch")
-    parser.add_argument("--batches", type=int, default=64, help="batches of each size, over all ranks")
+    parser.add_argument("--batches", type=int, default=200, help="batches of each size, over all ranks")
     args = parser.parse_args()
     if args.task:
         bench.work(args.task, worker)
@@ -91,7 +93,8 @@ def measure(comm: Comm, task: dict[str, Any], size: int) -> dict[str, Any]:
     side = 1 + int((each * size * comm.size) ** 0.5)
     grid = Grid(Axis(-1.0, 1.0, side), Axis(-1.0, 1.0, side))
     output = Path(task["folder"]) / f"{task['mode']}-{comm.size}-{size}.h5"
-    store = open_store(output, task["mode"], comm, Header(grid, METRICS, columns=COLUMNS), 1e9)
+    path = None if task["mode"] == "memory" else output
+    store = open_store(path, task["mode"], comm, Header(grid, METRICS, columns=COLUMNS), 1e9)
     commits: list[int] = []
     store.on_durable = lambda batch: commits.append(len(batch))
     batches = list(made(comm, grid, size, each))
@@ -108,7 +111,7 @@ def measure(comm: Comm, task: dict[str, Any], size: int) -> dict[str, Any]:
     wall = time.perf_counter() - begun
     store.close()
     everyone = comm.allgather((sum(commits), len(commits), statistics.median(taken)))
-    comm.on_root_only(output.unlink)
+    comm.on_root_only(lambda: output.unlink(missing_ok=True))
     points = each * size * comm.size
     assert sum(durable for durable, _, _ in everyone) == points, "not all points became durable"
     return {

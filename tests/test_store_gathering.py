@@ -102,3 +102,33 @@ def test_nothing_is_written_when_the_lock_is_lost(store: Store, clock: Clock) ->
     with pytest.raises(RuntimeError, match="another session"):
         comm.arrive(results([1]))
     assert written == []
+
+
+class OneOfMany(SerialComm):
+    """A rank of four that posts to rank 0."""
+
+    size = 4
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.rank = rank
+        self.posted: list[list[int]] = []
+
+    def post(self, dest: int, tag: str, message: Batch) -> None:
+        self.posted.append(message.points.tolist())
+
+
+def test_ranks_close_their_first_batch_at_different_times(clock: Clock, tmp_path: Path) -> None:
+    """Else all would come to the disk together; later batches are as long as each other, half of the seconds."""
+    closed = {}
+    for rank in (1, 2, 3):
+        comm = OneOfMany(rank)
+        store = Place("memory", comm, tmp_path).open(GRIDS["box"], seconds=8.0)
+        clock.now = 100.0
+        for point in range(10):
+            store.put(results([point]))
+            clock.now += 1.0
+        closed[rank] = comm.posted
+    assert closed[1] == [[0, 1, 2, 3], [4, 5, 6, 7, 8]]
+    assert closed[2] == [[0, 1, 2], [3, 4, 5, 6, 7]]
+    assert closed[3] == [[0, 1], [2, 3, 4, 5, 6]]

@@ -50,11 +50,13 @@ class Store(ABC):
         self._comm, self._sync_seconds = comm, sync_seconds
         self._open: list[Batch] = []
         self._opened = 0.0
+        # A rank closes its first batch early, each at another time: else all would come to the disk at once, always.
+        self._early = sync_seconds * comm.rank / comm.size
 
     def put(self, batch: Batch) -> None:
         """Take results. They are durable once `sync_seconds` have passed, or after `sync`."""
         if not self._open:
-            self._opened = time.monotonic()
+            self._opened, self._early = time.monotonic() - self._early, 0.0
         self._open.append(batch)
         if time.monotonic() - self._opened >= self._sync_seconds:
             self._close_batch()
