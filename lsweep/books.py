@@ -104,7 +104,9 @@ class Books:
         # Between two batches a rank says nothing, though it is well.
         patience = max(config.schedule.silent_seconds, 3 * config.store.sync_seconds)
         self.watch = Watchdog(self._hosts if comm.is_root else (), patience)
-        comm.on_sign_of_life, comm.on_listened = self.watch.heard, self.watch.listened
+        self._noted = False
+        comm.on_sign_of_life = self.watch.heard
+        comm.on_listened["books"] = self._listened
         comm.on("durable", lambda source, news: self._note(*news))
         comm.on("failed", lambda source, points: self._note_failures(points))
         comm.on("stop", lambda source, reason: self._be_told(reason))
@@ -167,6 +169,7 @@ class Books:
         broken = any(self._comm.allgather(self._store.failure is not None))
         if self._comm.is_root:
             self._store.update_session(self._durable)
+            self._noted = False  # the file is closed soon
             self._progress.stop()
         done, failed, pending, settled = (
             int((self._final == s).sum())
@@ -198,7 +201,14 @@ class Books:
         self.watch.took(slowest)
         self._durable += points
         self._progress.advance(points)
-        self._store.update_session(self._durable)
+        self._noted = True
+
+    def _listened(self) -> None:
+        self.watch.listened()
+        # Once for all that arrived together: thousands of ranks report every few seconds.
+        if self._noted:
+            self._noted = False
+            self._store.update_session(self._durable)
 
     def _note_failures(self, points: int) -> None:
         self._failures += points

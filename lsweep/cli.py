@@ -150,25 +150,31 @@ def _sweep(args: argparse.Namespace) -> int:
         raise InputError(f"--max-points must be >= 1, got {args.max_points}")
     base = config.load(args.config, args.overrides)
     configs = [base] if args.seeds is None else [config.with_seed(base, s) for s in seeds.parse(args.seeds)]
-    return _beside_ranks(args, base, lambda comm, stop: _sweep_all(configs, comm, args, stop))
+    return _beside_ranks(args, base, lambda comm, stop, clock: _sweep_all(configs, comm, args, stop, clock))
 
 
-def _beside_ranks(args: argparse.Namespace, base: Config, work: Callable[[Comm, Stop], int]) -> int:
+def _beside_ranks(
+    args: argparse.Namespace, base: Config, work: Callable[[Comm, Stop, Stopwatch], int]
+) -> int:
     """Find the ranks, do the work with them and return its exit status; signals and the time limit stop it."""
     from lsweep.stop import Stop, check_limit
+    from lsweep.stopwatch import Stopwatch
 
     check_limit(args.time_limit)
+    clock = Stopwatch()
     stop = Stop()  # one for all seeds
     with stop.on_signals():  # from the first moment on: by default USR2 would end the process
         try:
-            import torch  # noqa: F401 - the one heavy import, here so that its absence is said plainly
+            with clock.span("importing modules"):
+                import torch  # noqa: F401 - the one heavy import, here so that its absence is said plainly
         except ModuleNotFoundError:
             raise MissingExtra("sweeping needs torch: pip install 'lsweep[torch]'") from None
         from lsweep import comm as ranks
 
-        comm = ranks.connect(need_mpi=base.store.mode == "mpio" and _parallel_hdf5())
+        with clock.span("starting MPI"):
+            comm = ranks.connect(need_mpi=base.store.mode == "mpio" and _parallel_hdf5())
         _log_to_stderr(comm, logging.WARNING if args.quiet or not comm.is_root else logging.INFO)
-        status = _on_ranks(comm, lambda: work(comm, stop))
+        status = _on_ranks(comm, lambda: work(comm, stop, clock))
     if comm.size > 1:
         _leave_undisturbed()
     return status
@@ -189,7 +195,7 @@ def _certify(args: argparse.Namespace) -> int:
 
     certify_cli.check(args)
     base = config.load(args.config, args.overrides)
-    return _beside_ranks(args, base, lambda comm, stop: certify_cli.certify(base, comm, args, stop))
+    return _beside_ranks(args, base, lambda comm, stop, _: certify_cli.certify(base, comm, args, stop))
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -229,16 +235,19 @@ def _on_ranks(comm: Comm, work: Callable[[], int]) -> int:
         return EXIT_ERROR
 
 
-def _sweep_all(configs: Sequence[Config], comm: Comm, args: argparse.Namespace, stop: Stop) -> int:
-    from lsweep import job, progress
+def _sweep_all(
+    configs: Sequence[Config], comm: Comm, args: argparse.Namespace, stop: Stop, clock: Stopwatch
+) -> int:
+    with clock.span("importing modules"):
+        from lsweep import job, progress
     from lsweep.stop import deadline
 
     stop.deadline = comm.on_root(lambda: deadline(args.time_limit))
     shown = progress.Silent() if args.quiet else progress.default()
-    options = job.Options(shown, stop, args.max_points, args.retry_failed, args.complete)
+    options = job.Options(shown, stop, args.max_points, args.retry_failed, args.complete, clock)
     status = _sweep_each(configs, comm, args, options)
     if args.profile:
-        _tell_profile(comm, options.clock)
+        _tell_profile(comm, clock)
     return status
 
 
@@ -246,7 +255,7 @@ def _tell_profile(comm: Comm, clock: Stopwatch) -> None:
     """Collective: where the time went, on rank 0's standard error."""
     from lsweep.stopwatch import table
 
-    everyone = comm.allgather(clock.seconds)
+    everyone = comm.allgather(clock.account())
     if comm.is_root:
         print("\n".join(table(everyone)), file=sys.stderr, flush=True)
 

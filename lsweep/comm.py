@@ -38,7 +38,7 @@ class Comm(ABC):
         local_rank, local_size: the same among the ranks on this host.
         host: this host's name.
         on_sign_of_life: told which rank a message came from, whatever it says.
-        on_listened: told that all that had arrived was delivered.
+        on_listened: by name, told that all that had arrived was delivered.
     """
 
     rank = 0
@@ -51,7 +51,7 @@ class Comm(ABC):
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
         self.on_sign_of_life: Callable[[int], None] = lambda source: None
-        self.on_listened: Callable[[], None] = lambda: None
+        self.on_listened: dict[str, Callable[[], None]] = {}
 
     @property
     def is_root(self) -> bool:
@@ -65,6 +65,10 @@ class Comm(ABC):
     def _deliver(self, source: int, tag: str, message: Any) -> None:
         self.on_sign_of_life(source)
         self._handlers[tag](source, message)
+
+    def _tell_listened(self) -> None:
+        for listener in self.on_listened.values():
+            listener()
 
     @abstractmethod
     def post(self, dest: int, tag: str, message: Any) -> None:
@@ -158,7 +162,7 @@ class SerialComm(Comm):
 
     def poll(self) -> None:
         """See `Comm.poll`."""
-        self.on_listened()
+        self._tell_listened()
 
     def quiesce(self) -> None:
         """See `Comm.quiesce`."""
@@ -216,7 +220,7 @@ class MpiComm(Comm):
         while self._mail.iprobe(status=status):
             tag, message = self._mail.recv(source=status.source, tag=status.tag)
             self._deliver(status.source, tag, message)
-        self.on_listened()
+        self._tell_listened()
         self._sent = [request for request in self._sent if not request.test()[0]]
 
     def quiesce(self) -> None:

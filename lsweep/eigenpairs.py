@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from lsweep.lanczos import Symmetric, lanczos, matrix
 
@@ -96,6 +95,8 @@ def _refined(operator: Symmetric, effort: Effort, count: int, which: str, places
 
 def _iterate(operator: _Counted, effort: Effort, count: int, which: str) -> tuple[np.ndarray, bool]:
     """An orthonormal basis, (size, ≥ count), of what was found; and whether all of it converged."""
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh  # here: slow to import
+
     start = np.random.default_rng(effort.seed).standard_normal(operator.size)
     first = lanczos(operator, start, max(6, count))
     scale = float(np.abs(first.values).max())

@@ -74,18 +74,23 @@ def run(
         status = np.where(levels == len(points), np.uint8(Status.SETTLED), status)
     rounds = Rounds(config.grid, comm, store, to_evaluate(status, retry_failed), everything=complete)
     books = Books(config, comm, store, status, progress or Silent(), stop, rounds.learn)
+    store.span = lambda: clock.span("storing")
     books.open()
-    dynamic = config.schedule.kind == "dynamic" and _counter_is_of_use(comm)
+    with clock.span("scheduling"):
+        dynamic = config.schedule.kind == "dynamic" and _counter_is_of_use(comm)
     slowest, left = 0.0, max_points
     with books.watch.watching():
         for chosen in rounds:
-            if books.stopped() or left == 0:
+            with clock.span("waiting for other ranks"):
+                stopped = books.stopped()
+            if stopped or left == 0:
                 break
-            work = _work(config, status, chosen, left, levels)
+            with clock.span("scheduling"):
+                work = _work(config, status, chosen, left, levels)
             left = left and max(0, left - sum(len(tile.points) for tile in work))
             books.begin_round(len(work))
             with dealt(comm, work, dynamic=dynamic) as mine:
-                for tile in mine:
+                for tile in clock.each("scheduling", mine):
                     with clock.span("messages"):
                         comm.poll()
                     if stop.due(slowest * len(tile.points)):
@@ -189,7 +194,6 @@ def to_evaluate(status: np.ndarray, retry_failed: bool = False) -> np.ndarray:
 
 def _evaluate(config: Config, comm: Comm, evaluator: Evaluator, tile: schedule.Tile) -> Batch:
     """Evaluate a tile; if it raises, point by point, so that one bad point spoils no others."""
-    coordinates = config.grid.coordinates(tile.points)
     try:
         result = _result(config, evaluator, tile)
         return _batch(comm, evaluator, tile.points, result, Status.DONE)
@@ -202,6 +206,7 @@ def _evaluate(config: Config, comm: Comm, evaluator: Evaluator, tile: schedule.T
                 for i, p in enumerate(tile.points)
             ]
             return concatenate([_evaluate(config, comm, evaluator, one) for one in single])
+        coordinates = config.grid.coordinates(tile.points)
         place = ", ".join(f"{v:g}" for v in coordinates[0])
         if not coordinates.any():
             raise PointError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -37,13 +38,14 @@ class Axis:
                 f"an axis of {self.num} points needs min < max, got {self.min} twice; set num = 1", key="min"
             )
 
-    @property
+    @cached_property
     def values(self) -> np.ndarray:
-        """The coordinates, float64 (num,)."""
+        """The coordinates, float64 (num,), read-only. Made once: every point asks for its own."""
         values = np.linspace(self.min, self.max, self.num)
         # linspace(-1, 1, 99)[49] is 1.1e-16: the centre is the centre, to the last bit.
         rounding = 4 * np.finfo(np.float64).eps * max(abs(self.min), abs(self.max))
         values[1:-1][np.abs(values[1:-1]) < rounding] = 0.0
+        values.flags.writeable = False
         return values
 
 

@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from scipy.special import stdtrit
 
 from lsweep.moments import Moments, moments
 from lsweep.spending import Level
@@ -134,6 +133,8 @@ def fraction(values: np.ndarray, strata: np.ndarray, sizes: np.ndarray, level: L
 
 def corrected_quantile(found: Moments, level: Level) -> float:
     """How many standard errors the interval is half as wide as: Student's quantile, corrected for skewness."""
+    from scipy.special import stdtrit  # here: a tenth of every sweep's start, for the few that need it
+
     if found.freedom == 0:
         return level.critical
     t = float(-stdtrit(found.freedom, NORMAL.cdf(-level.critical)))

@@ -131,8 +131,8 @@ def execute(
         InputError: on every rank alike, for anything wrong with the input.
     """
     with ExitStack() as stack:
-        with options.clock.span("directions and evaluator"):
-            ready = stack.enter_context(prepare(config, problem, comm, output, explicit))
+        with options.clock.span("evaluator"):
+            ready = stack.enter_context(prepare(config, problem, comm, output, explicit, options.clock))
         with options.clock.span("opening the file"):
             store = open_store(output, ready.mode, comm, ready.header, config.store.sync_seconds)
         if lock is not None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.linalg import eigh_tridiagonal
 
 
 class Symmetric(Protocol):
@@ -47,6 +46,10 @@ def lanczos(operator: Symmetric, start: np.ndarray, steps: int) -> Ritz:
     Memory: steps · size float64. Without reorthogonalisation copies of converged eigenvalues would appear.
     """
     steps = min(steps, operator.size)
+    from scipy.linalg import (
+        eigh_tridiagonal,
+    )  # here: a tenth of every sweep's start, for the few that need it
+
     basis = np.empty((operator.size, steps), order="F")
     diagonal, off = np.empty(steps), np.empty(steps)
     vector, scale = start / np.linalg.norm(start), 0.0

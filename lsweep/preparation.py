@@ -33,6 +33,7 @@ from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem
 from lsweep.several import JointEvaluator, over
+from lsweep.stopwatch import Stopwatch
 from lsweep.store import Header, choose_mode, reader, schema
 from lsweep.weights import WeightSpace
 
@@ -72,12 +73,16 @@ def prepare(
     comm: Comm,
     output: Path | None,
     explicit: Sequence[Tensors] | None = None,
+    clock: Stopwatch | None = None,
 ) -> Iterator[Prepared]:
     """Collective: make directions and an evaluator, and say what the file will be; see `execute`.
+
+    `clock` is told how long directions and tuning took.
 
     Raises:
         InputError: on every rank alike, for anything wrong with the input.
     """
+    clock = clock or Stopwatch()
     mode = choose_mode(config.store.mode, comm) if output is not None else "memory"
     chosen = device.choose_device(config.evaluate.device, comm, share_gpu=config.schedule.share_gpu)
     space = weights.weight_space(problem.model, config.directions.space)
@@ -85,16 +90,17 @@ def prepare(
         compatibility.check_batchnorm(config, problem, warn=comm.is_root and explicit is None)
         if not space.entries:
             raise InputError("the network has no parameters, so there is nothing to move")
-    walked = trajectories.open_trails(config, problem.model, comm, space)
-    axes_of = walked.principal if walked else None
-    curved = eigenvectors.source(config, problem, comm, chosen, space)
-    made = (
-        list(explicit)
-        if explicit is not None
-        else agreement.make(config, problem.model, comm, space, axes_of, curved, output)
-    )
-    made, hashes = agreement.agree(comm, made, output)
-    trajectory = walked.project(made) if walked else None
+    with clock.span("directions"):
+        walked = trajectories.open_trails(config, problem.model, comm, space)
+        axes_of = walked.principal if walked else None
+        curved = eigenvectors.source(config, problem, comm, chosen, space)
+        made = (
+            list(explicit)
+            if explicit is not None
+            else agreement.make(config, problem.model, comm, space, axes_of, curved, output)
+        )
+        made, hashes = agreement.agree(comm, made, output)
+        trajectory = walked.project(made) if walked else None
     config = trajectories.with_ranges(config, trajectory)
     wanted = config.evaluate.batch_size
     batch_size = wanted if isinstance(wanted, int) else BATCH_SIZE[chosen.type]
@@ -108,9 +114,9 @@ def prepare(
         full = evaluator = _evaluator(stack, config, problem, comm, space, made, chosen, batch_size)
         stored = comm.on_root(lambda: _stored(output))
         if wanted == "auto":
-            batch_size = evaluator.batch_size = stored.get("batch_size") or _fastest_batch(
-                comm, evaluator, problem, chosen
-            )
+            with clock.span("tuning"):
+                batch_size = stored.get("batch_size") or _fastest_batch(comm, evaluator, problem, chosen)
+            evaluator.batch_size = batch_size
         identity["batch_size"] = batch_size
         with comm.together():
             together = compatibility.points_at_once(config)
@@ -118,8 +124,11 @@ def prepare(
             # Refinement takes single points out of a tile: the others would be computed in vain.
             together = 1
         elif together == "auto":
-            together = stored.get("points_at_once", 1) if stored else _most_at_once(comm, evaluator, problem)
-        kind = accuracies.choose(config, comm, evaluator, stored.get("precision"))
+            with clock.span("tuning"):
+                known = stored.get("points_at_once", 1) if stored else None
+                together = known or _most_at_once(comm, evaluator, problem)
+        with clock.span("tuning"):
+            kind = accuracies.choose(config, comm, evaluator, stored.get("precision"))
         identity["precision"] = kind
         accuracy = accuracies.of(config.evaluate, kind, problem)
         if accuracy is not None:

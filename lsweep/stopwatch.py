@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Stopwatch:
@@ -16,6 +19,7 @@ class Stopwatch:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
+        self._made = clock()
         self.seconds: dict[str, float] = {}
         self._inner = [0.0]
 
@@ -32,12 +36,27 @@ class Stopwatch:
             self.seconds[name] += whole - self._inner.pop()
             self._inner[-1] += whole
 
+    def each(self, name: str, items: Iterable[T]) -> Iterator[T]:
+        """The items; the time it takes to come by each of them counts under `name`."""
+        iterator = iter(items)
+        while True:
+            with self.span(name):
+                item = next(iterator, None)
+            if item is None:
+                return
+            yield item
+
+    def account(self) -> dict[str, float]:
+        """Where all seconds since the watch was made have gone: by span, and what no span has covered."""
+        rest = self._clock() - self._made - sum(self.seconds.values())
+        return {**self.seconds, "everything else": rest}
+
 
 def table(ranks: Sequence[dict[str, float]]) -> list[str]:
     """Lines of a table: span, its share of all ranks' time, mean and longest over the ranks.
 
     Args:
-        ranks: `Stopwatch.seconds` of each rank, in order.
+        ranks: `Stopwatch.account` of each rank, in order.
     """
     names = list(dict.fromkeys(name for seconds in ranks for name in seconds))
     every = {name: [seconds.get(name, 0.0) for seconds in ranks] for name in names}

@@ -247,6 +247,14 @@ def test_the_ground_floor_needs_neither_mpi_nor_hdf5_nor_matplotlib() -> None:
     }
 
 
+def test_a_sweep_starts_without_the_compiler_and_scipy() -> None:
+    """Together they take longer to import than torch itself; torch's compiler brings sympy."""
+    loaded = loaded_by(
+        "from lsweep import comm, device, job\nwith device.repeatable(), device.threads_of(comm.SerialComm()): pass"
+    )
+    assert "torch" in loaded and not loaded & {"sympy", "scipy", "torchvision"}
+
+
 def test_values_that_travel_need_no_torch() -> None:
     light = """errors config grid surface certificate plugins progress stop slurm_job evaluation schedule provenance
         status compare compare.comparison compare.report compare.cli seeds slurm.cli slurm.header slurm.lead

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
@@ -29,6 +31,7 @@ class Store(ABC):
         guard: called before each batch is written; raises if this session may not write any more.
         on_durable: called with each batch that became durable, on the rank that wrote it.
         on_failure: called once, on the rank whose write failed.
+        span: entered around whatever is written: one rank's message may be another one's store.
         failure: why nothing is written any more, once a write has failed; what was acknowledged stays.
     """
 
@@ -43,20 +46,26 @@ class Store(ABC):
         self.on_durable: Callable[[Batch], None] = lambda batch: None
         self.on_failure: Callable[[StoreError], None] = lambda failure: None
         self.guard: Callable[[], None] = lambda: None
+        self.span: Callable[[], AbstractContextManager[None]] = nullcontext
         self._comm, self._sync_seconds = comm, sync_seconds
         self._open: list[Batch] = []
         self._opened = 0.0
+        # A rank closes its first batch early, each at another time: else all would come to the disk at once, always.
+        self._early = sync_seconds * comm.rank / comm.size
 
     def put(self, batch: Batch) -> None:
         """Take results. They are durable once `sync_seconds` have passed, or after `sync`."""
         if not self._open:
-            self._opened = time.monotonic()
+            self._opened, self._early = time.monotonic() - self._early, 0.0
         self._open.append(batch)
         if time.monotonic() - self._opened >= self._sync_seconds:
-            self.sync()
+            self._close_batch()
 
     def sync(self) -> None:
-        """Close the open batch: durable now, or (gathered) as soon as rank 0 receives it."""
+        """Close the open batch, before a pause: durable now, or (gathered) as soon as rank 0 receives it."""
+        self._close_batch()
+
+    def _close_batch(self) -> None:
         if self._open:
             self.guard()
             batch, self._open = concatenate(self._open), []
@@ -70,7 +79,8 @@ class Store(ABC):
         """
         if self.failure is None:
             try:
-                write()
+                with self.span():
+                    write()
             except (OSError, RuntimeError) as error:  # h5py raises either, by the depth of the failed call
                 self.failure = _in_words(error)
                 self.on_failure(self.failure)
@@ -108,15 +118,45 @@ class GatheringStore(Store):
     def __init__(
         self, comm: Comm, names: tuple[str, ...], status: np.ndarray, sync_seconds: float = 5.0
     ) -> None:
-        super().__init__(comm, names, status, sync_seconds)
-        comm.on("batch", lambda source, batch: self._receive(batch))
+        # A batch is open for half the time, and waits on rank 0 for up to the other half.
+        super().__init__(comm, names, status, sync_seconds if comm.size == 1 else sync_seconds / 2)
+        self._arrived: list[Batch] = []
+        self._written = -math.inf
+        self._evaluating = False
+        comm.on("batch", lambda source, batch: self._arrived.append(batch))
+        comm.on_listened["store"] = self._listened
+
+    def put(self, batch: Batch) -> None:
+        """See `Store.put`."""
+        self._evaluating = True
+        super().put(batch)
+
+    def sync(self) -> None:
+        """See `Store.sync`. Until it puts again, this rank has time for what arrives."""
+        self._evaluating = False
+        super().sync()
 
     def _commit(self, batch: Batch) -> None:
-        self._comm.post(0, "batch", batch)
+        if not self._comm.is_root:
+            self._comm.post(0, "batch", batch)
+            return
+        self._arrived.append(batch)
+        self._write_arrived()
 
-    def _receive(self, batch: Batch) -> None:
-        self.guard()  # it may have travelled for a while
+    def _listened(self) -> None:
+        """Write what arrived together, and seldom while there are points to evaluate: each write waits for the disk.
+
+        Rank 0 would otherwise spend its time on it: two syncs for every rank's every batch.
+        """
+        due = not self._evaluating or time.monotonic() - self._written >= self._sync_seconds
+        if self._arrived and due:
+            self.guard()  # it may have travelled for a while
+            self._write_arrived()
+
+    def _write_arrived(self) -> None:
+        batch, self._arrived = concatenate(self._arrived), []
         self._write(batch)
+        self._written = time.monotonic()
 
     @abstractmethod
     def _write(self, batch: Batch) -> None:

@@ -47,7 +47,7 @@ class MemoryStore(GatheringStore):
         done = status == Status.DONE
         seconds, rank = np.where(done, seconds, np.float32(np.nan)), np.where(done, rank, np.int32(-1))
         columns = {name: shaped.pop(name) for name in self._header.columns}
-        axes = {name: axis.values for name, axis in zip(grid.names, grid.axes, strict=True)}
+        axes = {name: axis.values.copy() for name, axis in zip(grid.names, grid.axes, strict=True)}
         shaped |= curvature_metrics(columns, done)
         header = self._header
         provenance, identity, recipe = (

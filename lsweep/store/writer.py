@@ -119,8 +119,9 @@ class FileWriter(ABC):
             self._write_run(name, int(points[first]), values[first:last])
 
     def _write_plainly(self, name: str, start: int, values: np.ndarray) -> None:
-        offset = self._offsets[name] + start * values.itemsize
-        content = memoryview(values.tobytes())
+        self._write_bytes(self._offsets[name] + start * values.itemsize, memoryview(values.tobytes()))
+
+    def _write_bytes(self, offset: int, content: memoryview) -> None:
         while content:
             written = os.pwrite(self._descriptor, content, offset)
             content, offset = content[written:], offset + written
@@ -137,6 +138,14 @@ class PosixWriter(FileWriter):
     def _write_run(self, name: str, start: int, values: np.ndarray) -> None:
         self._write_plainly(name, start, values)
 
+    def _put(self, name: str, points: np.ndarray, values: np.ndarray, pieces: list[tuple[int, int]]) -> None:
+        # Most runs are one point, and one process may write those of all ranks: next to nothing beside the call itself.
+        kind = self._types[name]
+        content, size = memoryview(np.asarray(values, dtype=kind).tobytes()), kind.itemsize
+        places = (self._offsets[name] + points * size).tolist()
+        for first, last in pieces:
+            self._write_bytes(places[first], content[first * size : last * size])
+
 
 class SharedWriter(FileWriter):
     """Writes by HDF5 through MPI-IO, independently of the other ranks. Nothing is buffered, and `H5Fflush`, which is
@@ -145,15 +154,21 @@ class SharedWriter(FileWriter):
     def __init__(self, file: h5py.File, path: Path, names: Sequence[str]) -> None:
         super().__init__(file, path, names)
         self._datasets = {name: file[name].id for name in self._offsets}
+        # Made once: describing a run of one point takes HDF5 several times as long as writing it.
+        self._spaces = {name: dataset.get_space() for name, dataset in self._datasets.items()}
+        self._kinds = {name: h5py.h5t.py_create(dtype) for name, dtype in self._types.items()}
+        self._run_of: dict[tuple[int, ...], h5py.h5s.SpaceID] = {}
 
     def _write_run(self, name: str, start: int, values: np.ndarray) -> None:
-        dataset = self._datasets[name]
-        place = tuple(int(i) for i in np.unravel_index(start, dataset.shape))
+        space = self._spaces[name]
+        place = _unravel(start, space.shape)
         count = (1,) * (len(place) - 1) + (len(values),)
-        space = dataset.get_space()
+        run = self._run_of.get(count)
+        if run is None:
+            run = self._run_of[count] = h5py.h5s.create_simple(count)
         space.select_hyperslab(place, count)
         try:
-            dataset.write(h5py.h5s.create_simple(count), space, values.reshape(count))
+            self._datasets[name].write(run, space, values.reshape(count), self._kinds[name])
         except (OSError, RuntimeError):
             # MPI-IO says that a write failed, and not why. The system says why, or writes it.
             self._write_plainly(name, start, values)
@@ -179,3 +194,12 @@ class SharedWriter(FileWriter):
             except OSError:
                 continue  # closed meanwhile, as the one that lists is
         os.close(nowhere)
+
+
+def _unravel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """As `np.unravel_index`, in a tenth of its time for one index."""
+    place = []
+    for size in reversed(shape):
+        index, rest = divmod(index, size)
+        place.append(rest)
+    return tuple(reversed(place))
