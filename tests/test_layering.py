@@ -21,7 +21,7 @@ FLOORS = {
         evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
         seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
         trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment
-        batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature""",
+        batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature importance""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine books rounds problem agreement accuracies preparation job preflight compatibility eigenvectors
         train training training_data trail_writer trajectories projections""",
@@ -46,6 +46,7 @@ DRAWN = {
     "folding": "weights",
     "grid": "errors",
     "hessian": "errors evaluator memory objective weights",
+    "importance": "intervals spending subset",
     "intervals": "moments spending",
     "label_noise": "errors",
     "measurement": "evaluator objective",
