@@ -21,7 +21,7 @@ FLOORS = {
         evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
         seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
         trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment
-        batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature importance""",
+        batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature importance example_field""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine books rounds problem agreement accuracies preparation job preflight compatibility eigenvectors
         train training training_data trail_writer trajectories projections""",
@@ -41,6 +41,7 @@ DRAWN = {
     "curvature": "eigenpairs evaluation evaluator hessian",
     "directions": "config errors grid weights",
     "eigenpairs": "lanczos",
+    "example_field": "importance lattice strata",
     "evaluator": "batchnorm determinism errors evaluation memory objective weights",
     "files": "errors",
     "folding": "weights",
