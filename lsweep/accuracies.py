@@ -12,11 +12,12 @@ from lsweep import tuning
 from lsweep.comm import Comm
 from lsweep.config import Config, EvaluateConfig
 from lsweep.errors import ConfigError, InputError
-from lsweep.estimating import Accuracy, EstimatingEvaluator
+from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator
 from lsweep.grid import Grid
 from lsweep.precision import Precision
 from lsweep.problem import Problem
+from lsweep.rule import Accuracy
 from lsweep.subset import Tolerance
 
 log = logging.getLogger("lsweep")

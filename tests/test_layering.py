@@ -21,7 +21,8 @@ FLOORS = {
         evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
         seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
         trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment
-        batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature importance example_field""",
+        batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature importance example_field
+        neighbours rule""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine books rounds problem agreement accuracies preparation job preflight compatibility eigenvectors
         train training training_data trail_writer trajectories projections""",
@@ -51,14 +52,17 @@ DRAWN = {
     "intervals": "moments spending",
     "label_noise": "errors",
     "measurement": "evaluator objective",
+    "neighbours": "example_field grid importance lattice strata",
     "objective": "config errors plugins",
     "optimisers": "config errors",
     "plugins": "errors",
-    "estimating": "errors evaluation evaluator intervals lowprecision objective precision subset",
+    "estimating": """errors evaluation evaluator example_field lowprecision neighbours objective precision rule
+        subset""",
     "lowprecision": "evaluator precision weights",
     "precision": "subset",
     "spectrum": "lanczos",
     "rescale": "errors",
+    "rule": "importance intervals precision subset",
     "several": "errors evaluation evaluator objective",
     "seeds": "errors",
     "stop": "errors slurm_job",
