@@ -19,6 +19,7 @@ from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.errors import LsweepError, PointError
 from lsweep.evaluation import Column, Evaluation, Evaluator
+from lsweep.exchange import Exchange
 from lsweep.progress import Progress, Silent
 from lsweep.rounds import Rounds, nothing
 from lsweep.stop import Stop
@@ -44,6 +45,7 @@ def run(
     retry_failed: bool = False,
     complete: bool = False,
     clock: Stopwatch | None = None,
+    exchange: Exchange | None = None,
 ) -> Outcome:
     """Collective: evaluate the store's pending points on all ranks.
 
@@ -58,23 +60,28 @@ def run(
         retry_failed: evaluate failed points even where nothing else is pending.
         complete: evaluate every point, those that refinement settled too.
         clock: told where this rank's time goes.
+        exchange: of what the evaluators measure of single examples, where they use that; not with `complete`.
 
     Raises:
         PointError: more than `config.evaluate.max_failures` points failed, or the centre did.
     """
     stop, clock = stop or Stop(), clock or Stopwatch()
     status = np.where(complete & (store.status == Status.SETTLED), np.uint8(Status.PENDING), store.status)
-    rounds = Rounds(config.grid, comm, store, to_evaluate(status, retry_failed), everything=complete)
+    todo = to_evaluate(status, retry_failed)
+    rounds = Rounds(config.grid, comm, store, todo, everything=complete, exchange=exchange)
     books = Books(config, comm, store, status, progress or Silent(), stop, rounds.learn)
     books.open()
+    if exchange is not None:
+        exchange.open(store.status)
     dynamic = config.schedule.kind == "dynamic" and _counter_is_of_use(comm)
     slowest, left = 0.0, max_points
     with books.watch.watching():
-        for points in rounds:
+        for turn in rounds:
             if books.stopped() or left == 0:
                 break
-            work = _work(config, status, points, left)
-            left = left and max(0, left - sum(len(tile.points) for tile in work))
+            work = _work(config, status, turn.points, None if turn.again else left)
+            if not turn.again:
+                left = left and max(0, left - sum(len(tile.points) for tile in work))
             books.begin_round(len(work))
             with dealt(comm, work, dynamic=dynamic) as mine:
                 for tile in mine:
@@ -87,6 +94,8 @@ def run(
                         batch = _evaluate(config, comm, evaluator, tile)
                     books.watch.end()
                     slowest = max(slowest, float(batch.seconds.max()))
+                    if turn.again:
+                        continue
                     books.count(batch)
                     with clock.span("storing"):
                         store.put(batch)
@@ -95,6 +104,8 @@ def run(
                 books.finished()
                 with clock.span("waiting for other ranks"):
                     comm.quiesce()
+                    if exchange is not None:
+                        exchange.share()
         else:
             _settle(comm, store, rounds)
     _tell_notes(comm, evaluator)

@@ -14,7 +14,8 @@ from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import LsweepError
-from lsweep.evaluation import Evaluator
+from lsweep.example_cache import ExampleCache
+from lsweep.exchange import Exchange
 from lsweep.preparation import Prepared, prepare
 from lsweep.problem import Problem, build
 from lsweep.progress import Progress
@@ -134,23 +135,38 @@ def execute(
             store = open_store(output, ready.mode, comm, ready.header, config.store.sync_seconds)
         if lock is not None:
             store.guard = lock.check
-        outcome = _run(_scheduled(ready.config, comm, ready), comm, store, ready.evaluator, options)
+        outcome = _run(comm, store, ready, _cache(output, ready), options)
     return outcome, store.surface()
 
 
-def _run(config: Config, comm: Comm, store: Store, evaluator: Evaluator, options: Options) -> engine.Outcome:
+def _cache(output: Path | None, ready: Prepared) -> ExampleCache | None:
+    """What is kept beside the output of single examples' losses."""
+    if output is None or ready.neighbours is None:
+        return None
+    grid = ready.config.grid
+    return ExampleCache(output, ready.header.identity, grid.size, ready.neighbours.examples)
+
+
+def _run(
+    comm: Comm, store: Store, ready: Prepared, cache: ExampleCache | None, options: Options
+) -> engine.Outcome:
+    exchange = None
+    if ready.neighbours is not None:
+        ready.neighbours.idle = options.complete  # all that is left is one round
+        exchange = None if options.complete else Exchange(comm, ready.neighbours, cache)
     try:
         outcome = engine.run(
-            config,
+            _scheduled(ready.config, comm, ready),
             comm,
             store,
-            evaluator,
+            ready.evaluator,
             progress=options.progress,
             stop=options.stop,
             max_points=options.max_points,
             retry_failed=options.retry_failed,
             complete=options.complete,
             clock=options.clock,
+            exchange=exchange,
         )
     except BaseException:
         if comm.size == 1:  # with other ranks in their loops it would hang: closing is collective
@@ -158,6 +174,8 @@ def _run(config: Config, comm: Comm, store: Store, evaluator: Evaluator, options
                 store.sync()
         raise
     store.close()
+    if cache is not None and comm.is_root and not outcome.pending:
+        cache.remove()
     return outcome
 
 

@@ -30,6 +30,7 @@ class Neighbours:
         steps: (size,) by flat index, when a point's turn comes: what is measured at points of one step may be used
             at those of the next.
         useful: (size,) boolean: points that predict others.
+        examples: split → how many.
         idle: predict nothing, and take no notes.
     """
 
@@ -38,7 +39,7 @@ class Neighbours:
         self.useful = self.steps < self.steps.max()
         self.idle = False
         self._axes, self._shape, self._seed = grid.axes, grid.shape, seed
-        self._sizes = {split: len(made.order) for split, made in strata.items()}
+        self.examples = {split: len(made.order) for split, made in strata.items()}
         self._fields = {split: ExampleField(grid.shape, made) for split, made in strata.items()}
         self._noted: dict[int, dict[str, Measured]] = {}
 
@@ -55,7 +56,7 @@ class Neighbours:
 
     def numbers(self, split: str, point: int) -> np.ndarray:
         """The point's own random numbers, (N,), of which none is used at another."""
-        return importance.draw(self._seed, point, self._sizes[split], list(self._sizes).index(split))
+        return importance.draw(self._seed, point, self.examples[split], list(self.examples).index(split))
 
     def record(self, point: int, split: str, measured: Measured) -> None:
         """Note what was measured, for all ranks to learn."""

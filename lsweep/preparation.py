@@ -30,6 +30,7 @@ from lsweep.directions import Tensors
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluation import Evaluator
 from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
+from lsweep.neighbours import Neighbours
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem
 from lsweep.several import JointEvaluator, over
@@ -53,6 +54,7 @@ class Prepared:
         evaluator: this rank's, on the model that it borrowed.
         header: what the file says, complete on rank 0.
         points_at_once: points that share their arithmetic; the tile must be as large.
+        neighbours: what the evaluator asks and tells of single examples' losses, where it does.
     """
 
     config: Config
@@ -61,6 +63,7 @@ class Prepared:
     evaluator: Evaluator
     header: Header
     points_at_once: int = 1
+    neighbours: Neighbours | None = None
 
 
 @contextmanager
@@ -127,6 +130,7 @@ def prepare(
                     key="evaluate.points_at_once",
                 )
             evaluator = accuracies.estimating(comm, evaluator, accuracy)
+            evaluator.neighbours = accuracies.neighbours(config, comm, evaluator)
             identity.update(accuracies.identity(accuracy, evaluator))
         if together > 1:  # files of a time before it could be more lack the field
             evaluator = _joint(comm, evaluator)
@@ -149,7 +153,8 @@ def prepare(
             trajectory=trajectory,
             curvature=curvature,
         )
-        yield Prepared(config, mode, chosen, complete, header, together)
+        neighbours = getattr(evaluator, "neighbours", None)
+        yield Prepared(config, mode, chosen, complete, header, together, neighbours)
 
 
 def _evaluator(

@@ -23,8 +23,8 @@ FLOORS = {
         trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment
         batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature importance example_field
         neighbours rule""",
-    1: "comm tickets cores tuning sharing device schedule store provenance models data",
-    2: """engine books rounds problem agreement accuracies preparation job preflight compatibility eigenvectors
+    1: "example_cache comm tickets cores tuning sharing device schedule store provenance models data",
+    2: """engine exchange books rounds problem agreement accuracies preparation job preflight compatibility eigenvectors
         train training training_data trail_writer trajectories projections""",
     3: "api centre check status render export compare watch slurm train_cli trajectory_cli directions_cli",
     4: "cli __main__",
@@ -73,7 +73,8 @@ DRAWN = {
     "trail": "errors",
     "watchdog": "progress",
     "weights": "errors",
-    "engine": "books rounds",
+    "engine": "books exchange rounds",
+    "rounds": "exchange",
     "comm": "tickets",
     "cores": "comm",
     "tuning": "comm",
@@ -86,7 +87,7 @@ DRAWN = {
     "compatibility": "problem",
     "eigenvectors": "problem",
     "centre": "render",
-    "job": "engine problem preparation",
+    "job": "engine exchange problem preparation",
     "train": "preparation trail_writer training training_data",
     "training": "trail_writer training_data",
 }
