@@ -37,7 +37,7 @@ from lsweep.subset import Tolerance
 FIRST = 150  # examples of the first look, about
 SHARES = (0.1, 0.4, 0.25, 0.15, 0.1)  # of α, look by look
 MARGIN = 1.1  # how much more than planned is taken
-GROWTH = 1.05  # from one planned size to the next
+NEAR = 1.03  # how near a planned size is to the smallest
 # Sizes: (prediction + SWAY · larger neighbour)^POWER, and FLOOR of their mean. The neighbour is for examples whose
 # loss changes much between the two; without it, surprises made every third point take all examples.
 SWAY, POWER, FLOOR = 0.3, 0.8, 0.2
@@ -163,15 +163,23 @@ class Importance:
     def _required(
         self, values: np.ndarray, sample: Sample, level: Level, wanted: float, most: float
     ) -> float:
-        """About how many examples would have an interval of half-width `wanted`, as far as a sample tells."""
+        """About how many examples would have an interval of half-width `wanted`, as far as a sample tells.
+
+        Infinitely many where `most` are too few.
+        """
         _, residuals = self._fit(values, sample)
-        count = float(sample.chances.sum())
-        while count <= most:
-            count *= GROWTH
+
+        def narrow(count: float) -> bool:
             odds = chances(self._sizes, count)
-            if self._half_width(residuals, sample, odds, level, small=False) <= wanted:
-                break
-        return count
+            return self._half_width(residuals, sample, odds, level, small=False) <= wanted
+
+        low, high = float(sample.chances.sum()), float(min(most, len(self.numbers)))
+        if low >= high or not narrow(high):
+            return math.inf
+        while high > low * NEAR:
+            count = math.sqrt(low * high)
+            low, high = (low, count) if narrow(count) else (count, high)
+        return high
 
     def _half_width(
         self, residuals: np.ndarray, sample: Sample, odds: np.ndarray, level: Level, *, small: bool

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lsweep import importance, precision
+from lsweep import precision
 from lsweep.importance import Importance, Prediction
 from lsweep.intervals import Estimate
 from lsweep.precision import Precision
 from lsweep.subset import Design, Stop, Subset, Tolerance
 
-# Examples drawn by their predicted losses: tried where a stratified subset is expected to take so many times the first
-# look, and given up for it where they are expected to be no fewer, or more than this share of all; in a lower
-# precision the subset's examples cost less than half.
-WORTH, LARGEST, CHEAP = 4, 0.8, 0.4
+# Examples are drawn by their predicted losses where a stratified subset would take more than this share of all: where
+# it takes fewer, most examples were not seen at the points around either, and predicting them saves nothing. Below
+# 0.65, the first look in vain cost more than it brought, on the paper's network.
+WORTH = 0.65
+# Given up for a stratified subset where that is expected to take fewer, or where this share of all is not enough.
+LARGEST = 0.8
+CHEAP = 0.4  # what an example costs at most in a lower precision, which a stratified subset may use
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Rule:
         """From a few exact values of examples drawn by their predicted losses; None if that is no good here."""
         assert self._subset is not None
         expected = self._subset.expected(prediction.losses)
-        if expected < WORTH * importance.FIRST:
+        if expected < WORTH * len(self.design):
             return None
         most = min(expected, LARGEST * len(self.design)) * (CHEAP if self._accuracy.is_low else 1)
         drawn = Importance(prediction, numbers, self._subset.tolerance)
