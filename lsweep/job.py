@@ -174,7 +174,7 @@ def _run(
                 store.sync()
         raise
     store.close()
-    if cache is not None and comm.is_root and not outcome.pending:
+    if cache is not None and comm.is_root and not outcome.pending and not outcome.failed:
         cache.remove()
     return outcome
 

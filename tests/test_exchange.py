@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sampled import COUNT, Sampled
 
 from lsweep import engine
 from lsweep.books import Outcome
 from lsweep.comm import SerialComm
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
-from lsweep.example_cache import ExampleCache
+from lsweep.example_cache import ENTRY, RECORD, ExampleCache
 from lsweep.example_field import Measured
 from lsweep.exchange import Exchange
 from lsweep.grid import Axis, Grid, Refine
@@ -198,6 +202,24 @@ def test_a_cache_with_a_wrong_byte(where: int, tmp_path: Path) -> None:
     content[where] ^= 1
     cache.path.write_bytes(content)
     assert list(made(tmp_path / "o.h5").read()) == []
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=80), st.integers(-2, 120), st.integers(0, 3), st.integers(0, 12))
+def test_a_cache_that_lies(tail: bytes, point: int, split: int, count: int) -> None:
+    """Its checksum is right, what it says is not: it ends there, and is no failure."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = made(Path(folder) / "o.h5")
+        cache.append(losses(3))
+        content = ENTRY.pack(point, split, count) + tail
+        with cache.path.open("ab") as file:
+            file.write(RECORD.pack(len(content), zlib.crc32(content)) + content)
+        first, *others = made(Path(folder) / "o.h5").read()
+        assert equal(first, losses(3))
+        for record in others:
+            for number, by_split in record.items():
+                assert 0 <= number < 100 and set(by_split) <= {"train", "test"}
+                assert all(((m.examples >= 0) & (m.examples < 9)).all() for m in by_split.values())
 
 
 def test_another_sweeps_cache_is_none(tmp_path: Path) -> None:

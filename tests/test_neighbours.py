@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import project
 import pytest
 import torch
+from launch import python
 from torch import nn
 
 from lsweep import neighbours as module
@@ -22,6 +25,7 @@ from lsweep.neighbours import Neighbours, fits
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.precision import Precision
 from lsweep.rule import Accuracy
+from lsweep.store.reader import read, read_identity
 from lsweep.strata import stratify
 from lsweep.subset import Tolerance
 from lsweep.weights import weight_space
@@ -118,6 +122,34 @@ def test_what_is_recorded_is_what_was_measured() -> None:
         few.neighbours.idle = True
         few.evaluate(GRID.coordinates(np.array([16])))
         assert not few.neighbours.take() and few.neighbours.predict("train", 4) is None
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_stopped_and_completed(tmp_path: Path) -> None:
+    """By the command line: what is kept beside the output, and what the file says."""
+    project.make(tmp_path)
+    project.write_npz(tmp_path / "train.npz", images=2000)
+
+    def sweep(output: str, *more: str) -> Any:
+        sets = ["grid.x.num=17", "grid.y.num=9", "grid.refine.tolerance=0.02", "evaluate.relative_error=0.05"]
+        pairs = [part for setting in (*sets, f'output="{output}.h5"') for part in ("--set", setting)]
+        return python("-m", "lsweep", "sweep", "sweep.toml", "--quiet", *pairs, *more, cwd=tmp_path)
+
+    assert sweep("whole").returncode == 0
+    assert sweep("cut", "--max-points", "70").returncode == 75
+    assert (tmp_path / "cut.h5.examples").exists()
+    off = sweep("cut", "--set", "evaluate.neighbours=false")
+    assert off.returncode == 2 and "its neighbours is True" in off.stderr
+    assert sweep("cut").returncode == 0
+    assert not list(tmp_path.glob("*.examples"))
+    whole, cut = read(tmp_path / "whole.h5"), read(tmp_path / "cut.h5")
+    for a, b in [(whole.loss, cut.loss), (whole.columns["examples"], cut.columns["examples"])]:
+        np.testing.assert_array_equal(a, b)
+    assert whole.settled.any()
+    assert sweep("cut", "--complete").returncode == 0
+    assert read(tmp_path / "cut.h5").done.all() and not list(tmp_path.glob("*.examples"))
+    assert sweep("plain", "--set", "evaluate.neighbours=false").returncode == 0
+    assert "neighbours" not in read_identity(tmp_path / "plain.h5")[0]
 
 
 def test_points_by_their_coordinates() -> None:
