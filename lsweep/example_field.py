@@ -54,11 +54,6 @@ class ExampleField:
         self._measured: dict[int, Measured] = {}
         self._rows: dict[int, np.ndarray | None] = {}
 
-    @property
-    def most_bytes(self) -> int:
-        """What the rows may come to take, in memory."""
-        return most_bytes(self._shape, len(self._stratum))
-
     def learn(self, point: int, measured: Measured) -> None:
         """Take what was measured at a point, a flat index.
 
