@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from lsweep import neighbours as fields
 from lsweep import tuning
 from lsweep.comm import Comm
 from lsweep.config import Config, EvaluateConfig
 from lsweep.errors import ConfigError, InputError
-from lsweep.estimating import Accuracy, EstimatingEvaluator
+from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator
 from lsweep.grid import Grid
+from lsweep.neighbours import Neighbours
 from lsweep.precision import Precision
 from lsweep.problem import Problem
+from lsweep.rule import Accuracy
 from lsweep.subset import Tolerance
 
 log = logging.getLogger("lsweep")
@@ -50,6 +53,19 @@ def estimating(comm: Comm, evaluator: LossEvaluator, accuracy: Accuracy) -> Esti
         return EstimatingEvaluator(evaluator.lent, evaluator.batch_size, accuracy)
 
 
+def neighbours(config: Config, comm: Comm, evaluator: EstimatingEvaluator) -> Neighbours | None:
+    """What tells points of their neighbours' examples: where examples are chosen, and points come coarse to fine."""
+    wanted = config.evaluate.neighbours and config.evaluate.relative_error is not None
+    if not wanted or config.grid.refine is None:
+        return None
+    strata = {name: made.strata for name, made in evaluator.designs.items()}
+    if not fields.fits(config.grid, {name: len(made.order) for name, made in strata.items()}):
+        if comm.is_root:
+            log.info("evaluate.neighbours: so many examples' losses at so many points are too many to keep")
+        return None
+    return Neighbours(config.grid, strata)
+
+
 def identity(accuracy: Accuracy, evaluator: EstimatingEvaluator) -> dict[str, Any]:
     """What of it makes two sweeps the same, in JSON types."""
     found: dict[str, Any] = {"order": {name: made.sha256() for name, made in evaluator.designs.items()}}
@@ -62,6 +78,8 @@ def identity(accuracy: Accuracy, evaluator: EstimatingEvaluator) -> dict[str, An
             "confidence": accuracy.subset.confidence,
             "looks": {name: list(made.looks) for name, made in evaluator.designs.items()},
         }
+    if evaluator.neighbours is not None:
+        found["neighbours"] = True
     return found
 
 

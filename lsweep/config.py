@@ -137,6 +137,7 @@ class EvaluateConfig:
     absolute_error: float = 0.0  # enough where the loss is near zero
     confidence: float = 0.95
     least_examples: int = 100
+    neighbours: bool = True  # with relative_error on a refined grid: choose examples by what they lose around
     device: str = "auto"
     batch_size: int | Literal["auto"] | None = None  # None: a constant per kind of device; auto: measured
     points_at_once: int | Literal["auto"] = 1

@@ -19,6 +19,7 @@ from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.errors import LsweepError, PointError
 from lsweep.evaluation import Column, Evaluation, Evaluator
+from lsweep.exchange import Exchange
 from lsweep.progress import Progress, Silent
 from lsweep.rounds import Rounds, nothing
 from lsweep.stop import Stop
@@ -45,6 +46,7 @@ def run(
     complete: bool = False,
     points: np.ndarray | None = None,
     clock: Stopwatch | None = None,
+    exchange: Exchange | None = None,
 ) -> Outcome:
     """Collective: evaluate the store's pending points on all ranks.
 
@@ -61,6 +63,7 @@ def run(
         points: flat indices of the only points that are wanted, in the order in which they are taken; all others
             count as settled. None: every point, coarse to fine.
         clock: told where this rank's time goes.
+        exchange: of what the evaluators measure of single examples, where they use that; not with `complete`.
 
     Raises:
         PointError: more than `config.evaluate.max_failures` points failed, or the centre did.
@@ -72,22 +75,26 @@ def run(
         levels = np.full(config.grid.size, len(points))
         levels[points] = np.arange(len(points))
         status = np.where(levels == len(points), np.uint8(Status.SETTLED), status)
-    rounds = Rounds(config.grid, comm, store, to_evaluate(status, retry_failed), everything=complete)
+    todo = to_evaluate(status, retry_failed)
+    rounds = Rounds(config.grid, comm, store, todo, everything=complete, exchange=exchange)
     books = Books(config, comm, store, status, progress or Silent(), stop, rounds.learn)
     store.span = lambda: clock.span("storing")
     books.open()
+    if exchange is not None:
+        exchange.open(store.status)
     with clock.span("scheduling"):
         dynamic = config.schedule.kind == "dynamic" and _counter_is_of_use(comm)
     slowest, left = 0.0, max_points
     with books.watch.watching():
-        for chosen in rounds:
+        for turn in rounds:
             with clock.span("waiting for other ranks"):
                 stopped = books.stopped()
             if stopped or left == 0:
                 break
             with clock.span("scheduling"):
-                work = _work(config, status, chosen, left, levels)
-            left = left and max(0, left - sum(len(tile.points) for tile in work))
+                work = _work(config, status, turn.points, None if turn.again else left, levels)
+            if not turn.again:
+                left = left and max(0, left - sum(len(tile.points) for tile in work))
             books.begin_round(len(work))
             with dealt(comm, work, dynamic=dynamic) as mine:
                 for tile in clock.each("scheduling", mine):
@@ -100,6 +107,8 @@ def run(
                         batch = _evaluate(config, comm, evaluator, tile)
                     books.watch.end()
                     slowest = max(slowest, float(batch.seconds.max()))
+                    if turn.again:
+                        continue
                     books.count(batch)
                     with clock.span("storing"):
                         store.put(batch)
@@ -108,6 +117,8 @@ def run(
                 books.finished()
                 with clock.span("waiting for other ranks"):
                     comm.quiesce()
+                    if exchange is not None:
+                        exchange.share()
         else:
             _settle(comm, store, rounds)
     _tell_notes(comm, evaluator)

@@ -18,7 +18,7 @@ correction for skewness; no stop while n < 25 G² (Cochran's rule). p·R instead
 than both in quadrature: enough where points stop, but not for all looks together. The centre's losses as an auxiliary
 variable, by strata, certain inclusion of the largest, or regression: next to the centre a point's largest loss may
 be an ordinary example's there, and far from it they explain next to nothing. Neighbours' losses explain enough only
-next to a point: the grid's spacing is as far as the losses of single examples go smoothly.
+next to a point, on a refined grid: `lsweep.importance`.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import InputError, LsweepError
 from lsweep.evaluation import Evaluator
+from lsweep.example_cache import ExampleCache
+from lsweep.exchange import Exchange
 from lsweep.preparation import Prepared, prepare
 from lsweep.problem import Problem, build
 from lsweep.progress import Progress
@@ -137,13 +139,32 @@ def execute(
             store = open_store(output, ready.mode, comm, ready.header, config.store.sync_seconds)
         if lock is not None:
             store.guard = lock.check
-        outcome = _run(_scheduled(ready.config, comm, ready), comm, store, ready.evaluator, options)
+        outcome = _evaluate(ready, comm, store, output, options)
         if config.evaluate.certificate and output is not None and not outcome.pending:
             if options.max_points is not None:
                 options = dataclasses.replace(options, max_points=options.max_points - outcome.evaluated)
             certified = _certify(ready, comm, output, lock, Request(config.evaluate.certificate), options)
             outcome = dataclasses.replace(outcome, certificate=certified)
     return outcome, store.surface()
+
+
+def _evaluate(
+    ready: Prepared, comm: Comm, store: Store, output: Path | None, options: Options
+) -> engine.Outcome:
+    """Run the sweep, with what is kept of single examples' losses where points are sampled by their neighbours."""
+    cache = exchange = None
+    if ready.neighbours is not None:
+        if output is not None:
+            size = ready.config.grid.size
+            cache = ExampleCache(output, ready.header.identity, size, ready.neighbours.examples)
+        ready.neighbours.idle = options.complete  # all that is left is one round
+        exchange = None if options.complete else Exchange(comm, ready.neighbours, cache)
+    outcome = _run(
+        _scheduled(ready.config, comm, ready), comm, store, ready.evaluator, options, exchange=exchange
+    )
+    if cache is not None and comm.is_root and not outcome.pending and not outcome.failed:
+        cache.remove()
+    return outcome
 
 
 def certify(
@@ -188,6 +209,7 @@ def _run(
     evaluator: Evaluator,
     options: Options,
     points: np.ndarray | None = None,
+    exchange: Exchange | None = None,
 ) -> engine.Outcome:
     try:
         outcome = engine.run(
@@ -202,6 +224,7 @@ def _run(
             complete=options.complete and points is None,
             points=points,
             clock=options.clock,
+            exchange=exchange,
         )
     except BaseException:
         if comm.size == 1:  # with other ranks in their loops it would hang: closing is collective

@@ -54,12 +54,7 @@ class Step:
             (…, *new points): cubic; linear where one of the outer two points is NaN; NaN where an inner one is.
         """
         values = np.moveaxis(filled, self.axis - len(self.after), -1)
-        old, new = self.before[self.axis], self.points[self.axis]
-        right = np.searchsorted(old, new)
-        first = np.clip(right - 2, 0, max(0, len(old) - 4))
-        cubic = _lagrange(values, old, new, first, min(4, len(old)))
-        linear = _lagrange(values, old, new, right - 1, 2)
-        result = np.where(np.isnan(cubic), linear, cubic)
+        result = between(values, self.before[self.axis], self.points[self.axis])
         return np.moveaxis(result, -1, self.axis - len(self.after))
 
     def sides(self, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -89,6 +84,14 @@ def ladder(shape: tuple[int, ...]) -> list[Step]:
         if len(after[axis]) > len(before[axis]):
             steps.append(Step(axis, before, after, tuple(strides), whole))
     return steps
+
+
+def rungs(shape: tuple[int, ...]) -> np.ndarray:
+    """(size,) int64, by flat index: the step of the ladder, counted from 1, at which a point is new; 0 at its foot."""
+    found = np.zeros(shape, dtype=np.int64)
+    for number, step in enumerate(ladder(shape), start=1):
+        found[np.ix_(*step.points)] = number
+    return found.reshape(-1)
 
 
 def coarsest(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
@@ -126,6 +129,20 @@ def interpolate(values: np.ndarray, known: np.ndarray, *, log: bool) -> np.ndarr
     elif not np.isnan(measured).all():
         filled = np.clip(filled, np.nanmin(measured), np.nanmax(measured))
     result: np.ndarray = np.where(known, values, filled)
+    return result
+
+
+def between(values: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Interpolate along the last axis, from values (…, old) at points of which each of `new` lies between two.
+
+    Returns:
+        (…, new): cubic; linear where one of the outer two points is NaN; NaN where an inner one is.
+    """
+    right = np.searchsorted(old, new)
+    first = np.clip(right - 2, 0, max(0, len(old) - 4))
+    cubic = _lagrange(values, old, new, first, min(4, len(old)))
+    linear = _lagrange(values, old, new, right - 1, 2)
+    result: np.ndarray = np.where(np.isnan(cubic), linear, cubic)
     return result
 
 

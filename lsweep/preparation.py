@@ -30,6 +30,7 @@ from lsweep.directions import Tensors
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluation import Evaluator
 from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
+from lsweep.neighbours import Neighbours
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem
 from lsweep.several import JointEvaluator, over
@@ -55,6 +56,7 @@ class Prepared:
         full: the same of all examples in the model's own precision, one point after another.
         header: what the file says, complete on rank 0.
         points_at_once: points that share their arithmetic; the tile must be as large.
+        neighbours: what the evaluator asks and tells of single examples' losses, where it does.
     """
 
     config: Config
@@ -64,6 +66,7 @@ class Prepared:
     full: LossEvaluator
     header: Header
     points_at_once: int = 1
+    neighbours: Neighbours | None = None
 
 
 @contextmanager
@@ -138,6 +141,7 @@ def prepare(
                     key="evaluate.points_at_once",
                 )
             evaluator = accuracies.estimating(comm, evaluator, accuracy)
+            evaluator.neighbours = accuracies.neighbours(config, comm, evaluator)
             identity.update(accuracies.identity(accuracy, evaluator))
         if together > 1:  # files of a time before it could be more lack the field
             evaluator = _joint(comm, evaluator)
@@ -160,7 +164,8 @@ def prepare(
             trajectory=trajectory,
             curvature=curvature,
         )
-        yield Prepared(config, mode, chosen, complete, full, header, together)
+        neighbours = getattr(evaluator, "neighbours", None)
+        yield Prepared(config, mode, chosen, complete, full, header, together, neighbours)
 
 
 def _evaluator(

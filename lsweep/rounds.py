@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from lsweep import refine
 from lsweep.comm import Comm
+from lsweep.exchange import Exchange
 from lsweep.grid import Grid
 from lsweep.store.base import Store
 from lsweep.store.batch import Batch
 from lsweep.surface import Status
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """Points of one round.
+
+    Attributes:
+        points: flat indices, the same on every rank.
+        again: they are done, and evaluated only for what their examples lose.
+    """
+
+    points: np.ndarray
+    again: bool = False
 
 
 class Rounds:
@@ -26,11 +41,21 @@ class Rounds:
         store: what was there when it was opened.
         todo: (size,) boolean, the points that are to be evaluated or settled.
         everything: evaluate all of `todo`, whatever `grid.refine` says.
+        exchange: of what examples lose, by which points are predicted from coarser ones: a round then has points
+            of one step only, and those before it that nobody knows of are evaluated again.
     """
 
     def __init__(
-        self, grid: Grid, comm: Comm, store: Store, todo: np.ndarray, *, everything: bool = False
+        self,
+        grid: Grid,
+        comm: Comm,
+        store: Store,
+        todo: np.ndarray,
+        *,
+        everything: bool = False,
+        exchange: Exchange | None = None,
     ) -> None:
+        self._exchange = exchange
         self._grid, self._comm, self._store, self._todo = grid, comm, store, todo
         self._refines = grid.refine is not None and not everything
         self._judged = [k for k, name in enumerate(store.names) if refine.is_judged(name)]
@@ -45,15 +70,19 @@ class Rounds:
         if self._refines:
             self._comm.post(0, "evaluated", (batch.points, batch.values[:, self._judged]))
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """Collective: flat indices, the same on every rank; ask for more only after `Comm.quiesce`."""
+    def __iter__(self) -> Iterator[Round]:
+        """Collective: the same on every rank; ask for more only after `Comm.quiesce`."""
         if not self._todo.any():
             return
         if not self._refines:
-            yield np.flatnonzero(self._todo)
+            yield Round(np.flatnonzero(self._todo))
             return
         while len(points := self._comm.on_root(self._plan)):
-            yield points
+            if self._exchange is not None:
+                for step in range(int(self._exchange.steps[points[0]])):
+                    if len(lacking := self._exchange.lacking(step)):
+                        yield Round(lacking, again=True)
+            yield Round(points)
 
     def settled(self) -> np.ndarray:
         """On rank 0, when the rounds are over: flat indices of the points that need not be evaluated."""
@@ -67,7 +96,11 @@ class Rounds:
 
     def _plan(self) -> np.ndarray:
         planned = refine.plan(self._grid, self._losses, self._evaluated)
-        return np.flatnonzero(planned & ~self._evaluated)
+        points = np.flatnonzero(planned & ~self._evaluated)
+        if self._exchange is None or not len(points):
+            return points
+        steps = self._exchange.steps[points]
+        return points[steps == steps.min()]
 
 
 def nothing(points: np.ndarray, metrics: int) -> Batch:

@@ -33,9 +33,9 @@ class Level:
 
 
 @lru_cache(maxsize=16)
-def levels(alpha: float) -> tuple[Level, ...]:
+def levels(alpha: float, shares: tuple[float, ...] = SHARES) -> tuple[Level, ...]:
     """Divide `alpha`, in (0, 1), over the looks of a point, in their order."""
-    return tuple(_level(share * alpha) for share in SHARES)
+    return tuple(_level(share * alpha) for share in shares)
 
 
 def _level(alpha: float) -> Level:

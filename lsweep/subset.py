@@ -162,6 +162,15 @@ class Subset:
         needed = MARGIN * intervals.required(*self._sample(values), level, wanted, self.scale)
         return next((n for n in self.design.looks if n > len(values) and n >= needed), len(self.design))
 
+    def expected(self, losses: np.ndarray) -> int:
+        """About how many examples a point would take whose losses (N,) were these, in the data's order, all > 0."""
+        first = self.design.looks[0]
+        if first == len(self.design):
+            return first
+        wanted = max(self.tolerance.relative_error * float(losses.mean()), self.tolerance.absolute_error)
+        sample = self._sample(losses[self.design.strata.order[:first]])
+        return intervals.required(*sample, self._levels[1], wanted, self.scale)
+
     def loss(self, values: np.ndarray, level: Level | None) -> Estimate:
         """Estimate the mean loss from the losses (n,) of a prefix, in the design's order; no level for all."""
         return intervals.mean(*self._sample(values), level, scale=self.scale)

@@ -25,10 +25,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lsweep import agreement, config, problem, provenance, weights
 from lsweep.comm import SerialComm
-from lsweep.estimating import Accuracy, EstimatingEvaluator
+from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator
 from lsweep.precision import Precision
 from lsweep.preparation import prepare
+from lsweep.rule import Accuracy
 
 POINT = (0.3, -0.2)
 

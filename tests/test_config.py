@@ -53,6 +53,7 @@ DEFAULTS = {
         "absolute_error": 0.0,
         "confidence": 0.95,
         "least_examples": 100,
+        "neighbours": True,
         "points_at_once": 1,
         "fold_batchnorm": True,
         "batchnorm": "fixed",

@@ -18,10 +18,11 @@ from torch import nn
 from lsweep import precision
 from lsweep.data import from_object
 from lsweep.errors import InputError
-from lsweep.estimating import Accuracy, EstimatingEvaluator
+from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.precision import Precision
+from lsweep.rule import Accuracy
 from lsweep.store.reader import read, read_identity
 from lsweep.subset import design
 from lsweep.weights import weight_space

@@ -13,10 +13,11 @@ from launch import python
 from torch import nn
 
 from lsweep.data import from_object
-from lsweep.estimating import Accuracy, EstimatingEvaluator
+from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluator import borrow
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.precision import Precision
+from lsweep.rule import Accuracy
 from lsweep.store.reader import read, read_identity
 from lsweep.subset import Tolerance
 from lsweep.weights import weight_space

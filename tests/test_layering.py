@@ -21,10 +21,11 @@ FLOORS = {
         evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
         seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
         trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment
-        batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature""",
-    1: "comm tickets cores tuning sharing device schedule store provenance models data",
-    2: """engine books rounds problem agreement accuracies preparation certification job preflight compatibility
-        eigenvectors train training training_data trail_writer trajectories projections""",
+        batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature importance example_field
+        neighbours rule""",
+    1: "example_cache comm tickets cores tuning sharing device schedule store provenance models data",
+    2: """engine exchange books rounds problem agreement accuracies preparation certification job preflight
+        compatibility eigenvectors train training training_data trail_writer trajectories projections""",
     3: """api centre check status render export compare watch slurm train_cli trajectory_cli directions_cli certify_cli
         convert describe labelled notebook""",
     4: "cli __main__",
@@ -43,22 +44,27 @@ DRAWN = {
     "curvature": "eigenpairs evaluation evaluator hessian",
     "directions": "config errors grid weights",
     "eigenpairs": "lanczos",
+    "example_field": "importance lattice strata",
     "evaluator": "batchnorm determinism errors evaluation memory objective weights",
     "files": "errors",
     "folding": "weights",
     "grid": "errors",
     "hessian": "errors evaluator memory objective weights",
+    "importance": "intervals spending subset",
     "intervals": "moments spending",
     "label_noise": "errors",
     "measurement": "evaluator objective",
+    "neighbours": "example_field grid importance lattice strata",
     "objective": "config errors plugins",
     "optimisers": "config errors",
     "plugins": "errors",
-    "estimating": "errors evaluation evaluator intervals lowprecision objective precision subset",
+    "estimating": """errors evaluation evaluator example_field lowprecision neighbours objective precision rule
+        subset""",
     "lowprecision": "evaluator precision weights",
     "precision": "subset",
     "spectrum": "lanczos",
     "rescale": "errors",
+    "rule": "importance intervals precision subset",
     "several": "errors evaluation evaluator objective",
     "seeds": "errors",
     "stop": "errors slurm_job",
@@ -69,7 +75,8 @@ DRAWN = {
     "trail": "errors",
     "watchdog": "progress",
     "weights": "errors",
-    "engine": "books rounds",
+    "engine": "books exchange rounds",
+    "rounds": "exchange",
     "comm": "tickets",
     "cores": "comm",
     "tuning": "comm",
@@ -85,7 +92,7 @@ DRAWN = {
     "certification": "books preparation",
     "compare": "render",
     "convert": "labelled",
-    "job": "certification engine problem preparation",
+    "job": "certification engine exchange problem preparation",
     "train": "preparation trail_writer training training_data",
     "training": "trail_writer training_data",
 }

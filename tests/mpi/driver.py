@@ -3,7 +3,8 @@
     python driver.py SCENARIO FOLDER [KEY=VALUE ...]
 
 Scenario `sweep` sweeps 11 × 7 points, resuming what is there; the others do the same and go wrong on purpose.
-With refine=TOLERANCE it is 37 × 34 points of a sharp bowl, refined.
+With refine=TOLERANCE it is 37 × 34 points of a sharp bowl, refined; with neighbours=yes each from as few of its
+examples as its neighbours allow.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from sampled import COUNT, Sampled
+
 from lsweep import cli, engine
 from lsweep.comm import Comm, connect
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.errors import InputError
 from lsweep.evaluation import Evaluation
+from lsweep.example_cache import ExampleCache
+from lsweep.exchange import Exchange
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.stop import Stop
 from lsweep.store import Batch, Header, open_store
@@ -95,6 +101,21 @@ class Bowl(Null):
         return Evaluation(np.stack([loss, np.cos(x), ridge, y**2], axis=1), np.full(len(x), 0.001))
 
 
+class Few(Bowl):
+    """A bowl of examples; the same misfortunes."""
+
+    names, columns = Sampled.names, Sampled.columns  # type: ignore[assignment]
+
+    def __init__(self, comm: Comm, scenario: str, seconds: float, folder: Path, grid: Grid) -> None:
+        super().__init__(comm, scenario, seconds, folder)
+        self._sampled = Sampled(grid)
+        self.neighbours = self._sampled.neighbours
+
+    def evaluate(self, coordinates: np.ndarray) -> Evaluation:
+        super().evaluate(coordinates)
+        return self._sampled.evaluate(coordinates)
+
+
 def no_room(self: FileWriter, batch: Batch) -> None:
     raise RuntimeError("Can't flush: file write failed: errno = 122, error message = 'Disk quota exceeded'")
 
@@ -106,7 +127,7 @@ def explode(source: int, message: str) -> None:
 def main(comm: Comm) -> int:
     scenario, folder = sys.argv[1], Path(sys.argv[2])
     options: dict[str, Any] = {"mode": "gather", "tile": "1", "seconds": "0", "sync": "5", "max": "0"}
-    options |= {"kind": "auto", "silent": "120", "refine": ""}
+    options |= {"kind": "auto", "silent": "120", "refine": "", "neighbours": ""}
     options |= dict(argument.split("=") for argument in sys.argv[3:])
     output = folder / "sweep.h5"
     grid = refined(options["refine"]) if options["refine"] else GRID
@@ -124,7 +145,14 @@ def main(comm: Comm) -> int:
     cli._log_to_stderr(comm, logging.WARNING)
     lock = comm.on_root(lambda: acquire(output))
     # No identity but the grid: a sweep must be resumed by any number of ranks, in any mode.
-    header = Header(grid, Null.names, {"axes": list(reversed(grid.shape))})
+    identity = {"axes": list(reversed(grid.shape))}
+    evaluator: Any = (Bowl if options["refine"] else Null)(comm, scenario, float(options["seconds"]), folder)
+    exchange = None
+    if options["neighbours"]:
+        evaluator = Few(comm, scenario, float(options["seconds"]), folder, grid)
+        cache = ExampleCache(output, identity, grid.size, {"train": COUNT})
+        exchange = Exchange(comm, evaluator.neighbours, cache)
+    header = Header(grid, evaluator.names, identity, columns=getattr(evaluator, "columns", {}))
     store = open_store(output, options["mode"], comm, header, float(options["sync"]))
     store.guard = lock.check
     comm.on("explode", explode)
@@ -134,11 +162,12 @@ def main(comm: Comm) -> int:
             config,
             comm,
             store,
-            (Bowl if options["refine"] else Null)(comm, scenario, float(options["seconds"]), folder),
+            evaluator,
             stop=stop,
             max_points=int(options["max"]) or None,
             retry_failed=scenario == "retry",
             complete=scenario == "complete",
+            exchange=exchange,
         )
     store.close()
     assert "torch" not in sys.modules

@@ -1,0 +1,252 @@
+"""The mean loss from few examples, where every example's loss is predicted: sampling with unequal probabilities.
+
+Near a minimum few examples make the loss, and they are much the same at the points around. So examples are drawn by
+Poisson sampling (Hájek 1964), each with a probability π proportional to a size that follows its predicted loss, by one
+random number each, so that a larger sample holds the smaller one (permanent random numbers: Ohlsson 1998). The
+mean is the generalised regression estimator (Särndal, Swensson & Wretman, *Model Assisted Survey Sampling*, 1992,
+§6.4-6.7): what a fit of the losses on the predictions says of all examples, and Σ(residual/π) over the sample. Only the
+residuals make its error, so a wrong prediction makes the interval wide and costs examples, but no truth.
+
+That needs random numbers which know nothing of the prediction: every point draws its own. Were they the same at all
+points, examples with small numbers would be seen everywhere and predicted well, and the bad predictions of the others
+would never be sampled. What no small sample can tell is that a few examples have become the largest which both
+neighbours thought the smallest: `FLOOR` lets a sixth of the examples look for such, and by measurement they are rare.
+
+The interval is that of a stratified subset (`lsweep.intervals`): Student's t with Satterthwaite's degrees of
+freedom, corrected for skewness, and the rule of three for what was not seen, its share measured in sizes and
+taken to be half as far off, in units of its size, as the worst that was seen. The constants were settled on the losses
+of the paper's network, where results/bench/neighbours has examples and errors; most of them matter little. `SHARES` of
+α has more looks than a stratified subset, since a sample that meets a surprise plans anew: with three, more points
+fell back to all examples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import stdtrit
+
+from lsweep import spending
+from lsweep.intervals import NORMAL, Estimate
+from lsweep.spending import Level
+from lsweep.subset import Tolerance
+
+FIRST = 150  # examples of the first look, about
+SHARES = (0.1, 0.4, 0.25, 0.15, 0.1)  # of α, look by look
+MARGIN = 1.2  # how much more than planned is taken: a look that falls short costs more
+NEAR = 1.03  # how near a planned size is to the smallest
+# Sizes: (prediction + SWAY · larger neighbour)^POWER, and FLOOR of their mean. The neighbour is for examples whose
+# loss changes much between the two; without it, more surprises had small chances, and more points took all examples.
+SWAY, POWER, FLOOR = 0.3, 0.8, 0.2
+GUARD = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What is thought of the losses of N examples at a point; float64, finite, > 0.
+
+    Attributes:
+        losses: (N,)
+        high: (N,) the larger of those at the two neighbours.
+    """
+
+    losses: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Examples that were drawn.
+
+    Attributes:
+        examples: (n,) int64, increasing.
+        chances: (N,) the probability of each of all to be in it.
+        level: of the look.
+    """
+
+    examples: np.ndarray
+    chances: np.ndarray
+    level: Level
+
+    @property
+    def own(self) -> np.ndarray:
+        """(n,) the chances of its own examples."""
+        result: np.ndarray = self.chances[self.examples]
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class Importance:
+    """How a point's examples are drawn, and when they are enough.
+
+    Attributes:
+        prediction: of the losses.
+        numbers: (N,) float64, uniform in [0, 1), drawn for this point: see `draw`.
+        tolerance: what the loss's interval must reach.
+    """
+
+    prediction: Prediction
+    numbers: np.ndarray
+    tolerance: Tolerance
+
+    def search(self, losses: Callable[[np.ndarray], np.ndarray], most: float) -> Sample | None:
+        """Draw examples until the mean loss is known well enough; None where that takes more than `most`.
+
+        Args:
+            losses: examples (n,) → their losses (n,); each call's examples hold those of the calls before.
+            most: that other ways would be cheaper.
+        """
+        levels = spending.levels(1 - self.tolerance.confidence, SHARES)
+        count: float = FIRST
+        for level, following in zip(levels, (*levels[1:], None), strict=True):
+            if count > most:
+                return None
+            sample = self.sample(count, level)
+            values = losses(sample.examples)
+            found = self.loss(values, sample)
+            # A mean that is not finite stays so whatever follows.
+            if not math.isfinite(found.mean) or found.half_width <= self._wanted(found):
+                return sample
+            if following is None:
+                return None
+            needed = self._required(values, sample, following, self._wanted(found), most)
+            count = max(MARGIN * needed, count + 20)
+        return None
+
+    def sample(self, count: float, level: Level) -> Sample:
+        """About `count` examples."""
+        odds = chances(self._sizes, count)
+        return Sample(np.flatnonzero(self.numbers < odds), odds, level)
+
+    def loss(self, values: np.ndarray, sample: Sample) -> Estimate:
+        """Estimate the mean loss of all examples from the losses (n,) of a sample.
+
+        Returns:
+            the mean of `values` and NaN for the rest where one of them is not finite.
+        """
+        if len(values) == 0 or not np.isfinite(values).all():
+            mean = float(values.mean()) if len(values) else math.nan
+            return Estimate(mean, math.nan, math.nan, math.nan, len(values))
+        total, residuals = self._fit(values, sample)
+        half = self._half_width(residuals, sample, sample.chances, sample.level, small=True)
+        mean = total / len(self.numbers)
+        return Estimate(mean, half / sample.level.critical, mean - half, mean + half, len(values))
+
+    def mean(self, values: np.ndarray, sample: Sample) -> tuple[float, float]:
+        """Mean over all examples and standard error of something else, from its values (n,) in a sample.
+
+        It is fitted by what the prediction says: the loss and, of class scores, the chance of being right.
+        """
+        losses = self.prediction.losses
+        known = np.stack([np.ones(len(losses)), np.exp(-losses), losses / losses.mean()], axis=1)
+        total, residuals = regression(values, known, np.ones(len(losses)), sample)
+        variance = ((1 - sample.own) * (residuals / sample.own) ** 2).sum()
+        # As `intervals.fraction`: what was right wherever one looked may be wrong elsewhere.
+        return total / len(losses), math.hypot(math.sqrt(variance) / len(losses), 1 / (2 * len(values)))
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
+        size = (self.prediction.losses + SWAY * self.prediction.high) ** POWER
+        result: np.ndarray = size + FLOOR * size.mean()
+        return result
+
+    def _wanted(self, loss: Estimate) -> float:
+        return max(self.tolerance.relative_error * abs(loss.mean), self.tolerance.absolute_error)
+
+    def _fit(self, values: np.ndarray, sample: Sample) -> tuple[float, np.ndarray]:
+        known = np.stack([self.prediction.losses, self.prediction.high], axis=1)
+        return regression(values, known, self._sizes, sample)
+
+    def _required(
+        self, values: np.ndarray, sample: Sample, level: Level, wanted: float, most: float
+    ) -> float:
+        """About how many examples would have an interval of half-width `wanted`, as far as a sample tells.
+
+        Infinitely many where `most` are too few.
+        """
+        _, residuals = self._fit(values, sample)
+
+        def narrow(count: float) -> bool:
+            odds = chances(self._sizes, count)
+            return self._half_width(residuals, sample, odds, level, small=False) <= wanted
+
+        low, high = float(sample.chances.sum()), float(min(most, len(self.numbers)))
+        if low >= high or not narrow(high):
+            return math.inf
+        while high > low * NEAR:
+            count = math.sqrt(low * high)
+            low, high = (low, count) if narrow(count) else (count, high)
+        return high
+
+    def _half_width(
+        self, residuals: np.ndarray, sample: Sample, odds: np.ndarray, level: Level, *, small: bool
+    ) -> float:
+        """Of the interval, were the examples drawn with `odds`; `small`: as far as this sample can be trusted."""
+        if (odds >= 1).all():
+            return 0.0
+        unit = float(np.abs(residuals).max())
+        if unit == 0:
+            return math.inf  # nothing was seen to differ
+        own, free, scaled = odds[sample.examples], odds < 1, residuals / unit
+        parts = (1 - own) / own / sample.own * scaled**2
+        variance = parts.sum()
+        cubes = (1 - own) * (1 - 2 * own) / own**2 / sample.own * scaled**3
+        quantile = level.critical
+        if small and variance > 0:
+            freedom = max(1.0, float(variance**2 / (parts**2).sum()))
+            quantile = float(-stdtrit(freedom, NORMAL.cdf(-level.critical)))
+        skewness = abs(float(cubes.sum())) / variance**1.5 if variance > 0 else 0.0
+        quantile += skewness * (1 + 2 * quantile**2) / 6
+        worst = float((np.abs(scaled) / self._sizes[sample.examples]).max())
+        unseen = -math.log(level.alpha) / odds[free].sum() * self._sizes[free].sum() * worst
+        return math.hypot(math.sqrt(variance) * quantile, GUARD * unseen) * unit / len(odds)
+
+
+def draw(seed: int, point: int, count: int, split: int = 0) -> np.ndarray:
+    """(count,) uniform in [0, 1): a point's own random numbers, the same wherever and whenever it is evaluated."""
+    return np.random.Generator(np.random.PCG64([seed, point, split])).random(count)
+
+
+def chances(sizes: np.ndarray, count: float) -> np.ndarray:
+    """Probabilities (N,) proportional to `sizes`, all > 0, with the sum `count`; those of the largest are cut to 1."""
+    certain = np.zeros(len(sizes), dtype=bool)
+    while count < len(sizes):
+        odds = (count - certain.sum()) / sizes[~certain].sum() * sizes
+        more = ~certain & (odds >= 1)
+        if not more.any():
+            return np.where(certain, 1.0, odds)
+        certain |= more
+    return np.ones(len(sizes))
+
+
+def regression(
+    values: np.ndarray, known: np.ndarray, variances: np.ndarray, sample: Sample
+) -> tuple[float, np.ndarray]:
+    """The generalised regression estimator of a total (Särndal et al. 1992, eq. 6.4.1 and 6.6.3).
+
+    Args:
+        values: (n,) of the sample's examples.
+        known: (N, k) what is known of all.
+        variances: (N,) how far values are thought to scatter around the fit, in proportion.
+        sample: the n.
+
+    Returns:
+        the total over all N, and the residuals (n,) times their g-weights, which make its variance.
+    """
+    own, x = sample.own, known[sample.examples]
+    weights = 1 / (own * variances[sample.examples])
+    # Least squares by QR, on columns of unit length: both may be proportional to each other, and one all zeros.
+    scaled = x * np.sqrt(weights)[:, None]
+    lengths = np.sqrt((scaled**2).sum(axis=0))
+    lengths[lengths == 0] = 1.0
+    inverse = np.linalg.pinv(scaled / lengths, rcond=1e-8) / lengths[:, None]
+    slopes = inverse @ (values * np.sqrt(weights))
+    residuals = values - x @ slopes
+    total = float((known @ slopes).sum() + (residuals / own).sum())
+    missing = known.sum(axis=0) - (x / own[:, None]).sum(axis=0)
+    corrections = 1 + own * np.sqrt(weights) * (missing @ inverse)
+    return total, residuals * corrections
