@@ -92,11 +92,13 @@ def _size(field: Field, columns: int, rows: int, squat: float) -> tuple[int, int
     wide, high = float(columns), float(rows)
     if 1 / 3 <= ratio <= 3:
         wide, high = min(wide, high / ratio / squat), min(high, wide * ratio * squat)
-    return _whole(int(wide), nx), _whole(int(high), ny)
+    return _whole(wide, nx, columns), _whole(high, ny, rows)
 
 
-def _whole(cells: int, points: int) -> int:
-    return max(1, cells if cells < points else cells // points * points)
+def _whole(cells: float, points: int, room: int) -> int:
+    """About so many cells, a whole number of them for each point where that is not far off and there is room."""
+    each = min(round(cells / points), room // points)
+    return each * points if each else max(1, int(cells))
 
 
 def _samples(points: int, cells: int) -> np.ndarray:

@@ -97,7 +97,8 @@ def _name(host: str) -> str:
     """The name in a Host header, without its port."""
     bare = host.strip().lower()
     if bare.startswith("["):
-        return bare[1:].partition("]")[0]
+        name, _, after = bare[1:].partition("]")
+        return name if not after or after.startswith(":") else ""
     return bare.partition(":")[0].removesuffix(".")
 
 
