@@ -30,6 +30,7 @@ from lsweep.render.look import Look
 from lsweep.store import lock, whole
 from lsweep.surface import Status, Surface
 from lsweep.watch.cells import Kind, raster
+from lsweep.watch.cli import _announce
 from lsweep.watch.follow import Follower, View
 from lsweep.watch.paint import half_blocks, plain
 from lsweep.watch.server import Server
@@ -217,6 +218,16 @@ def test_only_what_is_meant_to_be_reachable_is(tmp_path: Path, serve: Callable[.
     assert not everywhere.loopback
     assert ask(everywhere, "/state", Host="192.168.0.1:80")[0].status == 200
     assert ask(everywhere, "/state", Host="evil.example")[0].status == 421
+
+
+def test_what_is_said_at_the_start(
+    tmp_path: Path, serve: Callable[..., Server], capsys: pytest.CaptureFixture
+) -> None:
+    _announce(serve(tmp_path / "a.h5"), "a.h5")
+    said = capsys.readouterr()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\n", said.out) and "warning" not in said.err
+    _announce(serve(tmp_path / "a.h5", "0.0.0.0"), "a.h5")
+    assert "warning: whoever reaches this machine" in capsys.readouterr().err
 
 
 def test_what_cannot_be_shown_is_waited_for(tmp_path: Path, serve: Callable[..., Server]) -> None:

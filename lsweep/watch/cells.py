@@ -76,13 +76,17 @@ def raster(surface: Surface, look: Look, columns: int, rows: int, squat: float =
 
 
 def _previewed(field: Field, units: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pending points as the point of the coarser grid before them."""
+    """Pending points as the nearest point below on the finest lattice that has one."""
+    pending = field.status == Status.PENDING
+    shown, found = units, kinds
     stride = field.stride()
-    if stride == 1:
-        return units, kinds
-    coarse = np.ix_(*(np.arange(n) // stride * stride for n in units.shape))
-    pending = (field.status == Status.PENDING) & (kinds[coarse] == Kind.VALUE)
-    return np.where(pending, units[coarse], units), np.where(pending, Kind.VALUE, kinds).astype(np.uint8)
+    while stride > 1:
+        before = np.ix_(*(np.arange(n) // stride * stride for n in units.shape))
+        known = pending & (kinds[before] == Kind.VALUE)
+        shown = np.where(known, units[before], shown)
+        found = np.where(known, Kind.VALUE, found).astype(np.uint8)
+        stride //= 2
+    return shown, found
 
 
 def _size(field: Field, columns: int, rows: int, squat: float) -> tuple[int, int]:

@@ -80,7 +80,7 @@ class Follower:
             return self._viewed("waiting" if self._surface is None else "gone")
         try:
             self._refresh()
-        except FileFormatError as error:
+        except (FileFormatError, OSError) as error:  # OSError: it went away between two looks at it
             self._mark = None
             return self._viewed("unreadable", str(error))
         if self._surface is not None and self._surface.complete:

@@ -67,7 +67,7 @@ class Site:
         return Answer(html.encode("utf-8"), "text/html; charset=utf-8")
 
     def _live(self, view: View) -> dict[str, object]:
-        return {"version": view.version, "pause": self._pause}
+        return {"version": view.version, "pause": self._pause, "state": self._said(view).as_json()}
 
     def _state(self) -> Answer:
         return _json(self._said(self._follower.look()).as_json())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -55,12 +56,11 @@ def here(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def url(here: Path) -> Iterator[str]:
+def server(here: Path) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "lsweep", "watch", "out/sweep.h5", "--port", "0", "--interval", "0.3"]
-    with subprocess.Popen(command, cwd=here, env=environment(), stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip()
-        server.terminate()
+    with subprocess.Popen(command, cwd=here, env=environment(), stdout=subprocess.PIPE, text=True) as started:
+        yield started
+        started.kill()
 
 
 @pytest.fixture
@@ -94,7 +94,9 @@ def readout(browser: Browser, i: int, j: int) -> dict[str, str]:
     return browser.ask("lsweep.readouts()")[0]
 
 
-def test_a_page_follows_a_sweep(here: Path, url: str, chromium: Browser) -> None:
+def test_a_page_follows_a_sweep(here: Path, server: subprocess.Popen[str], chromium: Browser) -> None:
+    assert server.stdout is not None
+    url = server.stdout.readline().strip()
     output = here / "out" / "sweep.h5"
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
     chromium.open(url)
@@ -144,3 +146,7 @@ def test_a_page_follows_a_sweep(here: Path, url: str, chromium: Browser) -> None
         urlsplit(url).netloc
     }
     assert chromium.complaints() == []
+
+    server.send_signal(signal.SIGINT)
+    assert server.wait(20) == 0
+    until(lambda: chromium.ask(PHASE) == "lost")

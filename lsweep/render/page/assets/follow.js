@@ -7,7 +7,7 @@ const follow = (() => {
   }
 
   // `version`: of what is shown; `renew` is called where there is another one, and returns its version.
-  function begin({ version, pause }, renew) {
+  function begin({ version, pause, state: first }, renew) {
     let busy = false;
     let next = 0;
 
@@ -28,6 +28,7 @@ const follow = (() => {
       next = setTimeout(round, Math.max(1000 * pause, 4 * (performance.now() - began))); // a slow way is not crowded
     }
 
+    strip.show(first);
     document.addEventListener("visibilitychange", round);
     round();
   }
