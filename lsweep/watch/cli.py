@@ -19,7 +19,7 @@ PORT = 8765
 INTERRUPTED = 130  # what a shell says of a program that Ctrl-C has ended
 EPILOG = """examples:
   lsweep watch results/resnet56.h5 --open
-  ssh -L 8765:localhost:8765 cluster lsweep watch results/resnet56.h5
+  ssh -t -L 8765:localhost:8765 cluster lsweep watch results/resnet56.h5
   lsweep watch results/resnet56.h5 --text
 """
 PAGE_ONLY = {"host": "127.0.0.1", "port": PORT, "open": False}

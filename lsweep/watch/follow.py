@@ -63,7 +63,7 @@ class Follower:
         self._surface: Surface | None = None
         self._version = ""
         if os.path.lexists(path):
-            self._take(read(path))
+            self._refresh()
         self._view = self._now()
 
     def look(self) -> View:
