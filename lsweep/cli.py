@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     from lsweep.slurm.cli import add_parser as add_slurm
     from lsweep.train_cli import add_parser as add_train
     from lsweep.trajectory_cli import add_parser as add_trajectory
+    from lsweep.watch.cli import add_parser as add_watch
 
     parser = argparse.ArgumentParser(
         prog="lsweep", description="Loss landscapes of neural networks, in parallel."
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     add_trajectory(verbs)
     add_directions(verbs)
     _add_status(verbs)
+    add_watch(verbs)
     _add_check(verbs)
     add_curvature(verbs)
     add_render(verbs)

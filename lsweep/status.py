@@ -38,8 +38,8 @@ def describe(surface: Surface) -> str:
     lines += [
         f"  {name:<9} {text}"
         for name, text in (
-            ("rate", _rate(surface, pending)),
-            ("best", _best(surface)),
+            ("rate", _pace(surface, pending)),
+            ("best", best(surface)),
             ("halved", _halved(surface)),
         )
         if text
@@ -50,23 +50,29 @@ def describe(surface: Surface) -> str:
     return "\n".join(map(printable, lines))
 
 
-def _rate(surface: Surface, pending: int) -> str:
+def rate(surface: Surface) -> float | None:
+    """Points per second of the last session, from its start to its last news; None where nothing tells."""
     if not surface.sessions:
-        return ""
+        return None
     last = surface.sessions[-1]
     elapsed = last["stop"] - last["start"]
-    if last["points"] < 1 or elapsed <= 0:
+    return last["points"] / elapsed if last["points"] >= 1 and elapsed > 0 else None
+
+
+def _pace(surface: Surface, pending: int) -> str:
+    pace = rate(surface)
+    if pace is None:
         return ""
-    rate = last["points"] / elapsed
     if not pending:
-        return f"{rate:.3g} points/s"
-    running = time.time() - last["stop"] < max(_SILENT, 5 / rate)
+        return f"{pace:.3g} points/s"
+    running = time.time() - surface.sessions[-1]["stop"] < max(_SILENT, 5 / pace)
     return (
-        f"{rate:.3g} points/s, {duration(pending / rate)} {'left' if running else 'left once it is resumed'}"
+        f"{pace:.3g} points/s, {duration(pending / pace)} {'left' if running else 'left once it is resumed'}"
     )
 
 
-def _best(surface: Surface) -> str:
+def best(surface: Surface) -> str:
+    """The point of the lowest finite loss, in words; "" where there is none."""
     finite = np.where(np.isfinite(surface.loss), surface.loss, np.nan)
     if np.isnan(finite).all():
         return ""

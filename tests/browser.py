@@ -1,4 +1,4 @@
-"""A headless Chromium that opens pages from the disk, with the network off and WebGL in software."""
+"""A headless Chromium that opens pages, with WebGL in software and, but for pages that are served, the network off."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def programs() -> tuple[str, str]:
 
 
 class Browser:
-    """One Chromium; `open` takes it from page to page. With `gpu` it draws with whatever GL it finds."""
+    """One Chromium; `open` takes it from page to page, by path or address. `gpu`: it draws with what GL it finds."""
 
-    def __init__(self, downloads: Path, *, gpu: bool = False) -> None:
+    def __init__(self, downloads: Path, *, gpu: bool = False, offline: bool = True) -> None:
         from selenium.webdriver import Chrome, ChromeOptions
         from selenium.webdriver.chrome.service import Service
 
@@ -46,8 +46,9 @@ class Browser:
         self.driver = Chrome(options=options, service=Service(driver))  # a given path: nothing is fetched
         self.driver.set_script_timeout(120)
         self.command("Network.enable")
-        offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-        self.command("Network.emulateNetworkConditions", **offline)
+        if offline:
+            cut = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+            self.command("Network.emulateNetworkConditions", **cut)
         self.command("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
 
     def close(self) -> None:
@@ -57,7 +58,7 @@ class Browser:
         """A command of the DevTools protocol."""
         return self.driver.execute_cdp_cmd(name, arguments)
 
-    def open(self, page: Path, *, width: int = 1000, height: int = 700, dark: bool = False) -> None:
+    def open(self, page: Path | str, *, width: int = 1000, height: int = 700, dark: bool = False) -> None:
         """Load a page into a window of that size and wait until it has drawn."""
         phone = width < 600
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
@@ -68,7 +69,7 @@ class Browser:
         for log in ("browser", "performance"):
             self.driver.get_log(log)
         self.move(0, 0)
-        self.driver.get(page.resolve().as_uri())
+        self.driver.get(page if isinstance(page, str) else page.resolve().as_uri())
         self.settle()
 
     def settle(self) -> None:

@@ -95,10 +95,13 @@ DRAWN = {
     "job": "certification engine exchange problem preparation",
     "train": "preparation trail_writer training training_data",
     "training": "trail_writer training_data",
+    "watch": "render status",
 }
 
 READERS = ("render", "export", "compare", "status", "watch", "describe", "notebook")
 READERS_NEED = {"errors", "grid", "surface", "progress", "files", "store.reader"}
+# Who follows a running sweep looks at its lock too, and tells browsers its version.
+WATCHERS_NEED = {"watch": {"_version", "store.lock"}}
 # What reads and writes other programs' files needs the store's way with them, and neither torch nor MPI.
 CONVERTERS = ("convert", "labelled")
 CONVERTERS_NEED = READERS_NEED | {
@@ -198,7 +201,7 @@ def test_no_circles() -> None:
 def test_readers_need_little(module: str) -> None:
     drawn = {room(module), *DRAWN.get(room(module), "").split()}
     others = {target for target in within(MODULES[module]) if room(target) not in drawn}
-    assert others <= READERS_NEED
+    assert others <= READERS_NEED | WATCHERS_NEED.get(room(module), set())
     assert not {name.split(".")[0] for name in imports(MODULES[module])} & {"torch", "mpi4py", "h5py"}
 
 

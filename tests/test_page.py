@@ -18,7 +18,7 @@ from lsweep import cli
 from lsweep.errors import InputError, printable
 from lsweep.render import save_page
 from lsweep.render.look import Look
-from lsweep.render.page.assemble import PARTS, assemble, embedded
+from lsweep.render.page.assemble import LIVE_PARTS, PARTS, WAITING_PARTS, assemble, embedded
 from lsweep.render.page.payload import errors_of, label, payload
 from lsweep.surface import Status
 
@@ -97,7 +97,8 @@ def test_nothing_is_fetched_and_no_other_script_runs():
 
 def test_every_part_is_used():
     names = {entry.name for entry in files("lsweep.render.page").joinpath("assets").iterdir()}
-    assert names == {f"{part}.js" for part in PARTS} | {"page.html", "page.css"}
+    parts = {f"{part}.js" for part in (*PARTS, *LIVE_PARTS, *WAITING_PARTS)}
+    assert names == parts | {"page.html", "page.css", "waiting.html", "live.css"}
 
 
 def test_pages_are_small(tmp_path):

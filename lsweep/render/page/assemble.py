@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lsweep.errors import InputError
+from lsweep.errors import InputError, printable
 from lsweep.files import write_bytes
 from lsweep.render.look import Log, Look
 from lsweep.render.page.payload import payload
@@ -25,6 +25,7 @@ PARTS = (
     "isolines",
     "camera",
     "relief",
+    "filling",
     "shader",
     "pen",
     "box",
@@ -41,6 +42,9 @@ PARTS = (
     "page",
     "script",
 )
+# A page that follows a running sweep has these too; one that waits for its file these alone.
+LIVE_PARTS = ("strip", "follow", "live")
+WAITING_PARTS = ("strip", "follow", "waiting")
 SUFFIXES = (".html", ".htm")
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
@@ -88,17 +92,29 @@ def save_page(
 
 
 def assemble(data: Mapping[str, Any]) -> str:
-    """The page's text. No string of the data can end the element it lies in."""
-    script = "\n".join(['(() => {\n"use strict";', *(_asset(f"{part}.js") for part in PARTS), "})();\n"])
-    style = _asset("page.css")
+    """The page's text. No string of the data can end the element it lies in.
+
+    With "live" among the data the page follows a running sweep: it asks the server that it came from for more.
+    """
     names = [sweep["title"] or sweep["file"] for sweep in data["sweeps"]]
+    live = "live" in data
+    return _joined("page.html", " · ".join(names), PARTS + (LIVE_PARTS if live else ()), data, live)
+
+
+def assemble_waiting(name: str, live: Mapping[str, Any]) -> str:
+    """The text of a page that waits for a sweep's file of that name; `live` as `assemble` has it."""
+    return _joined("waiting.html", printable(name), WAITING_PARTS, live, True)
+
+
+def _joined(template: str, title: str, parts: Sequence[str], data: Mapping[str, Any], live: bool) -> str:
+    script = "\n".join(['(() => {\n"use strict";', *(_asset(f"{part}.js") for part in parts), "})();\n"])
+    style = _asset("page.css") + (_asset("live.css") if live else "")
+    policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data: blob:"
     return _fill(
-        _asset("page.html"),
+        _asset(template),
         {
-            "title": html.escape(" · ".join(names), quote=False),
-            "policy": html.escape(
-                f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data: blob:"
-            ),
+            "title": html.escape(title, quote=False),
+            "policy": html.escape(policy + ("; connect-src 'self'" if live else "")),
             "style": style,
             "data": embedded(data),
             "script": script,

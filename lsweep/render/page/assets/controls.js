@@ -23,7 +23,6 @@ const controls = (() => {
 
   // `act`: what the page can do, see page.js.
   function begin(act) {
-    options(get("quantity"), data.quantities.map(({ key, name }) => [key, name]));
     options(get("map"), [...data.maps.keys()].map((name) => [name, name]));
     get("quantity").addEventListener("change", (event) => act.choose(event.target.value));
     get("map").addEventListener("change", (event) => act.paint(event.target.value));
@@ -32,11 +31,20 @@ const controls = (() => {
     get("lowest").addEventListener("input", (event) => slide(act, "low", Number(event.target.value)));
     get("highest").addEventListener("input", (event) => slide(act, "high", Number(event.target.value)));
     for (const end of ["low", "high"]) get(end).addEventListener("change", (event) => type(act, end, event.target));
+    renew();
     get("path").hidden = !data.sweeps.some(({ paths }) => paths.length);
     get("spin").hidden = data.kind === "line";
     get("own").hidden = data.sweeps.length < 2;
-    get("evaluated").hidden = data.kind === "line" || !data.sweeps.some(({ status }) => status.includes(3));
     get("cells").hidden = get("map").parentElement.hidden = data.kind === "line";
+  }
+
+  // What depends on how far a sweep is.
+  function renew() {
+    const entries = data.quantities.map(({ key, name }) => [key, name]);
+    const select = get("quantity");
+    // An open list would close.
+    if (String(entries.map(([key]) => key)) !== String([...select.options].map(({ value }) => value))) options(select, entries);
+    get("evaluated").hidden = data.kind === "line" || !data.sweeps.some(({ status }) => status.includes(3));
   }
 
   // An end that is slid to its stop is the values' own again.
@@ -82,5 +90,5 @@ const controls = (() => {
     bar.draw(get("ramp"), all, reach, colours, marked);
   }
 
-  return { begin, show, nudge };
+  return { begin, renew, show, nudge };
 })();

@@ -29,6 +29,18 @@ const data = (() => {
     };
   }
 
+  // Whether another payload is of the same sweeps, only further on.
+  function fits(fresh) {
+    const form = ({ kind, sweeps }) =>
+      JSON.stringify([kind, sweeps.map(({ title, file, axes, paths }) => [title, file, axes, paths])]);
+    return form(fresh) === form(raw);
+  }
+
+  // Go on with a payload that fits.
+  function take({ quantities, sweeps }) {
+    Object.assign(known, { quantities, sweeps: sweeps.map(sweep) });
+  }
+
   // The index of the point nearest to a coordinate on a rising axis.
   function nearest(axis, at) {
     let low = 0;
@@ -58,16 +70,20 @@ const data = (() => {
     return mix(mix(values[k], values[k + 1], fx), mix(values[k + nx], values[k + nx + 1], fx), fy);
   }
 
-  return {
+  const known = {
     STATUS,
     kind: raw.kind,
     rules: raw.rules,
     start: raw.start,
+    live: raw.live ?? null, // of a page that follows a running sweep, see follow.js
     quantities: raw.quantities,
     maps: new Map(Object.entries(raw.maps).map(([name, text]) => [name, bytes(text)])),
     sweeps: raw.sweeps.map(sweep),
+    fits,
+    take,
     nearest,
     locate,
     bilinear,
   };
+  return known;
 })();

@@ -119,6 +119,17 @@ const page = (() => {
     redraw();
   }
 
+  // The same sweeps, further on. Others are another page.
+  function renew(fresh) {
+    if (!data.fits(fresh)) return location.reload();
+    data.take(fresh);
+    panels.forEach((made, k) => panel.renew(made, data.sweeps[k]));
+    for (const [key, now] of state.looks) if (!now.byHand) now.log = first(key, now.low, now.high).log;
+    controls.renew();
+    drawn = "";
+    redraw();
+  }
+
   // The camera has moved: drawn at once as finely as there is time for, and finely when it has come to rest.
   function moved() {
     moving = true;
@@ -204,7 +215,7 @@ const page = (() => {
   function toggleLog() {
     const now = look();
     if (!now.log && !scale.canLog(arrays(data.sweeps, state.quantity))) return;
-    now.log = !now.log;
+    [now.log, now.byHand] = [!now.log, true];
     for (const end of ["low", "high"]) if (now.log && now[end] !== null && now[end] <= 0) now[end] = null;
   }
 
@@ -223,6 +234,6 @@ const page = (() => {
     draw();
   }
 
-  return { state, panels, act, moved, atRest, begin };
+  return { state, panels, act, moved, atRest, renew, begin };
 })();
 page.begin();

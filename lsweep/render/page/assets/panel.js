@@ -56,6 +56,11 @@ const panel = (() => {
     return made;
   }
 
+  // The same panel of a sweep that is further on.
+  function renew(made, sweep) {
+    Object.assign(made, { sweep, remember: memory() });
+  }
+
   // The index of the point of this sweep that is nearest to a place, or −1 outside.
   function pointAt(sweep, place) {
     const found = sweep.axes.map(({ at }, k) => {
@@ -106,18 +111,20 @@ const panel = (() => {
     const { sweep, remember } = made;
     const key = `${scene.quantity.key} ${chosen.key}`;
     const units = remember("units", key, () => sweep.values.get(scene.quantity.key).map(chosen.unit));
-    return { key, units, shape: remember("shape", key, () => relief.grid(sweep, units, sweep.stride)) };
+    const filled = remember("filled", key, () => filling.of(sweep, units));
+    const shape = remember("shape", key, () => relief.grid(filled.sweep, filled.units, filled.sweep.stride));
+    return { key, units, filled, shape };
   }
 
   // The surface lies on a canvas of its own, below what the pointer changes. `fineness`: see pace.js.
   function drawRelief(made, scene, chosen, fineness) {
     if (!made.relief || !made.sweep.values.has(scene.quantity.key)) return;
-    const { key, units, shape } = heights(made, scene, chosen);
+    const { key, units, filled, shape } = heights(made, scene, chosen);
     const ticks = made.remember("ticks", key, () => box.marks(made.sweep, chosen));
     const over = pen.fit(made.relief);
     const view = camera.view(over.w, over.h);
     const seen = [key, scene.colours.key, scene.dark, view.matrix, over.w, over.h, pen.ratio(), fineness.detail].join(" ");
-    made.remember("ground", seen, () => drawGround(made, scene, chosen, { key, units, view, ticks, fineness }));
+    made.remember("ground", seen, () => drawGround(made, scene, chosen, { key, filled, view, ticks, fineness }));
     const unit = scene.quantity.percent ? " (%)" : chosen.log ? " (log)" : "";
     const names = [...made.sweep.axes.map(({ letter }) => letter), scene.quantity.name + unit];
     box.around(over.ctx, view, ticks, names);
@@ -127,10 +134,10 @@ const panel = (() => {
     made.seen = { view, shape, units };
   }
 
-  function drawGround(made, scene, chosen, { key, units, view, ticks, fineness }) {
+  function drawGround(made, scene, chosen, { key, filled, view, ticks, fineness }) {
     const { ctx, w, h } = pen.fit(made.ground);
     const { detail, facets } = fineness;
-    const mesh = made.remember(`mesh ${facets}`, key, () => relief.mesh(made.sweep, units, facets));
+    const mesh = made.remember(`mesh ${facets}`, key, () => relief.mesh(filled.sweep, filled.units, facets));
     box.behind(ctx, view, ticks);
     if (!mesh.indices.length) return;
     const levels = chosen.levels.map(chosen.unit).filter((level) => level > 0 && level < 1);
@@ -178,7 +185,7 @@ const panel = (() => {
     const cut = high !== null && values?.some((value) => value > high);
     return [
       ...sweep.notes,
-      ...(sweep.stride > 1 ? [`drawn at 1/${sweep.stride} resolution`] : []),
+      ...(sweep.stride > 1 ? [data.live ? "pending points interpolated meanwhile" : `drawn at 1/${sweep.stride} resolution`] : []),
       ...(cut ? [`clipped at ${scale.write(high, scene.quantity.percent)}`] : []),
       ...(values?.some(Number.isFinite) === false ? ["no finite value"] : []),
     ];
@@ -196,5 +203,5 @@ const panel = (() => {
     return readout(made, scene);
   }
 
-  return { element, build, draw, drawRelief, pointAt, placeOf, inBox };
+  return { element, build, renew, draw, drawRelief, pointAt, placeOf, inBox };
 })();

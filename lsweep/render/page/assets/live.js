@@ -1,0 +1,6 @@
+// A page that follows a running sweep takes what is new.
+follow.begin(data.live, async () => {
+  const fresh = await follow.ask("data");
+  if (fresh.sweeps) page.renew(fresh);
+  return fresh.version;
+});

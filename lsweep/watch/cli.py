@@ -1,0 +1,153 @@
+"""`lsweep watch`: the command line. Imports nothing heavy before it runs."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lsweep.errors import InputError, one_line, printable
+
+if TYPE_CHECKING:
+    from lsweep.watch.server import Server
+
+PORT = 8765
+INTERRUPTED = 130  # what a shell says of a program that Ctrl-C has ended
+EPILOG = """examples:
+  lsweep watch results/resnet56.h5 --open
+  ssh -t -L 8765:localhost:8765 cluster lsweep watch results/resnet56.h5
+  lsweep watch results/resnet56.h5 --text
+"""
+PAGE_ONLY = {"host": "127.0.0.1", "port": PORT, "open": False}
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb `watch` to an argparse subparsers object."""
+    parser = subparsers.add_parser(
+        "watch",
+        help="a page, or a picture in the terminal, that fills in while a sweep runs",
+        description="Show a sweep while it runs: how far it is, and its surface as it fills in. The file need not be"
+        " there yet. The page is served to this machine alone until Ctrl-C; the picture in the terminal ends with"
+        " the sweep.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", metavar="FILE", help="HDF5 file of a sweep, there or to come")
+    _add_page(parser)
+    text = parser.add_argument_group("terminal")
+    text.add_argument("--text", action="store_true", help="no page: a picture in this terminal")
+    text.add_argument("--once", action="store_true", help="one picture in the terminal, of what is there now")
+    look = parser.add_argument_group("what is shown")
+    look.add_argument("--metric", default="loss", help="loss, accuracy, loss_test, … (default: loss)")
+    look.add_argument(
+        "--log", action=argparse.BooleanOptionalAction, help="logarithmic scale (default: by the values)"
+    )
+    look.add_argument("--cmap", help="matplotlib colour map (default: viridis)")
+    look.add_argument(
+        "--interval", type=float, default=2.0, metavar="S", help="look for news every S seconds (default: 2)"
+    )
+    parser.set_defaults(run=run)
+
+
+def _add_page(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("page")
+    group.add_argument(
+        "--host",
+        default=PAGE_ONLY["host"],
+        help="the address to serve it at (default: 127.0.0.1, this machine alone)",
+    )
+    group.add_argument(
+        "--port", type=int, default=PORT, metavar="N", help=f"its port, 0 for a free one (default: {PORT})"
+    )
+    group.add_argument("--open", action="store_true", help="open it in the browser")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch until the end, or until Ctrl-C. Raises InputError."""
+    if not (math.isfinite(args.interval) and 0.05 <= args.interval <= 86400):
+        raise InputError(f"--interval must be 0.05 to 86400 seconds, got {args.interval:g}", key="interval")
+    if not (args.text or args.once):
+        return _page(args)
+    for name, default in PAGE_ONLY.items():
+        if getattr(args, name) != default:
+            raise InputError(f"--{name} is for the page and goes not with --text", key=name)
+    return _text(args)
+
+
+def _text(args: argparse.Namespace) -> int:
+    from lsweep.watch.text import watch_text
+
+    if args.once and not os.path.lexists(args.file):
+        raise InputError(f"no file at {args.file!r}; without --once it is waited for", key="file")
+    follower, look = _follower_and_look(args)
+    try:
+        watch_text(follower, look, sys.stdout, args.interval, args.once)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _page(args: argparse.Namespace) -> int:
+    from lsweep.watch.server import Server
+    from lsweep.watch.site import Site
+
+    follower, look = _follower_and_look(args)
+    site = Site(follower, look, args.interval)
+    with Server(site, args.host, args.port) as server:
+        _announce(server, args.file)
+        if args.open:
+            _open(server.url)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return 0
+    return 0
+
+
+def _follower_and_look(args: argparse.Namespace) -> tuple[Any, Any]:
+    """What reads the file and how it is to look, seen to fit each other where the file is there."""
+    from lsweep.render.look import Look
+    from lsweep.render.scale import colormap
+    from lsweep.watch.follow import Follower
+    from lsweep.watch.site import Site
+
+    look = Look(args.metric, "auto" if args.log is None else args.log, cmap=args.cmap)
+    if args.cmap:
+        colormap(args.cmap)
+    follower = Follower(Path(args.file), pause=args.interval / 2)
+    Site(follower, look, args.interval).check()
+    return follower, look
+
+
+def _announce(server: Server, file: str) -> None:
+    print(server.url, flush=True)
+    _say(f"watching {printable(file)}; Ctrl-C ends it")
+    if not server.loopback:
+        _say(
+            f"warning: whoever reaches this machine on port {server.port} sees this sweep, without a password;"
+            " --host 127.0.0.1 serves this machine alone"
+        )
+    elif "SSH_CONNECTION" in os.environ:
+        port = server.port
+        _say(
+            f"from where you sit: ssh -L {port}:localhost:{port} {socket.gethostname()}, then open {server.url}"
+        )
+
+
+def _open(url: str) -> None:
+    import webbrowser
+
+    try:
+        opened = webbrowser.open(url)
+    except webbrowser.Error:
+        opened = False
+    if not opened:
+        _say(f"warning: no browser could be started; open {url}")
+
+
+def _say(words: str) -> None:
+    print(f"lsweep: {one_line(words)}", file=sys.stderr, flush=True)
