@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.special import stdtrit
 
 from lsweep import spending
 from lsweep.intervals import NORMAL, Estimate
@@ -197,6 +196,8 @@ class Importance:
         cubes = (1 - own) * (1 - 2 * own) / own**2 / sample.own * scaled**3
         quantile = level.critical
         if small and variance > 0:
+            from scipy.special import stdtrit  # here, as in `intervals.corrected_quantile`
+
             freedom = max(1.0, float(variance**2 / (parts**2).sum()))
             quantile = float(-stdtrit(freedom, NORMAL.cdf(-level.critical)))
         skewness = abs(float(cubes.sum())) / variance**1.5 if variance > 0 else 0.0
