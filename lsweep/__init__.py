@@ -1,7 +1,8 @@
 """lsweep: loss landscapes of neural networks, swept in parallel.
 
-`lsweep.open(path)` reads a sweep's file, `lsweep.sweep(model, data, …)` makes one, `lsweep.models.build(name)`
-builds an example network. Importing this package touches neither torch, MPI, HDF5 nor matplotlib.
+`lsweep.open(path)` reads a sweep's file, `lsweep.sweep(model, data, …)` makes one, `lsweep.Landscape` makes one every
+few epochs of a training, `lsweep.models.build(name)` builds an example network. Importing this package touches
+neither torch, MPI, HDF5 nor matplotlib.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from lsweep._version import __version__
 if TYPE_CHECKING:
     from lsweep.api import sweep
     from lsweep.grid import Axis, Grid
+    from lsweep.landscape import Landscape
     from lsweep.store.reader import read as open
     from lsweep.surface import Status, Surface
 
-__all__ = ["Axis", "Grid", "Status", "Surface", "__version__", "open", "sweep"]
+__all__ = ["Axis", "Grid", "Landscape", "Status", "Surface", "__version__", "open", "sweep"]
 
 _LAZY = {
     "open": ("lsweep.store.reader", "read"),
     "sweep": ("lsweep.api", "sweep"),
+    "Landscape": ("lsweep.landscape", "Landscape"),
     "Surface": ("lsweep.surface", "Surface"),
     "Status": ("lsweep.surface", "Status"),
     "Axis": ("lsweep.grid", "Axis"),

@@ -21,11 +21,13 @@ from lsweep.data import from_object
 from lsweep.directions import Tensors, check_fit
 from lsweep.errors import ConfigError
 from lsweep.grid import Axis, Grid
+from lsweep.isolation import isolated
 from lsweep.objective import Objective, PerExample, Supervised
 from lsweep.problem import Problem
 from lsweep.surface import Surface
 
 
+@isolated()
 def sweep(
     model: nn.Module,
     data: Any,
@@ -48,7 +50,8 @@ def sweep(
 ) -> Surface | None:
     """Evaluate a network's loss over a line, plane or box around its current weights.
 
-    The model comes back as it was: weights, mode and device.
+    The model comes back as it was: weights, buffers, gradients, mode and device; and so do the global generators of
+    random numbers. Autocast and inference mode around the call have no say.
 
     Args:
         model: the trained network.
@@ -69,7 +72,7 @@ def sweep(
         batchnorm: "fixed" keeps the running statistics of the centre everywhere; "recalibrate" estimates them anew at
             each point; see `lsweep.batchnorm`.
         recalibrate_examples: the first examples of `data` that it takes.
-        show_progress: on standard error.
+        show_progress: a bar in a notebook or on a terminal, else a line now and then on standard error.
 
     Returns:
         The surface; None on ranks other than 0.
@@ -93,7 +96,7 @@ def sweep(
         model=ModelConfig(source=type(model).__qualname__),
         data=DataConfig(source="in memory", split=tuple(splits)),
         directions=_directions(directions),
-        grid=_grid(grid),
+        grid=grid_of(grid),
         evaluate=configuration.part(EvaluateConfig, settings, "evaluate"),
     )
     explicit = directions if isinstance(directions, Sequence) else None
@@ -145,7 +148,12 @@ def _directions(given: Any) -> DirectionsConfig:
     return made
 
 
-def _grid(given: Grid | Mapping[str, Any] | int | None) -> Grid:
+def grid_of(given: Grid | Mapping[str, Any] | int | None) -> Grid:
+    """The grid that is meant by `sweep`'s argument.
+
+    Raises:
+        ConfigError: none is.
+    """
     if isinstance(given, Grid):
         return given
     if given is None or isinstance(given, SupportsIndex):

@@ -89,7 +89,10 @@ def require_same(model: nn.Module, folded: nn.Module, batch: Any) -> None:
         raise Unfoldable(f"it cannot be tried on a batch ({type(error).__name__})") from None
     if not isinstance(expected, torch.Tensor) or not isinstance(got, torch.Tensor):
         raise Unfoldable("its output is no tensor")
-    scale = expected.abs().max().item()
+    finite = expected[expected.isfinite()].abs()
+    if not len(finite):  # of a diverged training: no comparison would tell anything
+        raise Unfoldable("its output is not finite")
+    scale = finite.max().item()
     if expected.shape != got.shape or not torch.allclose(
         expected, got, rtol=0, atol=1e-3 * scale, equal_nan=True
     ):

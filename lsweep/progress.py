@@ -122,8 +122,15 @@ class Lines:
 
 
 def default(unit: str = "point") -> Progress:
-    """A bar where standard error is a terminal, lines elsewhere."""
-    return Bar(unit) if sys.stderr.isatty() else Lines(unit=unit)
+    """A bar in a notebook and where standard error is a terminal, lines elsewhere."""
+    return Bar(unit) if in_notebook() or sys.stderr.isatty() else Lines(unit=unit)
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this; where tqdm finds ipywidgets, its bar is one of theirs."""
+    # What nobody has imported yet is not running either.
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
+    return "IPKernelApp" in getattr(get_shell(), "config", ())
 
 
 def duration(seconds: float) -> str:

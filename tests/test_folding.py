@@ -278,6 +278,14 @@ def test_unfoldable(model: nn.Module, said: str) -> None:
         fold(model, weight_space(model), drawn(model, DirectionsConfig()))
 
 
+def test_a_diverged_network_cannot_be_compared() -> None:
+    model = conv_net()
+    with torch.no_grad():
+        model[0].weight.fill_(float("nan"))
+    with pytest.raises(Unfoldable, match="not finite"):
+        require_same(model, copy.deepcopy(model), images())
+
+
 def test_require_same_accepts_rounding_in_another_precision() -> None:
     model = conv_net()
     folded = fold(model, weight_space(model), drawn(model, DirectionsConfig()), torch.float64)

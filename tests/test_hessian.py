@@ -189,6 +189,22 @@ def test_curvature_along_a_direction() -> None:
     assert curvature == pytest.approx(float(values @ (vectors.T @ d) ** 2), rel=1e-10)
 
 
+def test_what_random_directions_see_of_the_curvature() -> None:
+    """Mean and variance of dᵀHd over the sphere, as docs/method.md has them: the mean eigenvalue, ever more surely."""
+    model, data = CASES["tanh"][:2]
+    torch.manual_seed(0)
+    with hessian(model(), data) as operator:
+        h = matrix(operator)
+    n, draws = len(h), 40_000
+    d = np.random.default_rng(0).standard_normal((draws, n))
+    d /= np.linalg.norm(d, axis=1, keepdims=True)
+    seen = np.einsum("ki,ij,kj->k", d, h, d, optimize=True)
+    trace, square = np.trace(h), np.sum(h**2)
+    variance = 2 * (square - trace**2 / n) / (n * (n + 2))
+    assert seen.mean() == pytest.approx(trace / n, abs=5 * np.sqrt(variance / draws))
+    assert seen.var() == pytest.approx(variance, rel=0.05)
+
+
 def test_frozen_parameters_count_and_stay_frozen() -> None:
     model, data = conv_net(), images()
     expected = dense(model, data, "cross_entropy")

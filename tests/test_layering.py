@@ -21,13 +21,13 @@ FLOORS = {
         evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
         seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
         trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment
-        batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature importance example_field
+        batchnorm rescale memory isolation hessian lanczos eigenpairs spectrum curvature importance example_field
         neighbours rule""",
     1: "example_cache comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine exchange books rounds problem agreement accuracies preparation certification job preflight
         compatibility eigenvectors train training training_data trail_writer trajectories projections""",
-    3: """api centre check status render export compare watch slurm train_cli trajectory_cli directions_cli certify_cli
-        convert describe labelled notebook""",
+    3: """api landscape centre check status render export compare watch slurm train_cli trajectory_cli directions_cli
+        certify_cli convert describe labelled notebook""",
     4: "cli __main__",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
@@ -93,6 +93,7 @@ DRAWN = {
     "compare": "render",
     "convert": "labelled",
     "job": "certification engine exchange problem preparation",
+    "landscape": "api",
     "train": "preparation trail_writer training training_data",
     "training": "trail_writer training_data",
     "watch": "render status",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from lsweep.progress import Bar, Lines, Silent, default, duration
@@ -68,6 +72,20 @@ def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(default(), Lines)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     assert isinstance(default(), Bar)
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"), [({"IPKernelApp": {}}, Bar), ({"TerminalIPythonApp": {}}, Lines)]
+)
+def test_a_bar_in_a_notebook(
+    config: dict[str, Any], kind: type[Bar] | type[Lines], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
+    shell = SimpleNamespace(config=config)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))  # type: ignore[arg-type]
+    assert isinstance(default(), kind)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))  # type: ignore[arg-type]
+    assert isinstance(default(), Lines)  # imported, and not running
 
 
 @pytest.mark.parametrize("make", [Bar, Silent])

@@ -147,6 +147,19 @@ def test_functions_draw_into_the_given_axes_and_leave_pyplot_alone(plane):
     assert "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
 
 
+def test_a_notebook_shows_what_was_given_no_axes(plane, monkeypatch):
+    """What pyplot knows of, a notebook shows below the cell."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    monkeypatch.setattr("lsweep.render.axes.in_notebook", lambda: True)
+    for name in ("filled", "surface3d"):
+        figure = plane.plot(name).figure
+        assert pyplot.get_fignums() == [figure.number]
+        pyplot.close(figure)
+    render.contour(plane, Figure().subplots())
+    assert not pyplot.get_fignums()
+
+
 @pytest.mark.parametrize("name", ["contour", "filled", "heatmap", "line", "surface3d", "trajectory"])
 def test_every_sister_takes_an_axes_of_pyplot_and_returns_it(plane, name):
     """As notebooks compose: others' axes stay empty, and nothing is closed, shown or resized."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lsweep.errors import InputError, nearest
+from lsweep.progress import in_notebook
 from lsweep.render.field import wide_axes
 from lsweep.render.look import Look, LookOptions
 from lsweep.render.panels import check_axes, draw_panels, finish
@@ -93,11 +94,22 @@ def draw(surface: Surface, kind: str, ax: Axes | None = None, **options: Unpack[
     return DRAWERS["line" if wide_axes(surface) == 1 else kind](surface, ax, **options)
 
 
-def figure_of(kind: str, panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """Empty panels in a row, `size` in inches, in a figure of which pyplot, and so the user's backend, never hears."""
+def figure_of(
+    kind: str, panels: int, size: tuple[float, float], *, shown: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Empty panels in a row, `size` in inches, in a figure of which pyplot, and so the user's backend, never hears.
+
+    Unless it is to be `shown`: a notebook shows what pyplot has made, below the cell.
+    """
     solid = kind == "surface"
-    figure = Figure(figsize=size, layout=None if solid else "constrained")
-    FigureCanvasAgg(figure)
+    layout: Literal["constrained"] | None = None if solid else "constrained"
+    if shown:
+        from matplotlib import pyplot
+
+        figure = pyplot.figure(figsize=size, layout=layout)
+    else:
+        figure = Figure(figsize=size, layout=layout)
+        FigureCanvasAgg(figure)
     axes = figure.subplots(1, panels, squeeze=False, subplot_kw={"projection": "3d"} if solid else None)
     if solid:
         # A 3D drawing leaves the margins of its axes empty, and no layout engine knows.
@@ -118,7 +130,7 @@ def _draw(kind: str, surface: Surface, ax: Axes | None, options: LookOptions) ->
     own = ax is None
     if ax is None:
         width, height = matplotlib.rcParams["figure.figsize"]
-        _, (ax,) = figure_of(kind, 1, (width, height))
+        _, (ax,) = figure_of(kind, 1, (width, height), shown=in_notebook())
     check_axes(kind, ax)
     titles = None if look.title is None else [look.title]
     scale = draw_panels(kind, [ax], [surface], look, titles, own_figure=own)
