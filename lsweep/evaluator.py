@@ -222,14 +222,14 @@ def borrow(
     """
     device = torch.device(device)
     with ExitStack() as stack:
-        theta = space.flatten(tensors_of(model, space), dtype).to(device)
+        theta = space.flattened(tensors_of(model, space), dtype).to(device)
         stack.enter_context(_restored(model))
         model.to(device=device, dtype=dtype)
         flat = theta.clone()
         for tensor, view in zip(tensors_of(model, space), space.views(flat), strict=True):
             tensor.data = view
         resident = {name: examples.to(device) for name, examples in splits.items()}
-        axes = [space.flatten(direction, dtype).to(device) for direction in directions]
+        axes = [space.flattened(direction, dtype).to(device) for direction in directions]
         cast = {name: _Cast(examples, dtype) for name, examples in resident.items()}
         if check is not None:
             with torch.no_grad():

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lsweep import device, engine
+from lsweep import device, engine, memory
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
@@ -70,7 +70,7 @@ def sweeps(
     for config in configs:
         output = Path(config.output)
         with claimed(comm, output, break_lock=break_lock) as lock:
-            with options.clock.span("network and data"):
+            with options.clock.span("network and data"), memory.returned():
                 problem = problem or build(config, comm)
             outcome, _ = execute(config, problem, comm, output, options, lock=lock)
         yield outcome
@@ -128,7 +128,7 @@ def execute(
         InputError: on every rank alike, for anything wrong with the input.
     """
     with ExitStack() as stack:
-        with options.clock.span("directions and evaluator"):
+        with options.clock.span("directions and evaluator"), memory.returned():
             ready = stack.enter_context(prepare(config, problem, comm, output, explicit))
         with options.clock.span("opening the file"):
             store = open_store(output, ready.mode, comm, ready.header, config.store.sync_seconds)
