@@ -228,7 +228,10 @@ def _most_at_once(comm: Comm, evaluator: LossEvaluator, problem: Problem) -> int
         (evaluator if count == 1 else joint).evaluate(np.zeros((count, axes)))
         return count * examples
 
-    count = tuning.fastest(comm, tuning.TOGETHER, work)
+    candidates = [
+        c for c in tuning.TOGETHER if c == 1 or c * evaluator.lent.space.size <= tuning.MOST_WEIGHTS
+    ]
+    count = tuning.fastest(comm, candidates, work)
     if comm.is_root and count > 1:
         log.info("%d points at once are the fastest here", count)
     return count

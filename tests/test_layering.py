@@ -21,7 +21,7 @@ FLOORS = {
         evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
         seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
         trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment
-        batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature""",
+        perceptron batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine books rounds problem agreement accuracies preparation job preflight compatibility eigenvectors
         train training training_data trail_writer trajectories projections""",
@@ -54,10 +54,11 @@ DRAWN = {
     "plugins": "errors",
     "estimating": "errors evaluation evaluator intervals lowprecision objective precision subset",
     "lowprecision": "evaluator precision weights",
+    "perceptron": "evaluator weights",
     "precision": "subset",
     "spectrum": "lanczos",
     "rescale": "errors",
-    "several": "errors evaluation evaluator objective",
+    "several": "errors evaluation evaluator objective perceptron",
     "seeds": "errors",
     "stop": "errors slurm_job",
     "subset": "errors intervals spending strata",
