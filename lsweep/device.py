@@ -53,19 +53,19 @@ def repeatable() -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
     fresh: Any = torch.utils.deterministic  # a module whose attribute is a property: mypy cannot see it
     filling = fresh.fill_uninitialized_memory
     cudnn.benchmark = cudnn.allow_tf32 = matmul.allow_tf32 = False
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # `use_deterministic_algorithms` does the same and imports torch's compiler for it, which takes seconds.
+    torch.set_deterministic_debug_mode("warn")
     # Filling fresh memory only helps programs that read it before writing; it costs 3 % of a ResNet-56.
     fresh.fill_uninitialized_memory = False
     try:
         yield
     finally:
         cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(deterministic)
         fresh.fill_uninitialized_memory = filling
 
 

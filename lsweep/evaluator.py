@@ -24,6 +24,7 @@ from lsweep.batchnorm import Recalibration
 from lsweep.determinism import require_deterministic
 from lsweep.errors import InputError
 from lsweep.evaluation import Column, Evaluation
+from lsweep.graphs import Capture, Replay, cuda_capture
 from lsweep.memory import within_memory
 from lsweep.objective import Objective
 from lsweep.weights import WeightSpace, tensors_of
@@ -69,6 +70,9 @@ class Lent:
 
     def move(self, point: Sequence[float] | np.ndarray) -> None:
         """Set the network's weights to θ* + Σ point[i]·d[i], in place."""
+        # On a GPU the host is ahead: it queues these kernels while the batches of the point before still run. Weights
+        # made ahead, in a second buffer, would move the addresses that recorded batches hold; on the CPU they would
+        # take cores from the batches.
         source = self.theta
         for coordinate, direction in zip(point, self.directions, strict=True):
             torch.add(source, direction, alpha=float(coordinate), out=self.flat)
@@ -97,10 +101,17 @@ class LossEvaluator:
         moves_buffers = any(entry.is_buffer for entry in lent.space.entries)
         self._variances = _running_variances(lent.model) if moves_buffers else []
         self.notes: Counter[str] = Counter()
+        self._replay: Replay | None = None
+        self.capture(cuda_capture if lent.flat.device.type == "cuda" else None)
         self._metrics = self._in_memory(self._dry_run)
         self.names = tuple(
             self._column(split, name) for split, names in self._metrics.items() for name in names
         )
+
+    def capture(self, recorder: Capture | None) -> None:
+        """Record batches by this recorder from now on; None runs each as it is. See `lsweep.graphs`."""
+        measure = partial(self._objective, self._model)
+        self._replay = None if recorder is None else Replay(measure, recorder)
 
     def evaluate(self, coordinates: np.ndarray) -> Evaluation:
         """Evaluate points given as (k, ndim) coordinates, x first; see `Evaluator`."""
@@ -158,7 +169,7 @@ class LossEvaluator:
         totals = torch.zeros(len(names), dtype=double, device=device)
         weights = torch.zeros(len(names), dtype=double, device=device)
         for batch in self._splits[split].batches(self.batch_size):
-            measured = self._objective(self._model, batch)
+            measured = self._measure(batch)
             for index, name in enumerate(names):
                 values, weight = _weighted(name, measured[name])
                 values = values.detach().to(double)
@@ -171,6 +182,11 @@ class LossEvaluator:
                     totals[index] += torch.where(weight == 0, 0.0, values * weight).sum()
                     weights[index] += weight.sum()
         return totals / weights
+
+    def _measure(self, batch: Any) -> Mapping[str, Any]:
+        if self._replay is None:
+            return self._objective(self._model, batch)
+        return self._replay(batch, self.batch_size)
 
     def _dry_run(self) -> dict[str, tuple[str, ...]]:
         """Find the metrics' names on one batch of each split, and that they do not depend on chance."""

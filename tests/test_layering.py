@@ -21,7 +21,7 @@ FLOORS = {
         evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
         seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
         trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment
-        perceptron batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature""",
+        graphs perceptron batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine books rounds problem agreement accuracies preparation job preflight compatibility eigenvectors
         train training training_data trail_writer trajectories projections""",
@@ -41,7 +41,7 @@ DRAWN = {
     "curvature": "eigenpairs evaluation evaluator hessian",
     "directions": "config errors grid weights",
     "eigenpairs": "lanczos",
-    "evaluator": "batchnorm determinism errors evaluation memory objective weights",
+    "evaluator": "batchnorm determinism errors evaluation graphs memory objective weights",
     "files": "errors",
     "folding": "weights",
     "grid": "errors",
@@ -210,6 +210,13 @@ def test_values_that_travel_need_no_torch() -> None:
     light = """errors config grid surface plugins progress stop slurm_job evaluation schedule provenance status
         compare seeds slurm.cli slurm.header slurm.lead slurm.script"""
     assert "torch" not in loaded_by(f"import {', '.join(f'lsweep.{m}' for m in light.split())}")
+
+
+def test_a_sweep_does_not_wait_for_torch_s_compiler() -> None:
+    """Importing it takes seconds, and torch does so where one hardly expects it."""
+    code = "from lsweep.device import repeatable\nwith repeatable(): pass\n"
+    code += "import sys\nassert 'torch._inductor' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], timeout=120, check=True)
 
 
 def test_reading_needs_neither_torch_nor_mpi() -> None:
