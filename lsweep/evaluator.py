@@ -121,10 +121,10 @@ class LossEvaluator:
             sums = []
             for point in coordinates:
                 self.lent.move(point)
-                sums.append(self._in_memory(self._sums_or_nan))
+                sums.append(self._in_memory(self._sums_and_state))
                 sizes.append(self.batch_size)
                 marks.append(time.perf_counter())
-            values = torch.stack(sums).cpu().numpy()
+            values = self._without_impossible(torch.stack(sums).cpu().numpy())
         # On a GPU the marks only say when work was queued: share the tile's time out evenly.
         stop = time.perf_counter()
         on_cpu = self._flat.device.type == "cpu"
@@ -153,14 +153,23 @@ class LossEvaluator:
     def _in_memory(self, work: Callable[[], T]) -> T:
         return within_memory(self, self._flat.device, work)
 
-    def _sums_or_nan(self) -> torch.Tensor:
-        sums = torch.cat([self._sums(split) for split in self._splits])
-        if self._variances and bool(torch.stack([v.min() < 0 for v in self._variances]).any()):
-            self.notes["a BatchNorm variance is negative, no network is behind it: its loss is NaN"] += 1
-            for index, name in enumerate(self.names):
-                if name in ("loss", *(f"loss_{split}" for split in self._splits)):
-                    sums[index] = torch.nan
-        return sums
+    def _sums_and_state(self) -> torch.Tensor:
+        """(metrics + 1,): the last one says whether a BatchNorm variance is negative; the host reads it later."""
+        sums = [self._sums(split) for split in self._splits]
+        broken = [v.min() < 0 for v in self._variances]
+        state = torch.stack(broken).any() if broken else torch.zeros((), device=self._flat.device)
+        return torch.cat([*sums, state.to(sums[0]).view(1)])
+
+    def _without_impossible(self, found: np.ndarray) -> np.ndarray:
+        """The metrics; a negative variance has no network behind it, its loss is NaN: a result."""
+        values, broken = found[:, :-1], found[:, -1] > 0
+        if broken.any():
+            note = "a BatchNorm variance is negative, no network is behind it: its loss is NaN"
+            self.notes[note] += int(broken.sum())
+            losses = ("loss", *(f"loss_{split}" for split in self._splits))
+            for index in (i for i, name in enumerate(self.names) if name in losses):
+                values[broken, index] = np.nan
+        return values
 
     def _sums(self, split: str) -> torch.Tensor:
         names = self._metrics[split]
