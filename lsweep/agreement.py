@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +52,15 @@ def make(
     """
     theta = [t.detach().cpu() for t in weights.tensors_of(model, space)]
 
-    def target(path: str) -> Tensors:
-        state = share_tree(comm, lambda: checkpoint.read(path))
-        with comm.together():
-            fitting = checkpoint.check_fit(model, state, path)
-        return [fitting[entry.name] for entry in space.entries]
+    @contextmanager
+    def target(path: str) -> Iterator[Tensors]:
+        with comm.temporary():
+            state = share_tree(comm, lambda: checkpoint.read(path))
+            with comm.together():
+                fitting = checkpoint.check_fit(model, state, path)
+            yield [fitting[entry.name] for entry in space.entries]
 
+    @functools.cache
     def file(path: str) -> dict[str, Tensors]:
         def read() -> dict[str, Tensors]:
             stored = foreign.read_direction_file(path)
@@ -69,8 +74,9 @@ def make(
         sources = dataclasses.replace(sources, principal=principal)
     if eigenvectors is not None:
         sources = dataclasses.replace(sources, eigenvectors=eigenvectors)
-    ready = share_tree(comm, lambda: _ready(config, output))
-    return directions.make(config.directions, config.grid.names, space, theta, sources, ready)
+    with comm.temporary():  # what is made is laid flat, and so a copy
+        ready = share_tree(comm, lambda: _ready(config, output))
+        return directions.make(config.directions, config.grid.names, space, theta, sources, ready)
 
 
 def _ready(config: Config, output: Path | None) -> dict[str, Tensors]:
@@ -84,7 +90,9 @@ def _ready(config: Config, output: Path | None) -> dict[str, Tensors]:
     return {axis: [torch.from_numpy(a) for a in arrays[axis]] for axis in same if axis in arrays}
 
 
-def agree(comm: Comm, made: list[Tensors], output: Path | None) -> tuple[list[Tensors], list[str]]:
+def agree(
+    comm: Comm, made: list[Tensors], space: WeightSpace, output: Path | None
+) -> tuple[list[Tensors], list[str]]:
     """Collective: the same directions on every rank, and on a resume the ones that the file began with.
 
     Returns:
@@ -94,7 +102,8 @@ def agree(comm: Comm, made: list[Tensors], output: Path | None) -> tuple[list[Te
     if any(other != hashes for other in comm.allgather(hashes)):
         # torch.randn is not bit-equal across kinds of CPU: rank 0's numbers are everybody's.
         log.info("ranks drew different directions; rank 0's are used")
-        made = share_tree(comm, lambda: made)
+        with comm.temporary():
+            made = [directions.lay_flat(direction, space) for direction in share_tree(comm, lambda: made)]
         hashes = [weights.sha256(*direction) for direction in made]
 
     def begun_with() -> tuple[list[str], dict[str, Any]]:
@@ -102,9 +111,10 @@ def agree(comm: Comm, made: list[Tensors], output: Path | None) -> tuple[list[Te
             return hashes, {}
         return _match_stored(output, made, hashes)
 
-    adopted, replaced = share_tree(comm, begun_with)
-    made = [replaced.get(axis, direction) for axis, direction in zip(AXIS_NAMES, made, strict=False)]
-    return made, adopted
+    with comm.temporary():
+        adopted, before = share_tree(comm, begun_with)
+        replaced = {axis: directions.lay_flat(direction, space) for axis, direction in before.items()}
+    return [replaced.get(axis, direction) for axis, direction in zip(AXIS_NAMES, made, strict=False)], adopted
 
 
 def _match_stored(output: Path, made: list[Tensors], hashes: list[str]) -> tuple[list[str], dict[str, Any]]:

@@ -95,8 +95,16 @@ class Comm(ABC):
         """Collective: wait for all."""
 
     @abstractmethod
-    def share(self, array: np.ndarray | None) -> np.ndarray:
-        """Collective: rank 0's array, once per host in memory that the host's ranks share; read-only."""
+    def share(self, nbytes: int, fill: Callable[[np.ndarray], None]) -> np.ndarray:
+        """Collective: so many bytes, once per host in memory that its ranks share: uint8 (nbytes,), read-only.
+
+        `fill` writes them, on rank 0 alone, where they will stay: another copy there would be one too many.
+        """
+
+    @contextmanager
+    def temporary(self) -> Iterator[None]:
+        """Collective: memory that is shared inside the block is given back after it; nothing may point there then."""
+        yield
 
     def tickets(self) -> Tickets:
         """Collective: a counter that all ranks draw from."""
@@ -178,10 +186,11 @@ class SerialComm(Comm):
     def barrier(self) -> None:
         """See `Comm.barrier`."""
 
-    def share(self, array: np.ndarray | None) -> np.ndarray:
+    def share(self, nbytes: int, fill: Callable[[np.ndarray], None]) -> np.ndarray:
         """See `Comm.share`."""
-        assert array is not None
-        return array
+        memory = np.empty(nbytes, dtype=np.uint8)
+        fill(memory)
+        return memory
 
     def abort(self, status: int) -> None:
         """See `Comm.abort`."""
@@ -252,21 +261,26 @@ class MpiComm(Comm):
         """See `Comm.barrier`."""
         self.mpi.Barrier()
 
-    def share(self, array: np.ndarray | None) -> np.ndarray:
+    def share(self, nbytes: int, fill: Callable[[np.ndarray], None]) -> np.ndarray:
         """See `Comm.share`."""
-        shape, dtype = self.bcast((array.shape, array.dtype) if array is not None else ((), np.dtype("u1")))
-        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         window = self._MPI.Win.Allocate_shared(nbytes if self.local_rank == 0 else 0, 1, comm=self._node)
         self._windows.append(window)
         memory, _ = window.Shared_query(0)
         flat = np.frombuffer(memory, dtype=np.uint8, count=nbytes)
+        self.on_root_only(lambda: fill(flat))
         if self.local_rank == 0:
-            if array is not None:
-                flat[:] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
             for start in range(0, nbytes, _CHUNK):
                 self._leaders.Bcast(flat[start : start + _CHUNK])
         self._node.Barrier()
-        return flat.view(dtype).reshape(shape)
+        return flat
+
+    @contextmanager
+    def temporary(self) -> Iterator[None]:
+        """See `Comm.temporary`."""
+        kept = len(self._windows)
+        yield  # after an error the windows stay: freeing is collective, and the others may not come to it
+        while len(self._windows) > kept:
+            self._windows.pop().Free()
 
     def tickets(self) -> Tickets:
         """See `Comm.tickets`."""

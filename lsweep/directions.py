@@ -6,7 +6,9 @@ A direction is a list of CPU float32 tensors, one per entry of a `WeightSpace`, 
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -16,7 +18,7 @@ import torch
 from lsweep.config import AxisDirection, DirectionsConfig
 from lsweep.errors import ConfigError, DirectionsError
 from lsweep.grid import AXIS_NAMES
-from lsweep.weights import WeightSpace
+from lsweep.weights import Entry, WeightSpace
 
 # [Li18]'s released code guards norms with this; kept, so that its directions come out to the last bit.
 EPSILON = 1e-10
@@ -37,14 +39,14 @@ class Sources:
     """How directions reach files, injected because this floor reads none.
 
     Attributes:
-        checkpoint: path → one tensor per entry, the target θ′ of an interpolation.
+        checkpoint: path → one tensor per entry, the target θ′ of an interpolation, for as long as the context lasts.
         file: path → axis name → arrays in parameter order, as stored in a direction file.
         principal: (recipe, j) → the j-th principal axis of the recipe's trail, counted from 0.
         eigenvectors: (which entries move, numbers) → eigenvectors of the Hessian at the centre, of unit norm; number 1
             is the largest eigenvalue's, 2 the next one's, −1 the smallest's.
     """
 
-    checkpoint: Callable[[str], Tensors]
+    checkpoint: Callable[[str], AbstractContextManager[Tensors]]
     file: Callable[[str], Mapping[str, Tensors]]
     principal: Callable[[DirectionsConfig, int], Tensors] = _no_trail
     eigenvectors: Callable[[Sequence[bool], Sequence[int]], list[Tensors]] = _no_eigenvectors
@@ -58,7 +60,7 @@ def make(
     sources: Sources,
     ready: Mapping[str, Tensors] = MappingProxyType({}),
 ) -> list[Tensors]:
-    """Make one direction per axis.
+    """Make one direction per axis, each laid flat.
 
     Random directions of axes that share a seed come from one generator, x first; an axis whose table sets
     a seed of its own starts a fresh one.
@@ -81,16 +83,16 @@ def make(
     curved = _eigenvectors(config, [axis for axis in axes if axis not in ready], space, sources)
     for axis in axes:
         if axis in ready:
-            made.append(check_fit(ready[axis], space, f"the stored direction {axis}"))
+            made.append(lay_flat(check_fit(ready[axis], space, f"the stored direction {axis}"), space))
             continue
         recipe = resolve(config, axis)
         if recipe.kind == "pca":
-            made.append(sources.principal(recipe, components))
+            made.append(lay_flat(sources.principal(recipe, components), space))
             components += 1
             continue
         own_seed = getattr(config, axis).seed is not None
         generator = torch.Generator().manual_seed(recipe.seed) if own_seed else shared
-        made.append(_one(recipe, axis, space, theta, generator, sources, curved))
+        made.append(lay_flat(_one(recipe, axis, space, theta, generator, sources, curved), space))
     _check_span(axes, made)
     return made
 
@@ -102,6 +104,11 @@ def resolve(config: DirectionsConfig, axis: str) -> DirectionsConfig:
     base = replace(config, to=target, to_y=None, to_z=None, x=AxisDirection(), y=AxisDirection())
     changes = {key: value for key, value in vars(own).items() if value is not None}
     return replace(base, z=AxisDirection(), **changes)
+
+
+def lay_flat(direction: Tensors, space: WeightSpace) -> Tensors:
+    """The direction as views of one vector of its own, which the evaluator moves along without another copy."""
+    return space.views(space.flatten(direction))
 
 
 def random(space: WeightSpace, generator: torch.Generator) -> Tensors:
@@ -118,7 +125,7 @@ def normalize(direction: Tensors, theta: Tensors, space: WeightSpace, mode: str,
     BatchNorm) follow `bias_bn`: "zero", "copy" (d ← w) or "random" (as drawn).
     """
     return [
-        _normalize_small(d, w, bias_bn) if d.dim() <= 1 else _normalize(d, w, entry.filter_axis, mode)
+        _normalized(d, w, entry, mode, bias_bn)
         for d, w, entry in zip(direction, theta, space.entries, strict=True)
     ]
 
@@ -204,11 +211,21 @@ def check_fit(tensors: Tensors, space: WeightSpace, where: str) -> Tensors:
 
 def fingerprint(direction: Tensors) -> np.ndarray:
     """A few numbers that tell whether two directions agree: every tensor's norm, and 64 elements; float64."""
-    flat = torch.cat([d.reshape(-1) for d in direction])
+    starts = np.cumsum([0, *(d.numel() for d in direction)])
     # float64: float32 rounds 25557031 up, to one past the end of a ResNet-50.
-    places = torch.linspace(0, flat.numel() - 1, 64, dtype=torch.float64).long()
-    norms = torch.stack([d.double().norm() for d in direction])
-    return torch.cat([norms, flat[places].double()]).numpy()
+    places = torch.linspace(0, int(starts[-1]) - 1, 64, dtype=torch.float64).long().numpy()
+    owners = np.searchsorted(starts, places, side="right") - 1
+    elements = [_element(direction[k], int(p - starts[k])) for k, p in zip(owners, places, strict=True)]
+    return np.array([*(_norm(d) for d in direction), *elements], dtype=np.float64)
+
+
+def _element(tensor: torch.Tensor, place: int) -> float:
+    return float(tensor[tuple(int(i) for i in np.unravel_index(place, tensor.shape))])
+
+
+def _norm(tensor: torch.Tensor) -> float:
+    # In pieces: in float64 the whole would take twice the memory of a large tensor.
+    return math.sqrt(sum(float(piece.double().square().sum()) for piece in tensor.reshape(-1).split(1 << 20)))
 
 
 def _check_span(axes: Sequence[str], made: Sequence[Tensors]) -> None:
@@ -240,7 +257,8 @@ def _one(
         if recipe.to is None:
             key = "directions.to" if axis == "x" else f"directions.to_{axis}"
             raise ConfigError(f'directions.kind = "interpolate" on axis {axis} needs {key}', key=key)
-        direction = interpolate(theta, sources.checkpoint(recipe.to))
+        with sources.checkpoint(recipe.to) as target:
+            direction = interpolate(theta, target)
     elif recipe.kind == "file":
         if recipe.path is None:
             raise ConfigError('directions.kind = "file" needs directions.path', key="directions.path")
@@ -248,8 +266,13 @@ def _one(
     elif recipe.kind == "hessian":
         direction = normalize(curved[axis], theta, space, recipe.normalize, recipe.bias_bn)
     else:
-        drawn = random(space, generator)
-        direction = normalize(drawn, theta, space, recipe.normalize, recipe.bias_bn)
+        # As `random` and `normalize`, but tensor by tensor: the draws would be one more copy of all parameters.
+        direction = [
+            _normalized(
+                torch.randn(entry.shape, generator=generator), w, entry, recipe.normalize, recipe.bias_bn
+            )
+            for w, entry in zip(theta, space.entries, strict=True)
+        ]
     return select(direction, space, recipe.include, recipe.exclude)
 
 
@@ -283,6 +306,12 @@ def _from_file(stored: Mapping[str, Tensors], axis: str, space: WeightSpace, pat
     if len(tensors) > len(space.entries):  # the released code's "states" files count batches as scalars too
         tensors = [t for t in tensors if t.dim() > 0]
     return check_fit(tensors, space, f"{path!r} ({axis})")
+
+
+def _normalized(d: torch.Tensor, w: torch.Tensor, entry: Entry, mode: str, bias_bn: str) -> torch.Tensor:
+    if d.dim() <= 1:
+        return _normalize_small(d, w, bias_bn)
+    return _normalize(d, w, entry.filter_axis, mode)
 
 
 def _normalize_small(d: torch.Tensor, w: torch.Tensor, bias_bn: str) -> torch.Tensor:

@@ -24,6 +24,7 @@ from lsweep.batchnorm import Recalibration
 from lsweep.determinism import require_deterministic
 from lsweep.errors import InputError
 from lsweep.evaluation import Column, Evaluation
+from lsweep.graphs import Capture, Replay, cuda_capture
 from lsweep.memory import within_memory
 from lsweep.objective import Objective
 from lsweep.weights import WeightSpace, tensors_of
@@ -69,6 +70,9 @@ class Lent:
 
     def move(self, point: Sequence[float] | np.ndarray) -> None:
         """Set the network's weights to θ* + Σ point[i]·d[i], in place."""
+        # On a GPU the host is ahead: it queues these kernels while the batches of the point before still run. Weights
+        # made ahead, in a second buffer, would move the addresses that recorded batches hold; on the CPU they would
+        # take cores from the batches.
         source = self.theta
         for coordinate, direction in zip(point, self.directions, strict=True):
             torch.add(source, direction, alpha=float(coordinate), out=self.flat)
@@ -97,10 +101,17 @@ class LossEvaluator:
         moves_buffers = any(entry.is_buffer for entry in lent.space.entries)
         self._variances = _running_variances(lent.model) if moves_buffers else []
         self.notes: Counter[str] = Counter()
+        self._replay: Replay | None = None
+        self.capture(cuda_capture if lent.flat.device.type == "cuda" else None)
         self._metrics = self._in_memory(self._dry_run)
         self.names = tuple(
             self._column(split, name) for split, names in self._metrics.items() for name in names
         )
+
+    def capture(self, recorder: Capture | None) -> None:
+        """Record batches by this recorder from now on; None runs each as it is. See `lsweep.graphs`."""
+        measure = partial(self._objective, self._model)
+        self._replay = None if recorder is None else Replay(measure, recorder)
 
     def evaluate(self, coordinates: np.ndarray) -> Evaluation:
         """Evaluate points given as (k, ndim) coordinates, x first; see `Evaluator`."""
@@ -110,10 +121,10 @@ class LossEvaluator:
             sums = []
             for point in coordinates:
                 self.lent.move(point)
-                sums.append(self._in_memory(self._sums_or_nan))
+                sums.append(self._in_memory(self._sums_and_state))
                 sizes.append(self.batch_size)
                 marks.append(time.perf_counter())
-            values = torch.stack(sums).cpu().numpy()
+            values = self._without_impossible(torch.stack(sums).cpu().numpy())
         # On a GPU the marks only say when work was queued: share the tile's time out evenly.
         stop = time.perf_counter()
         on_cpu = self._flat.device.type == "cpu"
@@ -142,14 +153,23 @@ class LossEvaluator:
     def _in_memory(self, work: Callable[[], T]) -> T:
         return within_memory(self, self._flat.device, work)
 
-    def _sums_or_nan(self) -> torch.Tensor:
-        sums = torch.cat([self._sums(split) for split in self._splits])
-        if self._variances and bool(torch.stack([v.min() < 0 for v in self._variances]).any()):
-            self.notes["a BatchNorm variance is negative, no network is behind it: its loss is NaN"] += 1
-            for index, name in enumerate(self.names):
-                if name in ("loss", *(f"loss_{split}" for split in self._splits)):
-                    sums[index] = torch.nan
-        return sums
+    def _sums_and_state(self) -> torch.Tensor:
+        """(metrics + 1,): the last one says whether a BatchNorm variance is negative; the host reads it later."""
+        sums = [self._sums(split) for split in self._splits]
+        broken = [v.min() < 0 for v in self._variances]
+        state = torch.stack(broken).any() if broken else torch.zeros((), device=self._flat.device)
+        return torch.cat([*sums, state.to(sums[0]).view(1)])
+
+    def _without_impossible(self, found: np.ndarray) -> np.ndarray:
+        """The metrics; a negative variance has no network behind it, its loss is NaN: a result."""
+        values, broken = found[:, :-1], found[:, -1] > 0
+        if broken.any():
+            note = "a BatchNorm variance is negative, no network is behind it: its loss is NaN"
+            self.notes[note] += int(broken.sum())
+            losses = ("loss", *(f"loss_{split}" for split in self._splits))
+            for index in (i for i, name in enumerate(self.names) if name in losses):
+                values[broken, index] = np.nan
+        return values
 
     def _sums(self, split: str) -> torch.Tensor:
         names = self._metrics[split]
@@ -158,7 +178,7 @@ class LossEvaluator:
         totals = torch.zeros(len(names), dtype=double, device=device)
         weights = torch.zeros(len(names), dtype=double, device=device)
         for batch in self._splits[split].batches(self.batch_size):
-            measured = self._objective(self._model, batch)
+            measured = self._measure(batch)
             for index, name in enumerate(names):
                 values, weight = _weighted(name, measured[name])
                 values = values.detach().to(double)
@@ -171,6 +191,11 @@ class LossEvaluator:
                     totals[index] += torch.where(weight == 0, 0.0, values * weight).sum()
                     weights[index] += weight.sum()
         return totals / weights
+
+    def _measure(self, batch: Any) -> Mapping[str, Any]:
+        if self._replay is None:
+            return self._objective(self._model, batch)
+        return self._replay(batch, self.batch_size)
 
     def _dry_run(self) -> dict[str, tuple[str, ...]]:
         """Find the metrics' names on one batch of each split, and that they do not depend on chance."""
@@ -222,14 +247,14 @@ def borrow(
     """
     device = torch.device(device)
     with ExitStack() as stack:
-        theta = space.flatten(tensors_of(model, space), dtype).to(device)
+        theta = space.flattened(tensors_of(model, space), dtype).to(device)
         stack.enter_context(_restored(model))
         model.to(device=device, dtype=dtype)
         flat = theta.clone()
         for tensor, view in zip(tensors_of(model, space), space.views(flat), strict=True):
             tensor.data = view
         resident = {name: examples.to(device) for name, examples in splits.items()}
-        axes = [space.flatten(direction, dtype).to(device) for direction in directions]
+        axes = [space.flattened(direction, dtype).to(device) for direction in directions]
         cast = {name: _Cast(examples, dtype) for name, examples in resident.items()}
         if check is not None:
             with torch.no_grad():

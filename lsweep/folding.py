@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from lsweep.weights import WeightSpace, weight_space
+from lsweep.weights import WeightSpace, tensors_of, weight_space
 
 Tensors = list[torch.Tensor]
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -29,20 +29,57 @@ class Unfoldable(Exception):
 
 
 @dataclass(frozen=True)
+class Fold:
+    """How a BatchNorm went into the convolution before it: what was done to the weights is done to directions.
+
+    Attributes:
+        conv, norm: the layers' names.
+        scale: (out,) float64, what each filter was multiplied by.
+        had_bias: whether the convolution had a bias, which a direction may move.
+        affine: whether the BatchNorm had one.
+    """
+
+    conv: str
+    norm: str
+    scale: torch.Tensor
+    had_bias: bool
+    affine: bool
+
+    def weight(self, weight: torch.Tensor) -> torch.Tensor:
+        """The convolution's weight, at θ* or along a direction, folded: float64."""
+        per_filter = self.scale.view(-1, *[1] * (weight.dim() - 1))
+        return weight.detach().to(torch.float64, copy=True).mul_(per_filter)
+
+    def bias(self, direction: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Its bias, (out,) float64."""
+        moving = torch.zeros_like(self.scale)
+        if self.had_bias:
+            moving = direction[f"{self.conv}.bias"].double() * self.scale
+        return moving + direction[f"{self.norm}.bias"].double() if self.affine else moving
+
+
+@dataclass(frozen=True)
 class Folded:
     """A network with folded BatchNorm, and what moves in it.
 
     Attributes:
-        model: a copy of the network; the original is untouched.
+        model: a copy of the network, laid flat; the original is untouched.
         space: its parameters.
-        directions: one list of tensors per axis, for `space`.
-        count: how many BatchNorm layers are gone.
+        folds: the BatchNorm layers that are gone.
+        names: entry of the original space → all names that the original has for it: tied ones have several.
     """
 
     model: nn.Module
     space: WeightSpace
-    directions: list[Tensors]
-    count: int
+    folds: tuple[Fold, ...]
+    names: tuple[tuple[str, ...], ...]
+
+    def direction(self, direction: Tensors) -> Tensors:
+        """Fold a direction of the original space: one for `space`, in the network's precision, laid flat."""
+        table = _by_name(self.names, direction)
+        table |= {f"{fold.conv}.bias": fold.bias(table) for fold in self.folds}
+        dtype = tensors_of(self.model, self.space)[0].dtype
+        return _laid_flat(self.space, [table[e.name] for e in self.space.entries], self.folds, dtype)
 
 
 def fold(
@@ -53,7 +90,7 @@ def fold(
     Args:
         model: the network at θ*.
         space: what moves; parameters only.
-        directions: one list of tensors per axis, as for `space`.
+        directions: one list of tensors per axis, as for `space`: a BatchNorm whose γ moves along one stays.
         dtype: what the folded network and directions are rounded to, on the CPU; fold in the precision of the
             sweep, since a folded weight has more digits than the two it comes from.
 
@@ -63,18 +100,19 @@ def fold(
     if any(entry.is_buffer for entry in space.entries):
         raise Unfoldable("running statistics move")
     traced = _trace(model, dtype)
-    moved = [_by_name(model, space, direction, dtype) for direction in directions]
-    pairs = _pairs(traced, moved)
-    for conv, norm in pairs:
-        _fold_pair(traced, conv, norm, moved)
-    if not pairs:
+    names = _names(model, space)
+    pairs = _pairs(traced, [_by_name(names, direction) for direction in directions])
+    folds = tuple(_fold_pair(traced, conv, norm) for conv, norm in pairs)
+    if not folds:
         raise Unfoldable("it has no BatchNorm that directly follows a convolution and stays fixed")
     traced.graph.lint()
     traced.recompile()
     traced.delete_all_unused_submodules()
     folded_space = weight_space(traced)
-    folded = [[table[entry.name] for entry in folded_space.entries] for table in moved]
-    return Folded(traced, folded_space, folded, len(pairs))
+    unfolded = tensors_of(traced, folded_space)
+    for tensor, view in zip(unfolded, _laid_flat(folded_space, unfolded, folds, dtype), strict=True):
+        tensor.data = view
+    return Folded(traced, folded_space, folds, names)
 
 
 def require_same(model: nn.Module, folded: nn.Module, batch: Any) -> None:
@@ -110,18 +148,34 @@ def _output(network: nn.Module, batch: Any) -> Any:
     return output.double().cpu() if isinstance(output, torch.Tensor) else output
 
 
-def _by_name(
-    model: nn.Module, space: WeightSpace, direction: Tensors, dtype: torch.dtype
-) -> dict[str, torch.Tensor]:
-    """A direction's tensors under every name that the model has for them: tied ones have several."""
+def _laid_flat(
+    space: WeightSpace, tensors: Sequence[torch.Tensor], folds: Sequence[Fold], dtype: torch.dtype
+) -> list[torch.Tensor]:
+    """The tensors with the convolutions' weights folded, one after another into its place in a flat vector."""
+    views = space.views(torch.empty(space.size, dtype=dtype))
+    weights = {f"{fold.conv}.weight": fold.weight for fold in folds}
+    for entry, tensor, view in zip(space.entries, tensors, views, strict=True):
+        view.copy_(weights[entry.name](tensor) if entry.name in weights else tensor.detach())
+    return views
+
+
+def _names(model: nn.Module, space: WeightSpace) -> tuple[tuple[str, ...], ...]:
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    of = {id(parameters[e.name]): d.to(dtype) for e, d in zip(space.entries, direction, strict=True)}
-    return {name: of[id(parameter)] for name, parameter in parameters.items() if id(parameter) in of}
+    return tuple(
+        tuple(name for name, parameter in parameters.items() if parameter is parameters[entry.name])
+        for entry in space.entries
+    )
+
+
+def _by_name(names: tuple[tuple[str, ...], ...], direction: Tensors) -> dict[str, torch.Tensor]:
+    return {name: d for several, d in zip(names, direction, strict=True) for name in several}
 
 
 def _trace(model: nn.Module, dtype: torch.dtype) -> fx.GraphModule:
     try:
-        duplicate = copy.deepcopy(model).to(device="cpu", dtype=dtype).eval()
+        # Parameters of its own over the same memory: of a large network there is no third copy to be had.
+        own: dict[int, Any] = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in model.parameters()}
+        duplicate = copy.deepcopy(model, own).to(device="cpu", dtype=dtype).eval()
         return fx.symbolic_trace(duplicate)
     except Exception as error:  # tracing runs the user's forward: anything can come out of it
         reason = (str(error).splitlines() or [""])[0]
@@ -153,10 +207,8 @@ def _pairs(traced: fx.GraphModule, moved: list[dict[str, torch.Tensor]]) -> list
     return found
 
 
-def _fold_pair(
-    traced: fx.GraphModule, conv: fx.Node, norm: fx.Node, moved: list[dict[str, torch.Tensor]]
-) -> None:
-    """Fold one BatchNorm, in float64, and the directions of the two layers with it."""
+def _fold_pair(traced: fx.GraphModule, conv: fx.Node, norm: fx.Node) -> Fold:
+    """Take one BatchNorm out of the graph; all but the convolution's weight is folded at once, in float64."""
     layer, batchnorm = traced.get_submodule(str(conv.target)), traced.get_submodule(str(norm.target))
     assert isinstance(layer, _CONVOLUTIONS) and isinstance(batchnorm, NORMS)
     assert batchnorm.running_mean is not None and batchnorm.running_var is not None
@@ -164,18 +216,10 @@ def _fold_pair(
     shift = torch.zeros_like(scale)
     if batchnorm.affine:
         scale, shift = scale * batchnorm.weight.detach().double(), batchnorm.bias.detach().double()
-    per_filter = scale.view(-1, *[1] * (layer.weight.dim() - 1))
+    done = Fold(str(conv.target), str(norm.target), scale, layer.bias is not None, batchnorm.affine)
     bias = torch.zeros_like(scale) if layer.bias is None else layer.bias.detach().double()
-    had_bias = layer.bias is not None
-    dtype = layer.weight.dtype
-    layer.weight = nn.Parameter((layer.weight.detach().double() * per_filter).to(dtype))
-    layer.bias = nn.Parameter(((bias - batchnorm.running_mean.double()) * scale + shift).to(dtype))
-    for table in moved:
-        weight, offset = f"{conv.target}.weight", f"{conv.target}.bias"
-        table[weight] = (table[weight].double() * per_filter).to(dtype)
-        moving = table[offset].double() * scale if had_bias else torch.zeros_like(scale)
-        if batchnorm.affine:
-            moving = moving + table[f"{norm.target}.bias"].double()
-        table[offset] = moving.to(dtype)
+    shifted = (bias - batchnorm.running_mean.double()) * scale + shift
+    layer.bias = nn.Parameter(shifted.to(layer.weight.dtype))
     norm.replace_all_uses_with(conv)
     traced.graph.erase_node(norm)
+    return done

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lsweep import certification, device, engine
+from lsweep import certification, device, engine, memory
 from lsweep.certification import Request
 from lsweep.comm import Comm
 from lsweep.config import Config
@@ -75,7 +75,7 @@ def sweeps(
     for config in configs:
         output = Path(config.output)
         with claimed(comm, output, break_lock=break_lock) as lock:
-            with options.clock.span("network and data"):
+            with options.clock.span("network and data"), memory.returned():
                 problem = problem or build(config, comm)
             outcome, _ = execute(config, problem, comm, output, options, lock=lock)
         yield outcome
@@ -133,7 +133,7 @@ def execute(
         InputError: on every rank alike, for anything wrong with the input.
     """
     with ExitStack() as stack:
-        with options.clock.span("evaluator"):
+        with options.clock.span("evaluator"), memory.returned():
             ready = stack.enter_context(prepare(config, problem, comm, output, explicit, options.clock))
         with options.clock.span("opening the file"):
             store = open_store(output, ready.mode, comm, ready.header, config.store.sync_seconds)

@@ -31,11 +31,14 @@ class LowPrecision:
         self._model: nn.Module = lent.model
         if kind != Precision.TF32:
             self._dtype = _DTYPES[kind]
-            self._model = copy.deepcopy(lent.model).to(self._dtype)
             self._flat = lent.flat.to(self._dtype)
             views = lent.space.views(self._flat)
-            for tensor, view in zip(tensors_of(self._model, lent.space), views, strict=True):
-                tensor.data = view
+            # What moves is told to the copying beforehand, so that it is never there twice in fp32.
+            twins: dict[int, Any] = {
+                id(tensor): _like(tensor, view)
+                for tensor, view in zip(tensors_of(lent.model, lent.space), views, strict=True)
+            }
+            self._model = copy.deepcopy(lent.model, twins).to(self._dtype)
 
     def follow(self) -> None:
         """Go where the network is. Weights are combined in fp32 and rounded then."""
@@ -52,6 +55,11 @@ class LowPrecision:
 
     def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+
+
+def _like(tensor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The values as a parameter, if the tensor is one."""
+    return nn.Parameter(values, requires_grad=False) if isinstance(tensor, nn.Parameter) else values
 
 
 @contextmanager

@@ -102,11 +102,12 @@ def prepare(
             if explicit is not None
             else agreement.make(config, problem.model, comm, space, axes_of, curved, output)
         )
-        made, hashes = agreement.agree(comm, made, output)
+        made, hashes = agreement.agree(comm, made, space, output)
         trajectory = walked.project(made) if walked else None
     config = trajectories.with_ranges(config, trajectory)
     wanted = config.evaluate.batch_size
     batch_size = wanted if isinstance(wanted, int) else BATCH_SIZE[chosen.type]
+    kept = agreement.stored(config, space, made, hashes, explicit=explicit is not None)
     # Before the model is lent: while it moves, its weights are no identity.
     identity = comm.on_root_only(lambda: _identity(config, problem, hashes)) or {}
     if walked:
@@ -114,6 +115,8 @@ def prepare(
     with ExitStack() as stack:
         stack.enter_context(device.threads_of(comm))
         stack.enter_context(device.repeatable())
+        if config.evaluate.hessian:  # it is of the network as it is
+            unfolded = list(made)
         full = evaluator = _evaluator(stack, config, problem, comm, space, made, chosen, batch_size)
         stored = comm.on_root(lambda: _stored(output))
         if wanted == "auto":
@@ -150,7 +153,7 @@ def prepare(
         curvature: dict[str, Any] = {}
         if config.evaluate.hessian:
             complete, curvature = eigenvectors.with_curvature(
-                stack, config, problem, comm, space, made, evaluator
+                stack, config, problem, comm, space, unfolded, evaluator
             )
             identity["curvature"] = curvature
         header = Header(
@@ -159,7 +162,7 @@ def prepare(
             identity=identity,
             config=config.to_toml(),
             provenance=_provenance(comm, problem, chosen, batch_size) if comm.is_root else {},
-            directions=agreement.stored(config, space, made, hashes, explicit=explicit is not None),
+            directions=kept,
             columns=getattr(complete, "columns", {}),
             trajectory=trajectory,
             curvature=curvature,
@@ -204,7 +207,10 @@ def _evaluator(
 def _folded(
     problem: Problem, space: WeightSpace, made: list[Tensors], dtype: torch.dtype
 ) -> tuple[torch.nn.Module, WeightSpace, list[Tensors]]:
-    """The network to evaluate: with BatchNorm folded where that is exact, else as it is."""
+    """The network to evaluate: with BatchNorm folded where that is exact, else as it is.
+
+    Directions that are folded are taken out of `made`: the memory for both is not there to be wasted.
+    """
     try:
         folded = folding.fold(problem.model, space, made, dtype)
         batch = next(next(iter(problem.splits.values())).batches(8))
@@ -214,8 +220,8 @@ def _folded(
         if any(isinstance(m, folding.NORMS) for m in problem.model.modules()):
             log.info("BatchNorm is not folded: %s", reason)
         return problem.model, space, made
-    log.info("%d BatchNorm layers are folded into the convolutions before them", folded.count)
-    return folded.model, folded.space, folded.directions
+    log.info("%d BatchNorm layers are folded into the convolutions before them", len(folded.folds))
+    return folded.model, folded.space, [folded.direction(made.pop(0)) for _ in range(len(made))]
 
 
 def _stored(output: Path | None) -> dict[str, Any]:
@@ -238,7 +244,10 @@ def _most_at_once(comm: Comm, evaluator: LossEvaluator, problem: Problem) -> int
         (evaluator if count == 1 else joint).evaluate(np.zeros((count, axes)))
         return count * examples
 
-    count = tuning.fastest(comm, tuning.TOGETHER, work)
+    candidates = [
+        c for c in tuning.TOGETHER if c == 1 or c * evaluator.lent.space.size <= tuning.MOST_WEIGHTS
+    ]
+    count = tuning.fastest(comm, candidates, work)
     if comm.is_root and count > 1:
         log.info("%d points at once are the fastest here", count)
     return count

@@ -95,13 +95,14 @@ def initial(source: str) -> nn.Module:
 
 def restore(model: nn.Module, weights: str | None, comm: Comm) -> None:
     """Collective: give the model its trained weights, or rank 0's initial ones, on every rank the same bits."""
-    if weights is None:
-        if comm.is_root:
-            log.warning("model.weights is not set: the network's initial weights are swept")
-        state = share_tree(comm, lambda: dict(model.state_dict()))
-        with comm.together():
-            model.load_state_dict(state)
-        return
-    state = share_tree(comm, lambda: checkpoint.read(weights))
-    with comm.together():
-        checkpoint.fit(model, state, weights)
+    if weights is None and comm.is_root:
+        log.warning("model.weights is not set: the network's initial weights are swept")
+    with comm.temporary():
+        if weights is None:
+            state = share_tree(comm, lambda: dict(model.state_dict()))
+            with comm.together():
+                model.load_state_dict(state)
+        else:
+            state = share_tree(comm, lambda: checkpoint.read(weights))
+            with comm.together():
+                checkpoint.fit(model, state, weights)

@@ -1,12 +1,15 @@
 """Several points at once, for networks so small that starting the kernels takes longer than running them.
 
-`torch.func.vmap` over the weights turns K small matrix products into one batched product. K belongs to the
-result's bits: a tile is always evaluated whole, however many of its points are pending.
+`torch.func.vmap` over the weights turns K small matrix products into one batched product; a perceptron goes a shorter
+way (`lsweep.perceptron`). K belongs to the result's bits: a tile is always evaluated whole, however many of its points
+are pending.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,14 @@ from torch.func import functional_call, vmap
 
 from lsweep.errors import InputError
 from lsweep.evaluation import Evaluation
-from lsweep.evaluator import LossEvaluator
-from lsweep.objective import Supervised
+from lsweep.evaluator import Lent, LossEvaluator
+from lsweep.objective import Supervised, cross_entropy
+from lsweep.perceptron import cross_entropy_and_accuracy, perceptron
+
+# Numbers per axis and one more that are kept of a split: what a perceptron's first layer makes of it.
+MOST_KNOWN = 1 << 22
+
+Measure = Callable[[Any], dict[str, torch.Tensor]]
 
 
 class JointEvaluator(LossEvaluator):
@@ -27,6 +36,12 @@ class JointEvaluator(LossEvaluator):
     """
 
     joint = True
+
+    def __init__(self, lent: Lent, batch_size: int) -> None:
+        super().__init__(lent, batch_size)
+        self._known: dict[tuple[str, int], list[Any]] = {}
+        inputs = next(next(iter(lent.splits.values())).batches(1))[0]
+        self._perceptron = perceptron(lent, inputs)
 
     def evaluate(self, coordinates: np.ndarray) -> Evaluation:
         """Evaluate points given as (k, ndim) coordinates, x first; see `Evaluator`."""
@@ -39,8 +54,34 @@ class JointEvaluator(LossEvaluator):
 
     def _together(self, coordinates: np.ndarray) -> torch.Tensor:
         """(k, metrics), float64."""
-        weights = self._weights(torch.from_numpy(coordinates))
-        return torch.cat([self._means(split, weights, len(coordinates)) for split in self._splits], dim=1)
+        at = torch.from_numpy(coordinates)
+        if self._perceptron is not None:
+            run = self._perceptron.at(self.lent, at.to(self._flat))
+            measure: Measure = partial(_measure_perceptron, self.lent.objective, run, len(at))
+            batches = self._bases
+        else:
+            measure = partial(_measure, self.lent, self._weights(at), len(at))
+            batches = self._batches
+        return torch.cat(
+            [self._means(split, batches(split), measure, len(at)) for split in self._splits], dim=1
+        )
+
+    def _batches(self, split: str) -> Iterable[Any]:
+        batches: Iterable[Any] = self._splits[split].batches(self.batch_size)
+        return batches
+
+    def _bases(self, split: str) -> Iterable[Any]:
+        """What the perceptron makes of each batch, and its target; made once where that is small."""
+        network, key = self._perceptron, (split, self.batch_size)
+        assert network is not None
+        if key in self._known:
+            return self._known[key]
+        made = ((network.basis(self.lent, inputs), target) for inputs, target in self._batches(split))
+        examples = sum(len(target) for _, target in self._batches(split))
+        if examples * network.first.weight.shape[0] > MOST_KNOWN:
+            return made
+        self._known[key] = list(made)
+        return self._known[key]
 
     def _weights(self, coordinates: torch.Tensor) -> dict[str, torch.Tensor]:
         """Every moving tensor at every point: name → (k, *shape)."""
@@ -58,16 +99,16 @@ class JointEvaluator(LossEvaluator):
                 weights[entry.name] = piece.view(count, *entry.shape)
         return weights
 
-    def _means(self, split: str, weights: dict[str, torch.Tensor], count: int) -> torch.Tensor:
+    def _means(self, split: str, batches: Iterable[Any], measure: Measure, count: int) -> torch.Tensor:
         names = self._metrics[split]
         double = torch.float64 if self._flat.device.type != "mps" else torch.float32
         totals = torch.zeros(count, len(names), dtype=double, device=self._flat.device)
         examples = 0
-        for batch in self._splits[split].batches(self.batch_size):
-            measured = _measure(self.lent.objective, self.lent.model, weights, batch, count)
+        for batch in batches:
+            measured = measure(batch)
             examples += len(batch[1])
             for index, name in enumerate(names):
-                totals[:, index] += measured[name].view(count, -1).to(double).sum(dim=1)
+                totals[:, index] += measured[name].reshape(count, -1).to(double).sum(dim=1)
         return totals / examples
 
 
@@ -100,12 +141,26 @@ def _refused(reason: str) -> InputError:
     )
 
 
-def _measure(
-    objective: Any, model: torch.nn.Module, weights: dict[str, torch.Tensor], batch: Any, count: int
-) -> dict[str, torch.Tensor]:
+def _measure(lent: Lent, weights: dict[str, torch.Tensor], count: int, batch: Any) -> dict[str, torch.Tensor]:
     """The objective's values (count · B,), as if the points were examples."""
-    assert isinstance(objective, Supervised)
     inputs, target = batch
-    output = vmap(lambda own: functional_call(model, own, (inputs,)))(weights)
-    repeated = target.expand(count, *target.shape).flatten(0, 1)
-    return {name: values for name, (values, _) in objective.measure(output.flatten(0, 1), repeated).items()}
+    output = vmap(lambda own: functional_call(lent.model, own, (inputs,)))(weights)
+    return _values(lent.objective, output.flatten(0, 1), target.expand(count, *target.shape).flatten(0, 1))
+
+
+def _measure_perceptron(
+    objective: Any, run: Callable[[torch.Tensor], torch.Tensor], count: int, batch: Any
+) -> dict[str, torch.Tensor]:
+    """The same of a perceptron."""
+    basis, target = batch
+    output = run(basis)
+    assert isinstance(objective, Supervised)
+    if objective.loss is cross_entropy and not objective.metrics and not target.is_floating_point():
+        loss, right = cross_entropy_and_accuracy(output, target)
+        return {"loss": loss, "accuracy": right}
+    rows = output.transpose(1, 2).reshape(-1, output.shape[1])
+    return _values(objective, rows, target.expand(count, *target.shape).flatten(0, 1))
+
+
+def _values(objective: Any, output: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {name: values for name, (values, _) in objective.measure(output, target).items()}

@@ -38,17 +38,14 @@ def share_tree(comm: Comm, load: Callable[[], Any]) -> Any:
     if comm.size == 1:
         return tree
     leaves: list[Any] = []
+    slots: list[Any] = []
     spec: Any = None
     if comm.is_root:
         leaves, spec = pytree.tree_flatten(tree)
-    leaves = [
-        leaf.detach().clone(memory_format=torch.preserve_format) if _is_tensor(leaf) else leaf
-        for leaf in leaves
-    ]
-    slots, end = _plan(leaves)
-    packed = _pack(leaves, slots, end) if comm.is_root else None
+        slots = _plan(leaves)
     slots, spec = comm.bcast((slots, spec))
-    memory = comm.share(packed)
+    end = max((slot.stop for slot in slots if isinstance(slot, _Slot)), default=0)
+    memory = comm.share(end, lambda flat: _pack(leaves, slots, flat))
     return pytree.tree_unflatten([_unpack(slot, memory) for slot in slots], spec)
 
 
@@ -90,36 +87,31 @@ def _can_pickle(value: Any) -> bool:
     return True
 
 
-def _plan(leaves: list[Any]) -> tuple[list[Any], int]:
+def _plan(leaves: list[Any]) -> list[Any]:
+    """Where each tensor will lie; what is no tensor stands for itself."""
     slots, end = [], 0
     for leaf in leaves:
         if not _is_tensor(leaf):
             slots.append(leaf)
             continue
+        dense = torch.empty_like(leaf, device="meta", memory_format=torch.preserve_format)
         size = leaf.numel() * leaf.element_size()
-        slots.append(_Slot(leaf.dtype, tuple(leaf.shape), leaf.stride(), end, end + size))
+        slots.append(_Slot(leaf.dtype, tuple(leaf.shape), dense.stride(), end, end + size))
         end = -(-(end + size) // _ALIGN) * _ALIGN
-    return slots, max(end, 1)
+    return slots
 
 
-def _pack(leaves: list[Any], slots: list[Any], end: int) -> np.ndarray:
-    packed = np.zeros(end, dtype=np.uint8)
+def _pack(leaves: list[Any], slots: list[Any], memory: np.ndarray) -> None:
     for leaf, slot in zip(leaves, slots, strict=True):
-        if isinstance(slot, _Slot):
-            packed[slot.start : slot.stop] = _bytes(leaf)
-    return packed
-
-
-def _bytes(tensor: torch.Tensor) -> np.ndarray:
-    """The bytes of a dense tensor, in the order in which they lie in memory."""
-    flat = tensor.as_strided((tensor.numel(),), (1,))
-    array: np.ndarray = flat.view(torch.uint8).numpy()
-    return array
+        if isinstance(slot, _Slot) and slot.stop > slot.start:
+            _unpack(slot, memory).copy_(leaf.detach())
 
 
 def _unpack(slot: Any, memory: np.ndarray) -> Any:
     if not isinstance(slot, _Slot):
         return slot
+    if slot.stop == slot.start:
+        return torch.empty(slot.shape, dtype=slot.dtype)
     return (
         torch.from_numpy(memory[slot.start : slot.stop]).view(slot.dtype).as_strided(slot.shape, slot.stride)
     )

@@ -15,7 +15,9 @@ CANDIDATES = {
     "mps": (100, 250, 500, 1000),
 }
 # Points at once.
-TOGETHER = (1, 4, 16, 64)
+TOGETHER = (1, 4, 16, 64, 256)
+# No more of them than have so many weights together: each point has a network of its own.
+MOST_WEIGHTS = 1 << 24
 # Examples per trial, or one batch if that is more.
 SAMPLE = {"cpu": 128, "cuda": 8000, "mps": 1000}
 _REPEATS = 3

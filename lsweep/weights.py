@@ -72,6 +72,14 @@ class WeightSpace:
             view.copy_(tensor.detach())
         return flat
 
+    def flattened(self, tensors: Sequence[torch.Tensor], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """`flatten`, but where the tensors are `views` of such a vector already, that vector: read-only."""
+        flat = _behind(tensors[0].detach(), self.size) if tensors else None
+        if flat is None or flat.dtype != dtype or flat.device.type != "cpu":
+            return self.flatten(tensors, dtype)
+        laid = all(_same_place(*pair) for pair in zip(self.views(flat), tensors, strict=True))
+        return flat if laid else self.flatten(tensors, dtype)
+
 
 def weight_space(model: nn.Module, space: str = "weights") -> WeightSpace:
     """List what moves: parameters ("weights"), or all floating entries of the state dict ("states").
@@ -140,6 +148,21 @@ def _view(piece: torch.Tensor, entry: Entry) -> torch.Tensor:
         return piece.view(entry.shape)
     out, into, height, width = entry.shape
     return piece.view(out, height, width, into).permute(0, 3, 1, 2)
+
+
+def _behind(tensor: torch.Tensor, size: int) -> torch.Tensor | None:
+    """So many elements of the memory that a tensor lies in, from its own first one on; None if there are fewer."""
+    there = tensor.untyped_storage().nbytes() // tensor.element_size() - tensor.storage_offset()
+    return tensor.as_strided((size,), (1,)) if there >= size else None
+
+
+def _same_place(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return (one.data_ptr(), one.dtype, one.shape, one.stride()) == (
+        other.data_ptr(),
+        other.dtype,
+        other.shape,
+        other.stride(),
+    )
 
 
 def _filter_axis(owner: nn.Module) -> int:

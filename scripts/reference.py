@@ -28,6 +28,7 @@ class Reference:
         self._model = self._folded.model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._moving = weights.tensors_of(self._folded.model, self._folded.space)
         self._theta = [tensor.detach().clone() for tensor in self._moving]
+        self._directions = [self._folded.direction(axis) for axis in made]
         [self._split] = self._problem.splits.values()
         self._cache = cache
         cache.mkdir(parents=True, exist_ok=True)
@@ -49,7 +50,7 @@ class Reference:
 
     @torch.no_grad()
     def _evaluate(self, point: np.ndarray) -> np.ndarray:
-        for tensor, centre, *along in zip(self._moving, self._theta, *self._folded.directions, strict=True):
+        for tensor, centre, *along in zip(self._moving, self._theta, *self._directions, strict=True):
             tensor.copy_(centre + sum(float(a) * d for a, d in zip(point, along, strict=True)))
         found = []
         for inputs, target in self._split.batches(50):

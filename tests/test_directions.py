@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import h5py
@@ -38,7 +39,8 @@ def made(
     files: Mapping[str, Mapping[str, Tensors]] | None = None,
 ) -> list[Tensors]:
     space = weight_space(model, config.space)
-    sources = Sources(checkpoint=dict(checkpoints or {}).__getitem__, file=dict(files or {}).__getitem__)
+    targets = dict(checkpoints or {})
+    sources = Sources(checkpoint=lambda path: nullcontext(targets[path]), file=dict(files or {}).__getitem__)
     return make(config, axes, space, theta_of(model, space), sources)
 
 

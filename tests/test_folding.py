@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from lsweep.folding import Folded, Unfoldable, fold, require_same
 from lsweep.weights import WeightSpace, tensors_of, weight_space
 
 POINTS = [(0.0, 0.0), (0.5, -1.0), (-0.7, 0.2)]
-NOWHERE = Sources(checkpoint={}.__getitem__, file={}.__getitem__)
+NOWHERE = Sources(checkpoint=lambda path: nullcontext({}[path]), file={}.__getitem__)
 
 
 def drawn(model: nn.Module, config: DirectionsConfig) -> list[Tensors]:
@@ -44,10 +45,11 @@ def assert_same_function(
 ) -> Folded:
     space = weight_space(model)
     folded = fold(model, space, directions, x.dtype)
-    assert count is None or folded.count == count
+    along = [folded.direction(direction) for direction in directions]
+    assert count is None or len(folded.folds) == count
     for point in POINTS:
         expected = at(model, space, directions, point, x)
-        got = at(folded.model, folded.space, folded.directions, point, x)
+        got = at(folded.model, folded.space, along, point, x)
         assert (got - expected).abs().max() <= tolerance * expected.abs().max()
     return folded
 
@@ -93,7 +95,11 @@ def test_the_original_is_untouched() -> None:
     before = {k: v.clone() for k, v in model.state_dict().items()}
     directions = drawn(model, DirectionsConfig())
     kept = [[d.clone() for d in direction] for direction in directions]
-    fold(model, weight_space(model), directions)
+    folded = fold(model, weight_space(model), directions)
+    for direction in directions:
+        folded.direction(direction)[0].zero_()
+    for tensor in folded.model.parameters():
+        tensor.data.zero_()
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     assert all(m.training for m in model.modules())
     assert all(

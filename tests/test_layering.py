@@ -21,8 +21,8 @@ FLOORS = {
         evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
         seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
         trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment
-        batchnorm rescale memory isolation hessian lanczos eigenpairs spectrum curvature importance example_field
-        neighbours rule""",
+        graphs perceptron batchnorm rescale memory isolation hessian lanczos eigenpairs spectrum curvature importance
+        example_field neighbours rule""",
     1: "example_cache comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine exchange books rounds problem agreement accuracies preparation certification job preflight
         compatibility eigenvectors train training training_data trail_writer trajectories projections""",
@@ -45,7 +45,7 @@ DRAWN = {
     "directions": "config errors grid weights",
     "eigenpairs": "lanczos",
     "example_field": "importance lattice strata",
-    "evaluator": "batchnorm determinism errors evaluation memory objective weights",
+    "evaluator": "batchnorm determinism errors evaluation graphs memory objective weights",
     "files": "errors",
     "folding": "weights",
     "grid": "errors",
@@ -61,11 +61,12 @@ DRAWN = {
     "estimating": """errors evaluation evaluator example_field lowprecision neighbours objective precision rule
         subset""",
     "lowprecision": "evaluator precision weights",
+    "perceptron": "evaluator weights",
     "precision": "subset",
     "spectrum": "lanczos",
     "rescale": "errors",
     "rule": "importance intervals precision subset",
-    "several": "errors evaluation evaluator objective",
+    "several": "errors evaluation evaluator objective perceptron",
     "seeds": "errors",
     "stop": "errors slurm_job",
     "subset": "errors intervals spending strata",

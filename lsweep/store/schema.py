@@ -7,7 +7,6 @@ parallel writes fail or hang with them.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from lsweep.errors import ConfigError, InputError
 from lsweep.evaluation import Column
 from lsweep.files import replacing
 from lsweep.grid import Grid
+from lsweep.store.image import Image
 from lsweep.surface import Trajectory
 
 FORMAT = "lsweep"
@@ -30,6 +30,10 @@ FORMAT_VERSION = 1
 # Old file structures that every HDF5 since 1.8 reads, and that need no metadata updates for raw writes.
 LIBVER = ("earliest", "v108")
 SESSIONS = 64  # rows of the ring
+_ROOM, _ROOM_PER_TENSOR = (
+    64 << 20,
+    4096,
+)  # addresses for the metadata of a new file: what is not used takes none
 SESSION = np.dtype(
     [
         ("job", "S64"),
@@ -139,10 +143,13 @@ def create(path: Path, header: Header) -> None:
         InputError: the folder is not there or not writable, or the disk is full.
     """
     try:
-        content = image(header)
+        content, later = image(header)
         with replacing(path) as temporary:
             with temporary.open("wb") as file:
                 file.write(content)
+                for offset, tensor in later:
+                    file.seek(offset)
+                    file.write(np.ascontiguousarray(tensor, dtype="<f4").data)
             fsync_path(temporary)
         fsync_path(path.parent)
     except (OSError, RuntimeError) as error:  # h5py raises either
@@ -150,16 +157,20 @@ def create(path: Path, header: Header) -> None:
         raise InputError(f"cannot create {str(path)!r}: {reason}", key="output") from None
 
 
-def image(header: Header) -> memoryview:
-    """The new file's bytes, made in memory.
+def image(header: Header) -> tuple[memoryview, list[tuple[int, np.ndarray]]]:
+    """The new file's bytes, made in memory, but for the directions' tensors: these and where they belong.
 
     A file that HDF5 could not write for want of room stays open in it, and fails again, at length, whenever
     one of its objects is let go. And every byte is written, so that the file has all its blocks from the start.
+    The tensors may be as large as all else that a rank holds: another copy of them is never made.
     """
-    content = io.BytesIO()
+    tensors = [tensor for several in header.directions.tensors.values() for tensor in several]
+    points = sum(np.dtype(dtype).itemsize for dtype, _ in datasets(header.names, header.columns).values())
+    room = 4 * sum(tensor.size for tensor in tensors) + header.grid.size * points
+    content = Image(room + len(tensors) * _ROOM_PER_TENSOR + _ROOM)
     with h5py.File(content, "w", libver=LIBVER) as file:
-        _write_header(file, header)
-    return content.getbuffer()
+        later = _write_header(file, header)
+    return memoryview(content)[: content.end], later
 
 
 def fsync_path(path: str | Path) -> None:
@@ -171,7 +182,7 @@ def fsync_path(path: str | Path) -> None:
         os.close(descriptor)
 
 
-def _write_header(file: h5py.File, header: Header) -> None:
+def _write_header(file: h5py.File, header: Header) -> list[tuple[int, np.ndarray]]:
     grid = header.grid
     for name, axis in zip(grid.names, grid.axes, strict=True):
         _dataset(file, name, (axis.num,), "<f8", None)
@@ -182,7 +193,7 @@ def _write_header(file: h5py.File, header: Header) -> None:
         for dimension, axis_name in enumerate(reversed(grid.names)):
             dataset.dims[dimension].attach_scale(file[axis_name])
     _dataset(file, "sessions/table", (SESSIONS,), SESSION, None)
-    _write_directions(file.create_group("directions"), header.directions)
+    later = _write_directions(file.create_group("directions"), header.directions)
     if header.trajectory is not None:
         _write_trajectory(file.create_group("trajectory"), header.trajectory)
     if header.curvature:
@@ -193,9 +204,11 @@ def _write_header(file: h5py.File, header: Header) -> None:
     file.attrs["provenance"] = json.dumps(header.provenance)
     file.attrs["identity"] = json.dumps(header.identity)
     file.attrs["metrics"] = json.dumps(list(header.names))
+    return later
 
 
-def _write_directions(group: h5py.Group, directions: StoredDirections) -> None:
+def _write_directions(group: h5py.Group, directions: StoredDirections) -> list[tuple[int, np.ndarray]]:
+    later = []
     group.attrs["recipe"] = json.dumps(directions.recipe)
     for axis, digest in directions.hashes.items():
         group.attrs[f"sha256_{axis}"] = digest
@@ -203,8 +216,11 @@ def _write_directions(group: h5py.Group, directions: StoredDirections) -> None:
         group[f"fingerprint_{axis}"] = fingerprint
     for axis, tensors in directions.tensors.items():
         for index, (tensor, name) in enumerate(zip(tensors, directions.names, strict=True)):
-            group[f"{axis}/{index}"] = np.asarray(tensor, dtype="<f4")
-            group[f"{axis}/{index}"].attrs["name"] = name
+            dataset = _dataset(group, f"{axis}/{index}", tensor.shape, "<f4", None, written=False)
+            dataset.attrs["name"] = name
+            if tensor.size:
+                later.append((dataset.id.get_offset(), tensor))
+    return later
 
 
 def _write_trajectory(group: h5py.Group, path: Trajectory) -> None:
@@ -216,11 +232,13 @@ def _write_trajectory(group: h5py.Group, path: Trajectory) -> None:
     group.attrs["captured"] = path.captured
 
 
-def _dataset(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any, fill: Any) -> h5py.Dataset:
+def _dataset(
+    group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any, fill: Any, *, written: bool = True
+) -> h5py.Dataset:
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    properties.set_fill_time(h5py.h5d.FILL_TIME_ALLOC)
+    properties.set_fill_time(h5py.h5d.FILL_TIME_ALLOC if written else h5py.h5d.FILL_TIME_NEVER)
     if fill is not None:
         properties.set_fill_value(np.asarray(fill, dtype=dtype))
     links = h5py.h5p.create(h5py.h5p.LINK_CREATE)

@@ -31,7 +31,11 @@ def write(surface: Surface, path: Path, directions: Mapping[str, Sequence[np.nda
     """
     header = _header(surface, directions or {})
     schema.check_names(header.names)
-    content = io.BytesIO(schema.image(header))
+    image, later = schema.image(header)
+    content = io.BytesIO(image)
+    for offset, tensor in later:
+        content.seek(offset)
+        content.write(tensor.tobytes())
     with h5py.File(content, "r+", libver=schema.LIBVER) as file:
         for name, values in surface.axes.items():
             file[name][...] = values

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,26 +120,45 @@ def check_leaving_is_not_quiescing(comm: Comm) -> None:
     assert comm.all_here(30.0)  # so that the barriers of all are even again
 
 
-def check_shared_arrays(comm: Comm) -> None:
-    arrays = [
-        np.arange(24, dtype="<f4").reshape(2, 3, 4),
-        np.arange(24).reshape(4, 6)[:, ::2],
-        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
-        np.array(3.5),
-        np.zeros((0, 5), dtype="<i4"),
-        np.array([True, False]),
-    ]
-    for array in arrays:
-        shared = comm.share(array if comm.is_root else None)
-        np.testing.assert_array_equal(shared, array)
-        assert (shared.dtype, shared.shape) == (array.dtype, array.shape)
+def check_shared_memory(comm: Comm) -> None:
+    for size in (0, 1, 1_000_003):
+        expected = np.random.default_rng(size).integers(0, 256, size, dtype=np.uint8)
+        shared = comm.share(size, lambda memory, expected=expected: np.copyto(memory, expected))
+        np.testing.assert_array_equal(shared, expected)
     # One copy: what the first rank of a host writes, the others read.
-    shared = comm.share(np.zeros(3) if comm.is_root else None)
+    shared = comm.share(3, lambda memory: memory.fill(0))
     if comm.is_root:
-        shared[1] = 7.0
+        shared[1] = 7
     comm.barrier()
-    assert shared.tolist() == [0.0, 7.0, 0.0]
+    assert shared.tolist() == [0, 7, 0]
     comm.barrier()
+    with raises(DataError, "no room"):
+        comm.share(3, lambda memory: (_ for _ in ()).throw(DataError("no room")))
+
+
+def check_temporary_memory_is_given_back(comm: Comm) -> None:
+    """Inner blocks give back what is theirs, and what was there before a block stays."""
+    if comm.size == 1:
+        return
+    size = 50_000_000
+    kept = comm.share(4, lambda memory: memory.fill(3))
+    before = mapped()
+    with comm.temporary():
+        outer = comm.share(size, lambda memory: memory.fill(1))
+        with comm.temporary():
+            comm.share(size, lambda memory: memory.fill(2))
+            assert mapped() - before >= 2 * size
+        assert size <= mapped() - before < 2 * size
+        assert outer[-1] == 1
+    assert mapped() - before < size
+    assert kept.tolist() == [3] * 4
+    comm.barrier()
+
+
+def mapped() -> int:
+    """Bytes of this process's address space."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
 
 
 def tree() -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""CUDA graphs: the kernels of one batch, recorded once and started together, where starting them is what takes time.
+
+A recording holds addresses, so batches are copied to where the first one was, and the network's weights move in place
+as they always do. The rule: a batch of the full size on a GPU is replayed if it can be recorded and the first replays
+give the same bits as the network itself; all else runs as it is. So recording never decides what a result is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+log = logging.getLogger("lsweep")
+
+Measured = Mapping[str, Any]
+Measure = Callable[[Any], Measured]
+# From a function and the batch that it will find its input in: how to run it again, and where its output will be.
+Capture = Callable[[Measure, Any], tuple[Callable[[], None], Measured]]
+
+_WARM_UP = (
+    3  # torch's documentation: libraries set themselves up in the first passes, which no graph may hold
+)
+_CHECKED = 2  # replays that are compared, of unlike batches: a recording must not remember its first one
+
+
+@dataclass
+class _Recording:
+    form: tuple[Any, ...]
+    batch: Any
+    replay: Callable[[], None]
+    output: Measured
+    unchecked: int = _CHECKED
+
+
+class Replay:
+    """Measures batches like the function it is made of, from a recording where that can be.
+
+    What it returns is overwritten by the next call.
+
+    Args:
+        measure: from a batch to named values; reads weights that stay where they are.
+        capture: makes a recording.
+    """
+
+    def __init__(self, measure: Measure, capture: Capture) -> None:
+        self._measure, self._capture = measure, capture
+        self._recording: _Recording | None = None
+        self._given_up = False
+
+    def __call__(self, batch: Any, size: int) -> Measured:
+        """Measure a batch; those of `size` examples are worth a recording."""
+        form = _form(batch, size)
+        if self._given_up or form is None:
+            return self._measure(batch)
+        if self._recording is None or self._recording.form != form:
+            self._recording = None  # before the next one: both need memory
+            self._recording = self._record(batch, form)
+            if self._recording is None:
+                return self._measure(batch)
+        return self._again(self._recording, batch)
+
+    def _record(self, batch: Any, form: tuple[Any, ...]) -> _Recording | None:
+        static = pytree.tree_map(torch.clone, batch)
+        try:
+            replay, output = self._capture(self._measure, static)
+        except Exception as error:  # of torch or CUDA: control flow on values, reads by the host, memory
+            self._give_up(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
+            return None
+        return _Recording(form, static, replay, output)
+
+    def _again(self, recording: _Recording, batch: Any) -> Measured:
+        pytree.tree_map(lambda there, here: there.copy_(here), recording.batch, batch)
+        recording.replay()
+        if recording.unchecked:
+            recording.unchecked -= 1
+            expected = self._measure(batch)
+            if not _same(recording.output, expected):
+                self._recording = None
+                self._give_up("a replay gave other values than the network")
+                return expected
+        return recording.output
+
+    def _give_up(self, reason: str) -> None:
+        self._given_up = True
+        log.info("CUDA graphs are not used: %s", reason)
+
+
+def _form(batch: Any, size: int) -> tuple[Any, ...] | None:
+    """What two batches of one recording have in common; None for what cannot be recorded or is not worth it."""
+    leaves, spec = pytree.tree_flatten(batch)
+    # What is no tensor may differ from batch to batch, and a recording would not see it.
+    if not leaves or not all(isinstance(leaf, torch.Tensor) and leaf.dim() for leaf in leaves):
+        return None
+    if len(leaves[0]) != size or len({leaf.device for leaf in leaves}) > 1:
+        return None
+    return (spec, *((leaf.dtype, tuple(leaf.shape), leaf.stride()) for leaf in leaves))
+
+
+def _same(one: Measured, other: Measured) -> bool:
+    tensors, others = pytree.tree_leaves(dict(one)), pytree.tree_leaves(dict(other))
+    return len(tensors) == len(others) and all(
+        a is b or (isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and _equal(a, b))
+        for a, b in zip(tensors, others, strict=True)
+    )
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(
+        one.double(), other.double(), rtol=0, atol=0, equal_nan=True
+    )
+
+
+def cuda_capture(measure: Measure, batch: Any) -> tuple[Callable[[], None], Measured]:
+    """Record the kernels that `measure` starts for a batch; see `Capture` and torch's documentation of CUDA graphs."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(_WARM_UP):
+            measure(batch)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        output = measure(batch)
+    return graph.replay, output
