@@ -384,7 +384,8 @@ sys.path.pop(0)
 import h5py, lsweep, numpy
 assert pathlib.Path(lsweep.__file__).is_relative_to(sys.argv[1])
 for name in (
-    "torch", "torchvision", "mpi4py", "pytest", "ruff", "mypy", "scikit-learn", "pyvista", "xarray", "pandas", "h5netcdf", "selenium"
+    "torch", "torchvision", "mpi4py", "pytest", "ruff", "mypy", "scikit-learn", "pyvista", "xarray", "pandas", "h5netcdf", "selenium",
+    "imageio-ffmpeg", "trimesh"
 ):
     version(name)
 PYTHON

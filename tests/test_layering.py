@@ -113,9 +113,12 @@ HOMES = {
     "h5py": {"store"},
     "matplotlib": {"render"},
     "vtk": {"export"},
-    "vtkmodules": {"export"},
+    "vtkmodules": {"export", "render"},
     "torchvision": {"models", "data"},
     "sklearn": {"data"},
+    "pyvista": {"render"},
+    "imageio_ffmpeg": {"render"},
+    "PIL": {"render"},
     "tqdm": {"progress"},
     "xarray": {"labelled", "surface"},  # of `surface` for its types alone
     "pandas": {"labelled", "surface"},
@@ -230,6 +233,7 @@ def test_the_package_itself_is_light() -> None:
         "scipy",
         "xarray",
         "pandas",
+        "pyvista",
     }
     assert not loaded_by("import lsweep, lsweep.cli") & heavy
 
