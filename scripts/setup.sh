@@ -147,6 +147,7 @@ ci_packages() {
     [[ -n $ci ]] || return 0
     command -v shellcheck >/dev/null || echo shellcheck
     type -P chromium chromedriver >/dev/null || echo chromium chromium-driver
+    type -P pvpython xvfb-run >/dev/null || echo paraview python3-paraview xvfb xauth
     PATH=$PATH:/usr/sbin type -P munged slurmctld slurmd >/dev/null || echo slurm-wlm munge
 }
 

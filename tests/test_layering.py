@@ -85,6 +85,7 @@ DRAWN = {
     "certification": "books preparation",
     "compare": "render",
     "convert": "labelled",
+    "export": "render",
     "job": "certification engine problem preparation",
     "train": "preparation trail_writer training training_data",
     "training": "trail_writer training_data",

@@ -8,6 +8,7 @@ import numpy as np
 
 from lsweep.render.field import Field
 from lsweep.render.scale import Scale
+from lsweep.render.scene.draping import FINEST, along, cut, sampled
 from lsweep.render.scene.occlusion import visibility
 from lsweep.render.scene.smooth import refined, subdivided
 
@@ -72,11 +73,7 @@ def draped(relief: Relief, alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
     Straight steps between the checkpoints are cut so finely that the path follows what lies between.
     """
     corners = relief.place(alpha, beta)[:, :2]
-    lengths = np.linalg.norm(np.diff(corners, axis=0), axis=1)
-    finest = 2 * HALF / FACETS
-    parts = np.clip(np.ceil(lengths / finest), 1, FACETS).astype(int)
-    at = np.concatenate([k + np.arange(n) / n for k, n in enumerate(parts)] + [[len(corners) - 1.0]])
-    x, y = (np.interp(at, np.arange(len(corners)), corners[:, k]) for k in (0, 1))
+    x, y = along(corners, cut(corners, 2 * HALF / FINEST)).T
     return np.stack([x, y, sampled(relief.x, relief.y, relief.height, x, y)], axis=-1)
 
 
@@ -91,20 +88,3 @@ def box(axes: tuple[np.ndarray, ...]) -> list[np.ndarray]:
         ((axis - axis[0]) / width * 2 - 1) * half
         for axis, width, half in zip(axes, widths, halves, strict=True)
     ]
-
-
-def sampled(
-    x: np.ndarray, y: np.ndarray, values: np.ndarray, at_x: np.ndarray, at_y: np.ndarray
-) -> np.ndarray:
-    """Values of a (len(y), len(x)) grid at (k,) places, bilinear; NaN outside, and beside a NaN."""
-    column, row = np.interp(at_x, x, np.arange(len(x))), np.interp(at_y, y, np.arange(len(y)))
-    left = np.minimum(column.astype(int), max(len(x) - 2, 0))
-    front = np.minimum(row.astype(int), max(len(y) - 2, 0))
-    right, back = np.minimum(left + 1, len(x) - 1), np.minimum(front + 1, len(y) - 1)
-    u, v = column - left, row - front
-    with np.errstate(invalid="ignore"):
-        found = (1 - v) * ((1 - u) * values[front, left] + u * values[front, right]) + v * (
-            (1 - u) * values[back, left] + u * values[back, right]
-        )
-    inside = (at_x >= x[0]) & (at_x <= x[-1]) & (at_y >= y[0]) & (at_y <= y[-1])
-    return np.where(inside, found, np.nan)

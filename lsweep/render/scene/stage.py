@@ -13,6 +13,7 @@ from matplotlib.colors import Colormap
 from vtkmodules.vtkCommonCore import vtkLogger
 
 from lsweep.render.scene.camera import ANGLE, View
+from lsweep.render.scene.draping import runs
 from lsweep.render.scene.relief import FLOOR, HEIGHT, RIM, Relief
 
 LINE, MAPPED, PATH, DOT = 0.0045, 0.0035, 0.012, 0.036  # radii
@@ -127,12 +128,6 @@ def surface_mesh(relief: Relief) -> Any:
     return mesh.compute_normals(
         cell_normals=False, split_vertices=False, consistent_normals=False, auto_orient_normals=False
     )
-
-
-def runs(present: np.ndarray) -> list[np.ndarray]:
-    """The indices of each run of True."""
-    found = np.flatnonzero(present)
-    return [run for run in np.split(found, np.flatnonzero(np.diff(found) > 1) + 1) if len(run)]
 
 
 def _bytes(colors: np.ndarray) -> np.ndarray:
