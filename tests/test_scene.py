@@ -352,14 +352,14 @@ def test_bad_movies_are_one_clear_line(
 
 
 def test_command_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("lsweep.store.reader.read", lambda path: replace(plane(), path=Path(path)))
     source, made = str(tmp_path / "a.h5"), str(tmp_path / "a.mp4")
     command = ["movie", source, "-o", made, "--seconds", "0.2", "--fps", "10", "--size", "96x64"]
     assert cli.main([*command, "--motion", "fly-in", "--clip", "1", "--quiet"]) == 0
     assert cli.main(["render", source, "--kind", "scene", "--background", "black", "--dpi", "60"]) == 0
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert out.split() == [made, str(tmp_path / "a_scene.png")] and err == ""
     assert len(decoded(Path(made), 96, 64)) == 2
 

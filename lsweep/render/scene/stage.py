@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -139,12 +138,7 @@ def _hushed() -> Iterator[None]:
     """Without VTK's warnings: it says on standard error that there is no display, and draws all the same."""
     before = vtkLogger.GetCurrentVerbosityCutoff()
     vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
-    display = os.environ.get("DISPLAY")
     try:
-        if display == "":
-            del os.environ["DISPLAY"]
         yield
     finally:
-        if display == "":
-            os.environ["DISPLAY"] = ""
         vtkLogger.SetStderrVerbosity(before)
