@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     from lsweep.directions_cli import add_parser as add_directions
     from lsweep.export.cli import add_parser as add_export
     from lsweep.render.cli import add_parser as add_render
+    from lsweep.render.scene.cli import add_parser as add_movie
     from lsweep.slurm.cli import add_parser as add_slurm
     from lsweep.train_cli import add_parser as add_train
     from lsweep.trajectory_cli import add_parser as add_trajectory
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(verbs)
     add_curvature(verbs)
     add_render(verbs)
+    add_movie(verbs)
     add_export(verbs)
     add_compare(verbs)
     add_convert(verbs)

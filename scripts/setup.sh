@@ -147,6 +147,7 @@ ci_packages() {
     [[ -n $ci ]] || return 0
     command -v shellcheck >/dev/null || echo shellcheck
     type -P chromium chromedriver >/dev/null || echo chromium chromium-driver
+    type -P pvpython xvfb-run >/dev/null || echo paraview python3-paraview xvfb xauth
     PATH=$PATH:/usr/sbin type -P munged slurmctld slurmd >/dev/null || echo slurm-wlm munge
 }
 
@@ -385,7 +386,7 @@ import h5py, lsweep, numpy
 assert pathlib.Path(lsweep.__file__).is_relative_to(sys.argv[1])
 for name in (
     "torch", "torchvision", "mpi4py", "pytest", "ruff", "mypy", "scikit-learn", "pyvista", "xarray", "pandas", "h5netcdf", "selenium",
-    "mkdocs-material", "mkdocstrings-python", "transformers"
+    "mkdocs-material", "mkdocstrings-python", "transformers", "imageio-ffmpeg", "trimesh"
 ):
     version(name)
 PYTHON

@@ -93,6 +93,7 @@ DRAWN = {
     "certification": "books preparation",
     "compare": "render",
     "convert": "labelled",
+    "export": "render",
     "job": "certification engine exchange problem preparation",
     "landscape": "api",
     "train": "preparation trail_writer training training_data",
@@ -125,9 +126,12 @@ HOMES = {
     "h5py": {"store"},
     "matplotlib": {"render"},
     "vtk": {"export"},
-    "vtkmodules": {"export"},
+    "vtkmodules": {"export", "render"},
     "torchvision": {"models", "data"},
     "sklearn": {"data"},
+    "pyvista": {"render"},
+    "imageio_ffmpeg": {"render"},
+    "PIL": {"render"},
     "tqdm": {"progress"},
     "xarray": {"labelled", "surface"},  # of `surface` for its types alone
     "pandas": {"labelled", "surface"},
@@ -242,6 +246,7 @@ def test_the_package_itself_is_light() -> None:
         "scipy",
         "xarray",
         "pandas",
+        "pyvista",
     }
     assert not loaded_by("import lsweep, lsweep.cli") & heavy
 

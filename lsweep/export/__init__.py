@@ -1,7 +1,8 @@
-"""Sweeps as VTK files, for ParaView and its like, through VTK's own wheel.
+"""Sweeps as files of other programs: VTK's, through VTK's own wheel, glTF, XDMF, and a script for ParaView.
 
-`write` makes `.vts` (structured surface), `.vtp` (polygons with normals, or a polyline) and `.vti` (image
-data, for boxes). Importing this package does not import VTK: that happens when `write` is first used.
+`write` makes `.vts` (structured surface), `.vtp` (polygons with normals, or a polyline), `.vti` (image data, for
+boxes), `.glb` (for Blender and the web), `.xdmf` (a sidecar that lets ParaView open the HDF5 file itself) and `.py`.
+Importing this package does not import VTK: that happens when `write` first needs it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`lsweep export`: the command line of VTK files. Imports nothing heavy before it runs."""
+"""`lsweep export`: the command line of exports. Imports nothing heavy before it runs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 
 from lsweep.errors import InputError, printable
 
-FORMATS = ("vts", "vtp", "vti")
+FORMATS = ("vts", "vtp", "vti", "glb", "xdmf", "xmf", "py")
 EPILOG = """examples:
   lsweep export resnet56.h5 --log
   lsweep export resnet56.h5 --clip 10 --scale auto -o figures/resnet56.vtp
+  lsweep export resnet56.h5 -o resnet56.glb            (Blender, the web)
+  lsweep export resnet56.h5 -o resnet56.py             (paraview --script=resnet56.py)
 """
 
 
@@ -19,15 +21,17 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `export` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "export",
-        help="write a sweep as a VTK file, for ParaView and its like",
+        help="write a sweep for ParaView, Blender and their like",
         description="Write a sweep as a surface whose height is a metric (.vts structured, .vtp polygons), or as"
-        " image data (.vti, for boxes too), with every metric and log_loss (log10) as point data.",
+        " image data (.vti, for boxes too), with every metric and log_loss (log10) as point data; as glTF with colours"
+        " (.glb); as a sidecar through which ParaView opens FILE itself (.xdmf); as a script that sets up ParaView's"
+        " view, with what it opens beside it (.py). A training's path goes along as OUT_path.vtp.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", help="HDF5 file of a sweep")
     parser.add_argument(
-        "-o", "--output", metavar="OUT", help="the VTK file, or a folder (default: next to FILE, FILE's stem)"
+        "-o", "--output", metavar="OUT", help="the file, or a folder (default: next to FILE, FILE's stem)"
     )
     parser.add_argument(
         "--format",
@@ -36,24 +40,40 @@ def add_parser(subparsers: Any) -> None:
         help="format, where OUT does not name one; again for several files (default: vts; vti for a box)",
     )
     parser.add_argument("--metric", default="loss", help="what the height is (default: loss)")
-    parser.add_argument("--log", action="store_true", help="height is log10 of the metric")
+    parser.add_argument(
+        "--log",
+        action=argparse.BooleanOptionalAction,
+        help="height is log10 of the metric (default: no; in .glb and .py as a figure's scale would be)",
+    )
     parser.add_argument("--clip", type=float, metavar="V", help="values above V get the height of V")
     parser.add_argument(
-        "--scale", type=_scale, metavar="F|auto", help="factor on the height; auto: half the plane's width"
+        "--scale",
+        type=_scale,
+        metavar="F|auto",
+        help="factor on the height; auto: half the plane's width (default: 1; in .glb and .py auto)",
     )
+    parser.add_argument("--cmap", help="matplotlib colour map of .glb and .py (default: viridis)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write what the arguments ask for and print the paths. Raises InputError."""
-    from lsweep.export.vtk import write
+    from lsweep.export.heights import Height
+    from lsweep.export.vtk import PATH, write, write_path
     from lsweep.store.reader import read
 
     surface = read(Path(args.file))
     formats = args.format or []
-    for path in output_paths(args.output, args.file, formats, "vti" if surface.ndim == 3 else "vts"):
-        written = write(surface, path, metric=args.metric, log=args.log, clip=args.clip, scale=args.scale)
+    paths = output_paths(args.output, args.file, formats, "vti" if surface.ndim == 3 else "vts")
+    for path in paths:
+        written = write(
+            surface, path, metric=args.metric, log=args.log, clip=args.clip, scale=args.scale, cmap=args.cmap
+        )
         print(printable(str(written)))
+    # The two that have the path in them, or beside them under another name, need none.
+    if surface.trajectory is not None and {p.suffix.lower() for p in paths} - {".glb", ".py"}:
+        how = Height(args.metric, bool(args.log), args.clip, args.scale)
+        print(printable(str(write_path(surface, paths[0].with_name(paths[0].stem + PATH), how))))
     return 0
 
 

@@ -18,7 +18,8 @@ from vtkmodules.vtkFiltersCore import vtkPolyDataNormals
 
 from lsweep.errors import InputError
 from lsweep.export.heights import Height, heights, point_data
-from lsweep.surface import Surface
+from lsweep.render.scene.draping import FINEST, along, cut, sampled
+from lsweep.surface import Surface, Trajectory
 
 
 def structured(surface: Surface, how: Height) -> Any:
@@ -67,6 +68,55 @@ def image(surface: Surface, how: Height) -> Any:
     grid.SetSpacing(*(_spacing(axis, name) for axis, name in zip(axes, ("x", "y", "z"), strict=True)))
     _attach(grid, surface, how.metric)
     return grid
+
+
+def path(surface: Surface, how: Height) -> Any:
+    """The training's paths as polylines, one per trail; on a plane or line they lie on the relief of `structured`.
+
+    Between checkpoints there are more points, so that a line follows the relief. Point data: "epoch", "checkpoint"
+    (1 at one), "trail" and, on lines and planes, the metric, interpolated. Off the plane the height is its edge's.
+    """
+    trail = surface.trajectory
+    if trail is None:
+        raise InputError("there is no trajectory to export: sweep with directions.trail", key="trajectory")
+    parts = [_polyline_of(surface, how, trail, index) for index in range(len(trail.names))]
+    poly, lines, start = vtkPolyData(), vtkCellArray(), 0
+    for points, _ in parts:
+        lines.InsertNextCell(len(points), list(range(start, start + len(points))))
+        start += len(points)
+    places = vtkPoints()
+    places.SetData(numpy_to_vtk(np.concatenate([points for points, _ in parts]), deep=True))
+    poly.SetPoints(places)
+    poly.SetLines(lines)
+    for name in parts[0][1]:
+        poly.GetPointData().AddArray(_array(np.concatenate([data[name] for _, data in parts]), name))
+    return poly
+
+
+def _polyline_of(
+    surface: Surface, how: Height, trail: Trajectory, index: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """One trail's points, (n, 3), and their data."""
+    own = trail.trails == index
+    corners = trail.coordinates[own]
+    widest = max(float(axis[-1]) - float(axis[0]) for axis in surface.axes.values())
+    at = cut(corners, widest / FINEST)
+    points = np.zeros((len(at), 3))
+    points[:, : surface.ndim] = along(corners, at)
+    data = {
+        "epoch": np.interp(at, np.arange(len(corners)), trail.epochs[own]),
+        "checkpoint": (at == np.round(at)).astype(np.uint8),
+        "trail": np.full(len(at), index, dtype=np.int32),
+    }
+    if surface.ndim < 3:
+        x, y = surface.x, surface.axes.get("y", np.zeros(1))
+        shape = (len(y), len(x))
+        near = np.clip(points[:, 0], x[0], x[-1]), np.clip(points[:, 1], y[0], y[-1])
+        points[:, 2] = sampled(x, y, heights(surface, how)[0].reshape(shape), *near)
+        data[how.metric] = sampled(
+            x, y, surface.filled(how.metric).reshape(shape), points[:, 0], points[:, 1]
+        )
+    return points, data
 
 
 def _dimensions(surface: Surface) -> tuple[int, int, int]:

@@ -55,6 +55,18 @@ def heights(surface: Surface, how: Height) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: unknown metric, or a log of values none of which is positive.
     """
+    values, known = _drawn(surface, how)
+    return _factor(surface, values[known], how.scale) * _filled(values, known), known
+
+
+def factor(surface: Surface, how: Height) -> float:
+    """The factor that the scale of a height stands for. Raises InputError as `heights` does."""
+    values, known = _drawn(surface, how)
+    return _factor(surface, values[known], how.scale)
+
+
+def _drawn(surface: Surface, how: Height) -> tuple[np.ndarray, np.ndarray]:
+    """Values clipped and on the scale, not yet scaled nor filled, and where they are known."""
     values = _values(surface, how.metric)
     known = (surface.done | surface.settled) & ~np.isnan(values)
     if how.clip is not None:
@@ -63,7 +75,7 @@ def heights(surface: Surface, how: Height) -> tuple[np.ndarray, np.ndarray]:
         values = log10(np.where(values > 0, values, 0.0))
         if known.any() and not np.isfinite(values[known]).any() and not (values[known] == np.inf).any():
             raise InputError(f"log needs positive values, {how.metric} has none", key="log")
-    return _factor(surface, values[known], how.scale) * _filled(values, known), known
+    return values, known
 
 
 def point_data(surface: Surface, metric: str) -> dict[str, np.ndarray]:

@@ -1,9 +1,9 @@
-"""Figures of sweeps with matplotlib, lines, contours, filled contours, heat maps, 3D surfaces, and interactive pages.
+"""Figures of sweeps with matplotlib (lines, contours, heat maps, 3D surfaces), lit scenes, movies, interactive pages.
 
-`save` draws one or several surfaces side by side, on one shared scale, into a PNG, PDF or SVG file, and
-`save_page` into an HTML page to turn and read. Their sisters `line`, `contour`, `filled`, `heatmap`, `surface3d` and
-`trajectory` draw one surface into an `Axes` and return it, so that notebooks compose; without an `Axes` they make a
-figure, which is `ax.figure`. What they take besides is in `look.LookOptions`.
+`save` draws one or several surfaces side by side, on one shared scale, into a PNG, PDF or SVG file, `save_page` into an
+HTML page to turn and read, `save_movie` into an MP4 or GIF. Their sisters `line`, `contour`, `filled`, `heatmap`,
+`surface3d` and `trajectory` draw one surface into an `Axes` and return it, so that notebooks compose; without an `Axes`
+they make a figure, which is `ax.figure`. What they take besides is in `look.LookOptions`.
 
 Importing this package does not import matplotlib: its names are loaded when they are first used.
 """
@@ -17,8 +17,19 @@ if TYPE_CHECKING:
     from lsweep.render.axes import contour, filled, heatmap, line, surface3d, trajectory
     from lsweep.render.figure import save
     from lsweep.render.page.assemble import save_page
+    from lsweep.render.scene.movie import save_movie
 
-__all__ = ["contour", "filled", "heatmap", "line", "save", "save_page", "surface3d", "trajectory"]
+__all__ = [
+    "contour",
+    "filled",
+    "heatmap",
+    "line",
+    "save",
+    "save_movie",
+    "save_page",
+    "surface3d",
+    "trajectory",
+]
 
 # No submodule may bear one of these names: importing it would hide the function.
 _HOMES = {
@@ -29,6 +40,7 @@ _HOMES = {
     "surface3d": "lsweep.render.axes",
     "trajectory": "lsweep.render.axes",
     "save": "lsweep.render.figure",
+    "save_movie": "lsweep.render.scene.movie",
     "save_page": "lsweep.render.page.assemble",
 }
 

@@ -17,10 +17,11 @@ FORMATS = ("png", "pdf", "svg")
 EPILOG = """examples:
   lsweep render resnet56.h5
   lsweep render resnet56.h5 resnet56_noshort.h5 --kind surface --clip 100 -o figure1.pdf
+  lsweep render resnet56.h5 resnet56_noshort.h5 --kind scene --background transparent
   lsweep render resnet56.h5 resnet56_noshort.h5 --html compare.html
 """
 # What a page has no use for, by the names of the arguments.
-FIGURES_ONLY = ("output", "format", "kind", "dpi", "width")
+FIGURES_ONLY = ("output", "format", "kind", "dpi", "width", "background")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="HDF5 file of a sweep")
     _add_output(parser)
-    _add_scale(parser)
+    add_scale(parser)
     parser.set_defaults(run=run, figures_only={name: parser.get_default(name) for name in FIGURES_ONLY})
 
 
@@ -46,17 +47,20 @@ def run(args: argparse.Namespace) -> int:
     if args.html is not None:
         _refuse_for_a_page(args)
     surfaces = [read(Path(file)) for file in args.files]
-    options: dict[str, Any] = {key: getattr(args, key) for key in ("metric", "clip", "vmin", "vmax", "cmap")}
-    options |= {
-        "log": "auto" if args.log is None else args.log,
-        "levels": parse_levels(args.levels),
-        "titles": args.title,
-        "index": args.slice,
-        "show_evaluated": args.show_evaluated,
-    }
+    options = {**scale_options(args), "titles": args.title, "show_evaluated": args.show_evaluated}
     write = _figure if args.html is None else _page
     print(printable(str(write(args, surfaces, options))))
     return 0
+
+
+def scale_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What `add_scale` put into the arguments, as keywords of `look.LookOptions`. Raises InputError."""
+    options: dict[str, Any] = {key: getattr(args, key) for key in ("metric", "clip", "vmin", "vmax", "cmap")}
+    return options | {
+        "log": "auto" if args.log is None else args.log,
+        "levels": parse_levels(args.levels),
+        "index": args.slice,
+    }
 
 
 def _figure(args: argparse.Namespace, surfaces: Sequence[Surface], options: dict[str, Any]) -> Path:
@@ -64,7 +68,9 @@ def _figure(args: argparse.Namespace, surfaces: Sequence[Surface], options: dict
 
     kind = resolve_kind(args.kind, surfaces)
     path = output_path(args.output, args.files, kind, args.format)
-    return save(surfaces, path, kind=kind, dpi=args.dpi, width=args.width, **options)
+    return save(
+        surfaces, path, kind=kind, dpi=args.dpi, width=args.width, background=args.background, **options
+    )
 
 
 def _page(args: argparse.Namespace, surfaces: Sequence[Surface], options: dict[str, Any]) -> Path:
@@ -132,20 +138,25 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         choices=KINDS,
         default="auto",
         help="auto: lines as line, planes and the middle slice of boxes as contour; curvature: a map of"
-        " |smallest/largest eigenvalue of the Hessian|",
+        " |smallest/largest eigenvalue of the Hessian|; scene: a lit surface (PNG; needs the extra [vtk])",
+    )
+    group.add_argument(
+        "--background",
+        choices=("white", "black", "transparent"),
+        help="what is behind a scene (default: white)",
     )
     group.add_argument("--title", action="append", metavar="T", help="title of a panel; once per FILE")
     group.add_argument("--dpi", type=float, default=300.0, help="pixels per inch (default: 300)")
     group.add_argument("--width", type=float, metavar="INCHES", help="width of the whole figure")
     group.add_argument(
-        "--slice",
-        type=int,
-        metavar="K",
-        help="index along z of a box, or along y of a plane drawn as line (default: the one nearest to 0)",
+        "--show-evaluated",
+        action="store_true",
+        help="dots where a refined sweep evaluated; the rest is interpolated",
     )
 
 
-def _add_scale(parser: argparse.ArgumentParser) -> None:
+def add_scale(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `scale_options`."""
     group = parser.add_argument_group("values and scale (an accuracy is in per cent)")
     group.add_argument(
         "--metric", default="loss", help="loss, accuracy, loss_test, eig_min, … (default: loss)"
@@ -160,8 +171,9 @@ def _add_scale(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--vmax", type=float, metavar="V", help="upper end of the scale")
     group.add_argument("--levels", metavar="N|A,B,…", help="about N contour levels, or the levels themselves")
     group.add_argument(
-        "--show-evaluated",
-        action="store_true",
-        help="dots where a refined sweep evaluated; the rest is interpolated",
+        "--slice",
+        type=int,
+        metavar="K",
+        help="index along z of a box, or along y of a plane drawn as line (default: the one nearest to 0)",
     )
     group.add_argument("--cmap", help="matplotlib colour map (default: viridis)")

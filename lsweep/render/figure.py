@@ -39,6 +39,7 @@ def save(
     show_evaluated: bool = False,
     dpi: float = 300.0,
     width: float | None = None,
+    background: str | None = None,
 ) -> Path:
     """Draw one or several surfaces side by side, on one shared scale, into a PNG, PDF or SVG file.
 
@@ -47,11 +48,13 @@ def save(
         path: where to; the suffix says the format. Folders are made; the file appears whole or not at all.
         kind: "contour", "filled", "heatmap", "surface" (3D), "line" or "trajectory" (contours and the path of
             a training); "auto" draws lines as "line", planes and the middle slice of boxes as "contour";
-            "curvature" is a heat map (or line) of |λmin/λmax|.
+            "curvature" is a heat map (or line) of |λmin/λmax|; "scene" is a lit surface with contour lines and the
+            path of a training, a PNG made by PyVista.
         metric, log, clip, vmin, vmax, levels, cmap, index, colorbar, show_evaluated: see `look.LookOptions`.
         titles: one per surface; by default the networks' names.
         dpi: pixels per inch of a PNG, and of rasterised parts of PDF and SVG.
         width: of the whole figure in inches.
+        background: of a scene: "white" (the default), "black" or "transparent".
 
     Returns:
         The path.
@@ -60,7 +63,6 @@ def save(
         InputError: nothing can be drawn like that, or the file cannot be written.
     """
     path = Path(path)
-    fmt = output.format_of(path)
     several = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     kind, metric = _curvature(resolve_kind(kind, several), metric, several)
     look = Look(metric, log, clip, vmin, vmax, levels, cmap, index, None, colorbar, show_evaluated)
@@ -71,6 +73,14 @@ def save(
         raise InputError(
             f"dpi must be above 0 and at most {MOST_PIXELS / max(size):.0f}, got {dpi}", key="dpi"
         )
+    if kind == "scene":
+        from lsweep.render.scene.picture import save_scene
+
+        pixels = (round(size[0] * dpi), round(size[1] * dpi))
+        return save_scene(several, path, look, titles=titles, size=pixels, background=background or "white")
+    if background is not None:
+        raise InputError("a background other than white is for scenes", key="background")
+    fmt = output.format_of(path)
     with matplotlib.rc_context(frame.STYLE):
         figure, axes = figure_of(kind, len(several), size)
         scale = draw_panels(
@@ -124,6 +134,8 @@ def _size(kind: str, surfaces: Sequence[Surface], width: float | None) -> tuple[
     panel = wide / len(surfaces)
     if kind == "line":
         return wide, max(0.72 * panel, 1.5) + 0.3
+    if kind == "scene":
+        return wide, 0.78 * panel + 0.2
     if kind == "surface":
         return wide, 0.74 * panel + 0.12
     ratios = [_ratio(surface) for surface in surfaces]

@@ -50,12 +50,12 @@ def draw(number: int, folder: Path) -> str:
 
     dice = random.Random(number)
     values = surface(dice)
-    kind = dice.choice(("contour", "filled", "heatmap", "surface", "line"))
+    kind = dice.choice(("contour", "filled", "heatmap", "surface", "line", "scene"))
     look = dice.choice(
         ({}, {"log": True}, {"log": False}, {"clip": 1.0}, {"metric": "accuracy"}, {"levels": 5})
     )
     how = dice.choice(({}, {"log": True}, {"scale": "auto"}, {"clip": 1.0}))
-    suffix = dice.choice((".vts", ".vtp", ".vti"))
+    suffix = dice.choice((".vts", ".vtp", ".vti", ".glb", ".xdmf", ".py"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         refused = [

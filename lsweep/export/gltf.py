@@ -1,0 +1,130 @@
+"""A plane as binary glTF 2.0 (.glb), for Blender and the web. Numpy only."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lsweep.export.tube import tube
+
+FLOAT, UINT, VEC3 = 5126, 5125, "VEC3"
+VERTICES, INDICES = 34962, 34963  # what a buffer view is for
+TRIANGLES = 4
+WIDTH = 0.006  # of a path's tube, of the plane's longer side: its radius
+PADDING = {b"JSON": b" ", b"BIN\0": b"\0"}
+
+
+@dataclass
+class _Buffer:
+    """Arrays one after the other, each with its view and accessor."""
+
+    data: bytearray = field(default_factory=bytearray)
+    views: list[dict[str, Any]] = field(default_factory=list)
+    accessors: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, array: np.ndarray, *, indices: bool = False, bounds: bool = False) -> int:
+        """Append (n, 3) float32 vertices or (n,) uint32 indices; the accessor's number."""
+        array = np.ascontiguousarray(array, dtype="<u4" if indices else "<f4")
+        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": array.nbytes}
+        self.views.append(view | {"target": INDICES if indices else VERTICES})
+        accessor: dict[str, Any] = {
+            "bufferView": len(self.views) - 1,
+            "componentType": UINT if indices else FLOAT,
+            "count": len(array),
+            "type": "SCALAR" if indices else VEC3,
+        }
+        if bounds:
+            accessor |= {"min": array.min(axis=0).tolist(), "max": array.max(axis=0).tolist()}
+        self.accessors.append(accessor)
+        self.data += array.tobytes()
+        return len(self.accessors) - 1
+
+
+def encode(
+    points: np.ndarray,
+    quads: np.ndarray,
+    colors: np.ndarray,
+    paths: Sequence[tuple[str, np.ndarray]] = (),
+    extras: dict[str, Any] | None = None,
+) -> bytes:
+    """A mesh with normals and vertex colours, and paths as tubes beside it.
+
+    glTF's axis up is y: z goes there, and y to -z. Blender turns that back when it imports.
+
+    Args:
+        points: (n, 3) finite.
+        quads: (m, 4) indices of points, counterclockwise as seen from above; m ≥ 1.
+        colors: (n, 3) in [0, 1], sRGB as colour maps are; the file holds linear ones, as glTF wants them.
+        paths: names and (k, 3) points, k ≥ 2.
+        extras: what goes along, in JSON's types.
+    """
+    used, quads = np.unique(quads, return_inverse=True)  # a point of no face has no normal
+    buffer = _Buffer()
+    surface = _mesh(buffer, points[used], quads.reshape(-1, 4), 0)
+    surface["attributes"]["COLOR_0"] = buffer.add(linear(colors[used]))
+    meshes = [{"name": "surface", "primitives": [surface]}]
+    radius = WIDTH * float(np.ptp(points[:, :2], axis=0).max())
+    for name, line in paths:
+        meshes.append({"name": name, "primitives": [_mesh(buffer, *tube(line, radius), 1)]})
+    rough = {"metallicFactor": 0.0, "roughnessFactor": 0.7}
+    orange = {**rough, "baseColorFactor": [*linear(np.array([0.835, 0.369, 0.0])).tolist(), 1.0]}
+    document = {
+        "asset": {"version": "2.0", "generator": "lsweep", "extras": extras or {}},
+        "scene": 0,
+        "scenes": [{"nodes": list(range(len(meshes)))}],
+        "nodes": [{"name": mesh["name"], "mesh": k} for k, mesh in enumerate(meshes)],
+        "meshes": meshes,
+        "materials": [
+            {"name": "surface", "pbrMetallicRoughness": rough, "doubleSided": True},
+            {"name": "path", "pbrMetallicRoughness": orange},
+        ],
+        "accessors": buffer.accessors,
+        "bufferViews": buffer.views,
+        "buffers": [{"byteLength": len(buffer.data)}],
+    }
+    text = json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+    chunks = _chunk(b"JSON", text) + _chunk(b"BIN\0", bytes(buffer.data))
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+
+
+def _mesh(buffer: _Buffer, points: np.ndarray, quads: np.ndarray, material: int) -> dict[str, Any]:
+    """A primitive of triangles with normals."""
+    return {
+        "attributes": {
+            "POSITION": buffer.add(_upright(points), bounds=True),
+            "NORMAL": buffer.add(_upright(normals(points, quads))),
+        },
+        "indices": buffer.add(quads[:, [0, 1, 2, 0, 2, 3]].ravel(), indices=True),
+        "mode": TRIANGLES,
+        "material": material,
+    }
+
+
+def normals(points: np.ndarray, quads: np.ndarray) -> np.ndarray:
+    """Unit normals at the points, (n, 3): the mean of those of the faces around, by their area."""
+    corners = points[quads]
+    faces = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
+    total = np.zeros_like(points)
+    for k in range(4):
+        np.add.at(total, quads[:, k], faces)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return np.where(length > 0, total / np.where(length > 0, length, 1.0), [0.0, 0.0, 1.0])
+
+
+def linear(colors: np.ndarray) -> np.ndarray:
+    """sRGB to linear light, both in [0, 1] (IEC 61966-2-1)."""
+    return np.where(colors <= 0.04045, colors / 12.92, ((colors + 0.055) / 1.055) ** 2.4)
+
+
+def _upright(vectors: np.ndarray) -> np.ndarray:
+    return np.stack([vectors[:, 0], vectors[:, 2], -vectors[:, 1]], axis=1)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    content += PADDING[kind] * (-len(content) % 4)
+    return struct.pack("<I4s", len(content), kind) + content

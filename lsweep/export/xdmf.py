@@ -1,0 +1,119 @@
+"""An XDMF sidecar: which numbers of a sweep's HDF5 file lie where, in XML that ParaView and others open.
+
+The numbers stay in the HDF5 file, so it shows a running sweep as far as it is whenever it is loaded anew. What
+the sidecar holds itself, as of when it was written, is the height of each point, finite everywhere, for ParaView's
+"Warp By Scalar", and whether it stands for a value, for "Threshold".
+"""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+
+from lsweep.errors import InputError
+from lsweep.export.heights import Height, heights
+from lsweep.grid import AXIS_NAMES
+from lsweep.surface import DERIVED, Surface
+
+HEIGHT, KNOWN = "height", "known"
+# What HDF5 calls an eigenvalue that is a metric in Python.
+IN_FILE = {"eig_min": "curvature/eig_min", "eig_max": "curvature/eig_max"}
+KINDS = {"f": "Float", "i": "Int", "u": "UInt"}
+
+
+def encode(surface: Surface, how: Height, path: Path) -> bytes:
+    """The sidecar that goes to `path`, for the file that the surface was read from, found relative to it.
+
+    A line, plane or box as a rectilinear grid, x fastest; a line or plane with the point data "height" and "known".
+
+    Raises:
+        InputError: the surface comes from no file, or from one whose name XDMF cannot hold; no such metric.
+    """
+    source = _source(surface, path)
+    root = ElementTree.Element("Xdmf", Version="2.0")
+    domain = ElementTree.SubElement(root, "Domain")
+    grid = ElementTree.SubElement(domain, "Grid", Name="sweep", GridType="Uniform")
+    # Of three dimensions throughout: told (ny, nx) of such a grid, ParaView's older reader writes beyond its memory.
+    shape = (1, 1, *surface.shape)[-3:]
+    _add(grid, "Topology", TopologyType="3DRectMesh", Dimensions=" ".join(map(str, shape)))
+    geometry = _add(grid, "Geometry", GeometryType="VXVYVZ")
+    for name in AXIS_NAMES:
+        if name in surface.axes:
+            _heavy(geometry, surface.axes[name].shape, np.dtype("f8"), f"{source}:/{name}")
+        else:
+            _light(geometry, np.zeros(1))
+    for name, (place, dtype) in members(surface).items():
+        _heavy(_attribute(grid, name), shape, dtype, f"{source}:/{place}")
+    if surface.ndim < 3:
+        height, known = heights(surface, how)
+        _light(_attribute(grid, HEIGHT), height.reshape(shape))
+        _light(_attribute(grid, KNOWN), known.reshape(shape).astype(np.float64))
+    ElementTree.indent(root)
+    return b'<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="utf-8") + b"\n"
+
+
+def members(surface: Surface) -> dict[str, tuple[str, np.dtype]]:
+    """Every number that the file has per point: name → (its place in the file, its type)."""
+    real = np.dtype("f8")
+    metrics = {name: (IN_FILE.get(name, name), real) for name in surface.metrics if name != DERIVED[2]}
+    columns = {
+        name.replace("/", "_"): (name, values.dtype)
+        for name, values in surface.columns.items()
+        if name not in IN_FILE.values()
+    }
+    own = {"status": np.dtype("u1"), "seconds": np.dtype("f4"), "rank": np.dtype("i4")}
+    return metrics | columns | {name: (name, dtype) for name, dtype in own.items()}
+
+
+def _source(surface: Surface, path: Path) -> str:
+    """The HDF5 file's path from the sidecar's folder. Raises InputError."""
+    if surface.path is None:
+        raise InputError(
+            "an XDMF sidecar belongs to a file, and this surface was read from none", key="output"
+        )
+    relative = os.path.relpath(surface.path.resolve(), path.parent.resolve())
+    # XDMF separates file and data set by a colon, and its readers trim what looks like white space.
+    if ":" in relative or relative != " ".join(relative.split()) or not relative.isprintable():
+        raise InputError(
+            f"XDMF cannot name the file {relative!r}: a colon, a line break or doubled blanks are in it; rename it",
+            key="output",
+        )
+    return relative
+
+
+def _add(parent: ElementTree.Element, name: str, **attributes: str) -> ElementTree.Element:
+    return ElementTree.SubElement(parent, name, attributes)
+
+
+def _attribute(grid: ElementTree.Element, name: str) -> ElementTree.Element:
+    return _add(grid, "Attribute", Name=name, AttributeType="Scalar", Center="Node")
+
+
+def _heavy(parent: ElementTree.Element, shape: tuple[int, ...], dtype: np.dtype, place: str) -> None:
+    """Numbers in the HDF5 file."""
+    kind = "UChar" if dtype == np.uint8 else KINDS[dtype.kind]
+    item = _add(
+        parent,
+        "DataItem",
+        Dimensions=" ".join(map(str, shape)),
+        NumberType=kind,
+        Precision=str(dtype.itemsize),
+        Format="HDF",
+    )
+    item.text = place
+
+
+def _light(parent: ElementTree.Element, values: np.ndarray) -> None:
+    """Numbers in the sidecar itself, to the last bit."""
+    item = _add(
+        parent,
+        "DataItem",
+        Dimensions=" ".join(map(str, values.shape)),
+        NumberType="Float",
+        Precision="8",
+        Format="XML",
+    )
+    item.text = " ".join(map(repr, values.ravel().tolist()))

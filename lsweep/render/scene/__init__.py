@@ -1,0 +1,1 @@
+"""Lit scenes of planes with PyVista, off screen: pictures and movies."""

@@ -1,0 +1,75 @@
+"""`save_scene`: surfaces, lit, side by side, into a PNG file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+
+from lsweep.errors import InputError
+from lsweep.files import write_bytes
+from lsweep.render.look import Look
+from lsweep.render.output import METADATA
+from lsweep.render.scene.compose import unmultiplied
+from lsweep.render.scene.show import Show, Size
+from lsweep.surface import Surface
+
+OVERSAMPLE = 2
+LARGEST = 8000  # pixels along a side that are still drawn twice as large
+
+
+def save_scene(
+    surfaces: Sequence[Surface],
+    path: Path,
+    look: Look,
+    *,
+    titles: Sequence[str] | None = None,
+    size: tuple[int, int],
+    background: str = "white",
+) -> Path:
+    """Draw planes side by side, on one scale, as lit surfaces with contour lines, and the training's path on them.
+
+    Args:
+        surfaces: left to right.
+        path: where to; a name that ends in .png.
+        look: as for figures.
+        titles: one per surface; None takes the networks' names.
+        size: width and height in pixels.
+        background: "white", "black" or "transparent".
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: nothing can be drawn like that, or the file cannot be written.
+        MissingExtra: PyVista is absent.
+    """
+    if path.suffix.lower() != ".png":
+        raise InputError(
+            f"a scene is made of pixels: expected a name that ends in .png, got {path}", key="output"
+        )
+    show = Show(
+        surfaces,
+        look,
+        titles,
+        Size(*size),
+        background=background,
+        oversample=OVERSAMPLE if max(size) <= LARGEST else 1,
+    )
+    try:
+        picture = show.frame(show.view())
+    finally:
+        show.close()
+    write_bytes(path, png(picture, opaque=background != "transparent"))
+    return path
+
+
+def png(picture: np.ndarray, *, opaque: bool) -> bytes:
+    """A premultiplied picture as PNG."""
+    buffer = io.BytesIO()
+    straight = picture[..., :3] if opaque else unmultiplied(picture)
+    matplotlib.image.imsave(buffer, straight, format="png", metadata=METADATA["png"])
+    return buffer.getvalue()
