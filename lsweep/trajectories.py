@@ -90,11 +90,13 @@ class Walked:
         key = recipe.include, recipe.exclude
         if key not in self._axes:
             made, ratios = share_tree(self._comm, lambda: self._principal_axes(recipe))
-            self._axes[key], self._explained[key] = made, ratios.numpy()
+            # The axes' memory is the caller's, who may give it back; the ratios are kept.
+            self._axes[key], self._explained[key] = made, ratios.numpy().copy()
         return self._axes[key][component]
 
     def project(self, made: Sequence[Tensors]) -> Trajectory:
-        """Collective: the paths in the plane of these directions, by least squares."""
+        """Collective: the paths in the plane of these directions, by least squares. Axes are made before it."""
+        self._axes.clear()
         return self._comm.on_root(lambda: self._trajectory(made))
 
     def rows(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> CheckpointRows:
