@@ -92,7 +92,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2], help="0: without mpirun")
     parser.add_argument("--networks", nargs="+", choices=("mlp", "vgg"), default=["mlp", "vgg"])
-    parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=["random"])
+    parser.add_argument("--kinds", nargs="+", choices=tuple(KINDS), default=["random", "interpolate", "bf16"])
     parser.add_argument("--parameters", type=int, default=40_000_000, help="about")
     parser.add_argument("--output", type=Path, default=Path("results/bench/memory.json"))
     for name in ("child", "folder", "network", "kind"):
