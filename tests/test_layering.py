@@ -24,7 +24,7 @@ FLOORS = {
         batchnorm rescale memory hessian lanczos eigenpairs spectrum curvature""",
     1: "comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine books rounds problem agreement accuracies preparation certification job preflight compatibility
-        eigenvectors train training training_data trail_writer trajectories projections""",
+        eigenvectors train training training_data trail_writer trajectories projections steps""",
     3: "api centre check status render export compare watch slurm train_cli trajectory_cli directions_cli certify_cli",
     4: "cli __main__",
 }
@@ -85,6 +85,7 @@ DRAWN = {
     "compare": "render",
     "job": "certification engine problem preparation",
     "train": "preparation trail_writer training training_data",
+    "steps": "eigenvectors problem",
     "training": "trail_writer training_data",
 }
 
@@ -211,7 +212,8 @@ def test_the_ground_floor_needs_neither_mpi_nor_hdf5_nor_matplotlib() -> None:
 
 def test_values_that_travel_need_no_torch() -> None:
     light = """errors config grid surface certificate plugins progress stop slurm_job evaluation schedule provenance
-        status compare compare.comparison compare.report compare.cli seeds slurm.cli slurm.header slurm.lead slurm.script"""
+        status compare compare.comparison compare.report compare.cli seeds slurm.cli slurm.header slurm.lead
+        slurm.script"""
     assert "torch" not in loaded_by(f"import {', '.join(f'lsweep.{m}' for m in light.split())}")
 
 

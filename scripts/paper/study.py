@@ -1,4 +1,4 @@
-"""What the scripts of the paper's figures share: configurations of a size, lsweep's verbs on them, Slurm arrays, numbers.
+"""What the scripts of the paper's figures share: configurations, lsweep's verbs on them, Slurm arrays, numbers.
 
 A script describes its trainings and sweeps as tables; `Study.run` writes them as TOML files and runs them one after
 another, each resumable, or with --slurm prints how to submit them as two job arrays.
@@ -71,6 +71,7 @@ class Study:
     ranks: int
 
     def path(self, name: str, suffix: str) -> Path:
+        """Of a run: its configuration (".toml"), trail (".trail") or sweep (".h5")."""
         return self.work / f"{name}{suffix}"
 
     def run(self, trainings: Mapping[str, Table], sweeps: Mapping[str, Table]) -> bool:
@@ -87,9 +88,11 @@ class Study:
         return True
 
     def surface(self, name: str) -> lsweep.Surface:
+        """A sweep that is complete."""
         return lsweep.open(self.path(name, ".h5"))
 
     def trail(self, name: str) -> trail.Trail:
+        """A training that is complete."""
         return trail.read(self.path(name, ".trail"))
 
     def report(self, verb: str, name: str, *options: str) -> dict[str, Any]:
