@@ -1,8 +1,9 @@
 """A training from checkpoint to checkpoint: norms and histograms of its weights, and whether a step goes downhill.
 
-The gradient is that of the mean loss over the whole first split in evaluation mode, at the checkpoint from which a step
-goes on, without weight decay. At the initial weights BatchNorm's running statistics have seen no data:
-`evaluate.batchnorm = "recalibrate"` estimates them anew at every checkpoint.
+The gradient is that of the mean loss over the whole first split, without weight decay, at the checkpoint from which a
+step goes on. BatchNorm's running statistics are constants of that checkpoint, as in a sweep; with evaluate.batchnorm
+"recalibrate" each layer normalises with its batch's own statistics, and the gradient passes through them, as in
+training.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import checkpoint, device, directions, eigenvectors, weights
+from lsweep import batchnorm, checkpoint, device, directions, eigenvectors, weights
 from lsweep.comm import Comm
 from lsweep.config import Config
-from lsweep.hessian import NotFinite, pack
+from lsweep.hessian import pack
 from lsweep.problem import Problem
 from lsweep.progress import Progress, Silent
 from lsweep.trail import Trail
@@ -139,12 +140,16 @@ def _walk(problem: Problem, trail: Trail, space: WeightSpace) -> Iterator[list[t
 def _gradient(
     config: Config, problem: Problem, space: WeightSpace, moved: Sequence[bool], chosen: torch.device
 ) -> np.ndarray:
-    """∇L where the model is; NaN where it is not finite."""
-    with eigenvectors.at_centre(config, problem, chosen, space, moved) as (hessian, _):
-        try:
+    """∇L where the model is."""
+    with eigenvectors.at_centre(config, problem, chosen, space, moved) as (hessian, evaluator):
+        if problem.calibration is None:
             return hessian.gradient()
-        except NotFinite:
-            return np.full(hessian.size, np.nan)
+        examples = len(next(iter(problem.splits.values())))
+        hessian.batch_size = batchnorm.BATCH_SIZE - (
+            examples % batchnorm.BATCH_SIZE == 1
+        )  # one has no variance
+        with batchnorm.batch_statistics(batchnorm.with_statistics(evaluator.lent.model)):
+            return hessian.gradient()
 
 
 def _weights(tensors: Sequence[torch.Tensor], moved: Sequence[bool]) -> list[torch.Tensor]:

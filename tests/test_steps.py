@@ -91,6 +91,23 @@ def test_only_what_is_included_counts(here: Path) -> None:
     assert (np.abs(found.cosines - 1) < 1e-5).all()
 
 
+NORMED = """
+from torch import nn
+
+def make_net():
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
+"""
+
+
+def test_with_each_batch_s_own_statistics_it_is_training_s_gradient(here: Path) -> None:
+    (here / "net.py").write_text(NORMED)
+    own = followed("evaluate.batchnorm=recalibrate")
+    np.testing.assert_allclose(own.cosines, 1.0, atol=1e-5)
+    fixed = followed()
+    assert fixed.cosines[0] < 0.95  # the statistics are those of no data, and constants
+    np.testing.assert_array_equal(fixed.norms, own.norms)
+
+
 def test_a_standstill_has_no_cosine(here: Path) -> None:
     found = followed("train.lr=1e-30")
     assert np.isnan(found.cosines).all() and not found.lengths.any()

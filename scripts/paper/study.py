@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,17 @@ class Study:
         if status:
             sys.exit(status)
 
+    def _overrides(self, name: str) -> str:
+        """A training as a line of what slurm/train_array.sbatch reads: KEY=VALUE without spaces."""
+        pairs = []
+        for section, table in tomllib.loads(self.path(name, ".toml").read_text()).items():
+            own = table if isinstance(table, dict) else {"": table}
+            for key, value in own.items():
+                pairs.append(f"{section}{'.' * bool(key)}{key}={json.dumps(value, separators=(',', ':'))}")
+        line = " ".join(pairs)
+        assert len(line.split()) == len(pairs), f"a value with a space in it: {line}"
+        return line
+
     def _jobs(self, trainings: Sequence[str], sweeps: Sequence[str]) -> str:
         """A shell script that submits one array of trainings, and one of sweeps that waits for it."""
         lines = [
@@ -169,10 +181,10 @@ class Study:
         wait = ""
         if trainings:
             runs = self.work / f"{self.name}_runs.txt"
-            runs.write_text("".join(f"{self.path(name, '.toml')}\n" for name in trainings))
+            runs.write_text("".join(f"{self._overrides(name)}\n" for name in trainings))
+            words = shlex.join([str(self.path(trainings[0], ".toml")), str(runs)])
             lines.append(
-                f"trainings=$(sbatch --parsable --array=1-{len(trainings)} {options} "
-                f"scripts/paper/train_array.sbatch {shlex.quote(str(runs))})"
+                f"trainings=$(sbatch --parsable --array=1-{len(trainings)} {options} slurm/train_array.sbatch {words})"
             )
             wait = ' --dependency="afterok:$trainings"'
         if sweeps:

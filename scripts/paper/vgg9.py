@@ -70,6 +70,14 @@ def last(study: Study, run: str) -> dict[str, float]:
     return dict(study.trail(run).epochs[-1].values)
 
 
+def steps(study: Study, run: str) -> dict[str, Any]:
+    """Norms and histograms along a trail, and each step beside the gradient of the loss that training descends."""
+    trail = str(study.path(run, ".trail"))
+    sets = [f'directions.trail=["{trail}"]', "evaluate.batchnorm=recalibrate"]
+    found = study.report("trajectory", run, "--steps", *(part for pair in sets for part in ("--set", pair)))
+    return dict(found["steps"][trail])
+
+
 if __name__ == "__main__":
     chosen = begin("vgg9", __doc__)
     chosen.run(trainings(chosen.size), {})
