@@ -22,7 +22,7 @@ from typing import Any
 import tomli_w
 
 import lsweep
-from lsweep import config, provenance, trail
+from lsweep import cli, config, provenance, trail
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHARED = Path(os.environ.get("LSWEEP_SHARED", "../shared"))
@@ -152,11 +152,12 @@ class Study:
         self._call(verb, str(self.path(name, ".toml")))
 
     def _call(self, verb: str, *arguments: str) -> None:
-        ranks = ["mpirun", "-n", str(self.ranks)] if verb == "sweep" and self.ranks > 1 else []
-        environment = {"OMP_NUM_THREADS": "1", **os.environ}
-        status = subprocess.run(
-            [*ranks, sys.executable, "-m", "lsweep", verb, *arguments], env=environment
-        ).returncode
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        if verb == "sweep" and self.ranks > 1:
+            command = ["mpirun", "-n", str(self.ranks), sys.executable, "-m", "lsweep", verb, *arguments]
+            status = subprocess.run(command).returncode
+        else:  # in this process: torch takes seconds to load
+            status = cli.main([verb, *arguments])
         if status:
             sys.exit(status)
 
