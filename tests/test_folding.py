@@ -285,6 +285,13 @@ def test_require_same_accepts_rounding_in_another_precision() -> None:
     require_same(model.double(), folded.model, images())
 
 
+def test_require_same_of_a_network_that_overflows() -> None:
+    model = conv_net()
+    with torch.no_grad():
+        model[0].weight[0] = torch.nan  # the outputs become NaN, in both alike
+    require_same(model, fold(model, weight_space(model), drawn(model, DirectionsConfig())).model, images())
+
+
 def test_require_same_finds_what_tracing_lost() -> None:
     model = conv_net()
     folded = fold(model, weight_space(model), drawn(model, DirectionsConfig()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shlex
 import subprocess
@@ -104,7 +105,15 @@ class Study:
         found: dict[str, Any] = json.loads(output.read_text())
         return found
 
-    def write(self, *, drawn: str, found: Sequence[str], numbers: Any, names: Sequence[str]) -> None:
+    def write(
+        self,
+        *,
+        drawn: str,
+        found: Sequence[str],
+        numbers: Any,
+        names: Sequence[str],
+        origins: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """Write numbers.json, from which the gallery takes its row.
 
         Args:
@@ -112,9 +121,10 @@ class Study:
             found: sentences with numbers, as they stand beside the paper's.
             numbers: in full.
             names: trainings and sweeps that it rests on.
+            origins: provenance of others.
         """
         made = [self.path(n, ".toml") for n in names if self.path(n, ".toml").exists()]
-        origins = [o for n in names for o in self._origins(n)]
+        origins = [*origins, *(o for n in names for o in self._origins(n))]
         table = {
             "size": self.size,
             "drawn": drawn,
@@ -126,7 +136,7 @@ class Study:
             "configurations": {p.stem: config.load(p).to_toml() for p in made},
             "numbers": numbers,
         }
-        text = json.dumps(table, indent=1, default=float)
+        text = json.dumps(_plain(table), indent=1, allow_nan=False)
         (self.out / "numbers.json").write_text(text + "\n")
         print("\n".join(found))
         print(self.out / "numbers.json")
@@ -220,3 +230,14 @@ def begin(name: str, description: str) -> Study:
 
 def _relative(words: Sequence[str]) -> list[str]:
     return [os.path.relpath(w, ROOT) if os.path.isabs(w) else w for w in words]
+
+
+def _plain(value: Any) -> Any:
+    """In JSON types; a number that is not finite is None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (str, bool, int, type(None))):
+        return value
+    return float(value) if math.isfinite(value) else None

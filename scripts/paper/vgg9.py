@@ -41,15 +41,16 @@ def decays(size: Size) -> tuple[float, float]:
     return 0.0, size.decay
 
 
-def name_of(batch: int, decay: float) -> str:
-    return f"vgg9_batch{batch}_decay{decay:g}"
+def name_of(batch: int, decay: float, optimizer: str = "sgd") -> str:
+    return f"vgg9_{'' if optimizer == 'sgd' else optimizer + '_'}batch{batch}_decay{decay:g}"
 
 
-def trainings(name: str) -> dict[str, dict[str, Any]]:
+def trainings(name: str, optimizer: str = "sgd") -> dict[str, dict[str, Any]]:
     """Four of them, small batch first, without weight decay first."""
     size = SIZES[name]
+    own = {"optimizer": "adam", "lr": 0.001} if optimizer == "adam" else {}
     return {
-        name_of(batch, decay): {
+        name_of(batch, decay, optimizer): {
             "model": {"source": size.model},
             "data": cifar10(size.images, "train", "test"),
             "train": {
@@ -58,6 +59,7 @@ def trainings(name: str) -> dict[str, dict[str, Any]]:
                 "weight_decay": decay,
                 "drops": drops(size.epochs),
                 "augment": size.augment,
+                **own,
             },
         }
         for decay in decays(size)
