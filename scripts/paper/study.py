@@ -130,7 +130,7 @@ class Study:
             "drawn": drawn,
             "found": list(found),
             "pictures": sorted(p.name for p in self.out.glob("*.png")),
-            "commits": sorted({str(o.get("commit", ""))[:12] for o in origins}),
+            "commits": sorted({_short(str(o.get("commit", ""))) for o in origins}),
             "processor": provenance.collect()["processor"],
             "command": shlex.join(["python", *_relative(sys.argv)]),
             "configurations": {p.stem: config.load(p).to_toml() for p in made},
@@ -230,6 +230,11 @@ def begin(name: str, description: str) -> Study:
 
 def _relative(words: Sequence[str]) -> list[str]:
     return [os.path.relpath(w, ROOT) if os.path.isabs(w) else w for w in words]
+
+
+def _short(commit: str) -> str:
+    number, dash, dirty = commit.partition("-")
+    return number[:12] + dash + dirty
 
 
 def _plain(value: Any) -> Any:
