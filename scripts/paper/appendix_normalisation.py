@@ -1,6 +1,6 @@
 """[Li18], appendix: VGG-9 along unnormalised and layer-normalised random directions, beside filter-normalised ones.
 
-python scripts/paper/appendix_normalisation.py [--size small|full] [--slurm OPTIONS]
+python scripts/paper/appendix_normalisation.py [--size small|medium|full] [--slurm OPTIONS]
 
 Does the width of a valley order the four solutions by their test error? Several seeds' directions each, which is also
 the paper's look at how repeatable such lines are.
@@ -45,7 +45,7 @@ def correlation(study: Study, seeds: int, normalize: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    study = begin("appendix_normalisation", __doc__ or "")
+    study = begin("appendix_normalisation", __doc__ or "", tuple(vgg9.SIZES))
     seeds = fig3.SEEDS[study.size]
     trainings, sweeps = vgg9.trainings(study.size), {}
     for normalize, half in HALF.items():

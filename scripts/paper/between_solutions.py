@@ -11,10 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from drawing import panels
+from drawing import line, panels
 from study import SHARED, Study, axis, begin, cifar10
-
-from lsweep import render
 
 POINTS = {"tiny": 3, "small": 13, "full": 121}
 IMAGES = {"tiny": 8, "small": 500, "full": None}
@@ -63,7 +61,7 @@ def main() -> None:
         return
     with panels(study.out / "lines.png", 1, len(WAYS), width=3.4) as axes:
         for ax, (way, (title, _, _)) in zip(axes[0], WAYS.items(), strict=True):
-            render.line(study.surface(f"between_{way}"), ax, title=title)
+            line(study.surface(f"between_{way}"), ax, title)
             ax.set_xlabel("a at 0, b at 1")
     found = {way: numbers(study, way) for way in WAYS}
     study.write(

@@ -13,6 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+import lsweep
+from lsweep import render
 from lsweep.render.frame import STYLE
 
 BLUE, RED = "#0072B2", "#D55E00"  # Okabe and Ito's
@@ -38,6 +40,29 @@ def frame(ax: Axes, title: str, x: str, y: str) -> None:
     ax.set_ylabel(y)
     ax.grid(True, color="0.92", linewidth=0.5)
     ax.set_axisbelow(True)
+
+
+def line(surface: lsweep.Surface, ax: Axes, title: str, clip: float = 10.0) -> None:
+    """Loss and accuracy along a line as `lsweep render` draws them, with one legend for the whole figure."""
+    render.line(surface, ax, title=title, log=True, clip=clip)
+    _one_legend(ax)
+
+
+def path(surface: lsweep.Surface, ax: Axes, title: str, levels: list[float] | int) -> None:
+    """A training's path as `lsweep render` draws it, its plane stretched to fill the panel, one legend for all."""
+    render.trajectory(surface, ax, title=title, log=True, levels=levels)
+    ax.set_aspect("auto")
+    _one_legend(ax)
+
+
+def _one_legend(ax: Axes) -> None:
+    own = ax.figure.axes[-1].get_legend()  # lsweep puts it on the figure's last axes
+    if own is None:
+        return
+    if not ax.figure.legends:
+        names = [text.get_text() for text in own.get_texts()]
+        ax.figure.legend(own.legend_handles, names, loc="outside lower center", ncols=4, frameon=False)
+    own.remove()
 
 
 def reach(x: np.ndarray, loss: np.ndarray, start: float, level: float, step: int) -> float | None:

@@ -1,6 +1,6 @@
 """Figure 2 of [Li18]: from the small batch's solution to the large batch's; weights' norms and histograms.
 
-python scripts/paper/fig2.py [--size small|full] [--slurm OPTIONS]
+python scripts/paper/fig2.py [--size small|medium|full] [--slurm OPTIONS]
 
 Without weight decay and with it: the line between the two solutions, weights and running statistics moving together
 (as the released code's dir_type states), the norm of all weights epoch by epoch, and the histogram of the last weights.
@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import vgg9
-from drawing import BLUE, RED, frame, panels, reach
+from drawing import BLUE, RED, frame, line, panels, reach
 from study import Study, axis, begin, cifar10
 from vgg9 import steps
 
-from lsweep import render
-
 LEVEL = 1.0  # of the training loss, at which a valley ends
+TAIL = 1e-3  # of the weights may lie beyond the left end of the histogram
 
 
 def sweep_of(decay: float) -> str:
@@ -49,14 +48,14 @@ def sweeps(study: Study) -> dict[str, Any]:
 def numbers(study: Study, decay: float) -> dict[str, Any]:
     """Of one row: how far the valleys reach along the line, norms, errors."""
     size = vgg9.SIZES[study.size]
-    line = study.surface(sweep_of(decay))
+    swept = study.surface(sweep_of(decay))
     inwards = {
-        "small": reach(line.x, line.loss, 0.0, LEVEL, 1),
-        "large": reach(line.x, line.loss, 1.0, LEVEL, -1),
+        "small": reach(swept.x, swept.loss, 0.0, LEVEL, 1),
+        "large": reach(swept.x, swept.loss, 1.0, LEVEL, -1),
     }
     outwards = {
-        "small": reach(line.x, line.loss, 0.0, LEVEL, -1),
-        "large": reach(line.x, line.loss, 1.0, LEVEL, 1),
+        "small": reach(swept.x, swept.loss, 0.0, LEVEL, -1),
+        "large": reach(swept.x, swept.loss, 1.0, LEVEL, 1),
     }
     ends = {}
     for word, batch in zip(("small", "large"), size.batches, strict=True):
@@ -70,8 +69,8 @@ def numbers(study: Study, decay: float) -> dict[str, Any]:
             "inwards": inwards[word],
             "outwards": outwards[word],
         }
-    inner = line.loss[(line.x >= 0) & (line.x <= 1)]
-    return {"ends": ends, "barrier": float(np.nanmax(inner)), "nan": int(np.isnan(line.loss).sum())}
+    inner = swept.loss[(swept.x >= 0) & (swept.x <= 1)]
+    return {"ends": ends, "barrier": float(np.nanmax(inner)), "nan": int(np.isnan(swept.loss).sum())}
 
 
 def wider(row: dict[str, Any]) -> str | None:
@@ -86,19 +85,22 @@ def draw(study: Study) -> None:
     size = vgg9.SIZES[study.size]
     with panels(study.out / "figure.png", 2, 3) as axes:
         for row, decay in zip(axes, vgg9.decays(size), strict=True):
-            title = f"weight decay {decay:g}"
-            render.line(study.surface(sweep_of(decay)), row[0], title=title)
+            title, widest = f"weight decay {decay:g}", 0.0
+            line(study.surface(sweep_of(decay)), row[0], title)
             row[0].set_xlabel(f"batch {size.batches[0]} at 0, batch {size.batches[1]} at 1")
             for batch, color in zip(size.batches, (BLUE, RED), strict=True):
                 walked = steps(study, vgg9.name_of(batch, decay))
                 row[1].plot(walked["epochs"], walked["norms"], color=color, label=f"batch {batch}")
                 edges, counts = np.array(walked["edges"]), np.array(walked["counts"][-1])
+                shown = edges[:-1][counts.cumsum() > TAIL * counts.sum()]
+                widest = max(widest, -float(shown[0]))
                 row[2].stairs(
                     counts / counts.sum() / np.diff(edges), edges, color=color, label=f"batch {batch}"
                 )
             frame(row[1], title, "epoch", r"$\|\theta\|_2$")
             frame(row[2], title, "weight", "density")
             row[2].set_yscale("log")
+            row[2].set_xlim(-widest, widest)
             row[1].legend(frameon=False)
             row[2].legend(frameon=False)
 
@@ -129,7 +131,7 @@ def _of(way: float | None) -> str:
 
 
 def main() -> None:
-    study = begin("fig2", __doc__ or "")
+    study = begin("fig2", __doc__ or "", tuple(vgg9.SIZES))
     trainings, lines = vgg9.trainings(study.size), sweeps(study)
     if not study.run(trainings, lines):
         return

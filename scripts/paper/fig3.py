@@ -1,6 +1,6 @@
 """Figure 3 of [Li18]: filter-normalised lines and planes around VGG-9's solutions, batch size × weight decay.
 
-python scripts/paper/fig3.py [--size small|full] [--slurm OPTIONS]
+python scripts/paper/fig3.py [--size small|medium|full] [--slurm OPTIONS]
 
 Lines along several seeds' directions, so that a difference can be told from the directions' spread; one plane each.
 """
@@ -17,7 +17,7 @@ from study import Study, axis, begin, cifar10
 from lsweep import render
 
 LEVEL = 1.0  # of the training loss, at which a valley ends
-SEEDS = {"tiny": 2, "small": 5, "full": 10}
+SEEDS = {"tiny": 2, "small": 5, "medium": 5, "full": 10}
 
 
 def around(study: Study, run: str, images: int | None, *splits: str) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def draw(study: Study) -> None:
                 )
             frame(ax, title, r"$\alpha$", "loss")
             ax.set_ylim(0, 5)
-        axes[0][0].legend(frameon=False)
+        axes[0][0].figure.legend(loc="outside lower center", ncols=2, frameon=False)
 
 
 def sentences(study: Study, found: dict[str, Any]) -> list[str]:
@@ -117,7 +117,7 @@ def sentences(study: Study, found: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    study = begin("fig3", __doc__ or "")
+    study = begin("fig3", __doc__ or "", tuple(vgg9.SIZES))
     seeds = SEEDS[study.size]
     trainings, sweeps = vgg9.trainings(study.size), {**lines(study, seeds), **planes(study)}
     if not study.run(trainings, sweeps):

@@ -11,9 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 import vgg9
+from drawing import panels, path
 from study import Study, begin, cifar10
-
-from lsweep import render
 
 LEVELS = [0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5]
 POINTS = {"tiny": 3, "small": 11, "full": 51}
@@ -51,9 +50,10 @@ def sweeps(study: Study) -> dict[str, Any]:
 
 
 def draw(study: Study) -> None:
-    surfaces = [study.surface(f"fig8_{plane}") for plane in PLANES]
-    titles = list(PLANES.values())
-    render.save(surfaces, study.out / "planes.png", kind="trajectory", levels=LEVELS, titles=titles, dpi=150)
+    with panels(study.out / "planes.png", 1, len(PLANES), width=3.4, height=3.2) as axes:
+        for ax, (plane, title) in zip(axes[0], PLANES.items(), strict=True):
+            # Where two random directions span the plane, the loss hardly changes: levels of its own.
+            path(study.surface(f"fig8_{plane}"), ax, title, 4 if plane == "random" else LEVELS)
 
 
 def main() -> None:
@@ -64,15 +64,15 @@ def main() -> None:
     draw(study)
     numbers, found = {}, []
     for plane, words in PLANES.items():
-        path = study.surface(f"fig8_{plane}").trajectory
-        assert path is not None
+        walked = study.surface(f"fig8_{plane}").trajectory
+        assert walked is not None
         numbers[plane] = {
-            "captured": path.captured,
-            "shares": list(path.shares),
-            "explained": list(path.explained),
+            "captured": walked.captured,
+            "shares": list(walked.shares),
+            "explained": list(walked.explained),
         }
-        shares = ", ".join(f"{100 * share:.2g} %" for share in path.shares)
-        found.append(f"{words}: {100 * path.captured:.3g} % of the movement (axes alone: {shares}).")
+        shares = ", ".join(f"{100 * share:.2g} %" for share in walked.shares)
+        found.append(f"{words}: {100 * walked.captured:.3g} % of the movement (axes alone: {shares}).")
     points = POINTS[study.size]
     study.write(
         drawn=f"one training of figure 2 (batch {vgg9.SIZES[study.size].batches[0]}, with weight decay), its "

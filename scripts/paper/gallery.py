@@ -23,7 +23,7 @@ every configuration.
 
 Each row has its script in [`scripts/paper/`](../../scripts/paper/). `--size small` takes two CPU cores and minutes,
 with networks and data much smaller than the paper's: its numbers stand beside the paper's, but are of another
-experiment. `--size full` is the paper's recipe, meant for GPUs: `--slurm "--time=08:00:00 --gpus-per-node=1"` prints
+experiment. `--size full` is the paper's recipe, meant for GPUs: `--slurm="--time=08:00:00 --gpus-per-node=1"` prints
 how to submit it as two job arrays, one of trainings and one of sweeps. All are resumable; images and released weights
 are expected in `../shared` (or `LSWEEP_SHARED`).
 
@@ -52,7 +52,7 @@ def section(out: Path, row: Row) -> str:
     where = row.where if row.where != "-" else "Beyond the paper"
     lines = [f'<a id="{row.name}"></a>', "", f"## {where[0].upper()}{where[1:]}: {row.what}", ""]
     for found in _drawn(out, row):
-        folder = row.name if found["size"] != "full" else f"{row.name}_full"
+        folder = row.name if found["size"] == "small" else f"{row.name}_{found['size']}"
         lines += [f"![{picture}]({folder}/{picture})" for picture in found["pictures"]] + [""]
         commits = ", ".join(found["commits"]) or "none"
         lines += [
@@ -67,7 +67,8 @@ def section(out: Path, row: Row) -> str:
 
 
 def _drawn(out: Path, row: Row) -> list[dict[str, Any]]:
-    return [found for name in (row.name, f"{row.name}_full") if (found := read(out / name))]
+    folders = [row.name, *(f"{row.name}_{size}" for size in ("medium", "full"))]
+    return [found for folder in folders if (found := read(out / folder))]
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Beyond [Li18]'s figures: the cosine of each epoch's step with -∇L, batch size × weight decay, and train-test gaps.
 
-python scripts/paper/steps.py [--size small|full] [--slurm OPTIONS]
+python scripts/paper/steps.py [--size small|medium|full] [--slurm OPTIONS]
 
 ∇L is of the loss that training descends (BatchNorm normalises with each batch's statistics), over all training images.
 """
@@ -48,7 +48,7 @@ def draw(study: Study) -> None:
 
 
 def main() -> None:
-    study = begin("steps", __doc__ or "")
+    study = begin("steps", __doc__ or "", tuple(vgg9.SIZES))
     trainings = vgg9.trainings(study.size)
     if not study.run(trainings, {}):
         return

@@ -204,12 +204,12 @@ class Study:
         return "\n".join(lines) + "\n"
 
 
-def begin(name: str, description: str) -> Study:
-    """Read the command line, go to the repository and make the folders."""
+def begin(name: str, description: str, sizes: Sequence[str] = SIZES) -> Study:
+    """Read the command line, go to the repository and make the folders; only the small form's has the plain name."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--size", choices=sizes, default="small")
     parser.add_argument("--work", type=Path, default=Path("build/paper"), help="trails and sweeps go there")
     parser.add_argument("--out", type=Path, default=Path("results/paper"), help="pictures and numbers")
     parser.add_argument("--ranks", type=int, default=1, help="of a sweep, under mpirun")
@@ -217,11 +217,11 @@ def begin(name: str, description: str) -> Study:
         "--slurm",
         metavar="OPTIONS",
         help="print how to submit everything as job arrays, with these options of `lsweep slurm` and sbatch: "
-        '"--time=04:00:00 --gpus-per-node=1"',
+        '--slurm="--time=04:00:00 --gpus-per-node=1"',
     )
     args = parser.parse_args()
     os.chdir(ROOT)
-    out = args.out / (name if args.size != "full" else f"{name}_full")
+    out = args.out / (name if args.size == "small" else f"{name}_{args.size}")
     for folder in (out, args.work / args.size):
         folder.mkdir(parents=True, exist_ok=True)
     slurm = None if args.slurm is None else shlex.split(args.slurm)
