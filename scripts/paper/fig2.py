@@ -109,21 +109,27 @@ def sentences(rows: dict[str, Any]) -> list[str]:
     found = []
     for decay, row in rows.items():
         small, large = row["ends"]["small"], row["ends"]["large"]
-        errors = ", ".join(f"{100 * (1 - end['accuracy_test']):.1f} %" for end in (small, large))
+        errors = " | ".join(f"{100 * (1 - end['accuracy_test']):.1f} %" for end in (small, large))
         found.append(
             f"Decay {decay}, batch {small['batch']} | {large['batch']}: training loss {small['loss']:.3g} | "
-            f"{large['loss']:.3g}, test error {errors.replace(', ', ' | ')}, norm {small['norm']:.1f} | "
+            f"{large['loss']:.3g}, test error {errors}, norm of all parameters {small['norm']:.1f} | "
             f"{large['norm']:.1f}; towards the other solution the training loss stays below {LEVEL:g} for "
             f"{_of(small['inwards'])} | {_of(large['inwards'])} of the way; barrier {row['barrier']:.3g}."
         )
     first, second = (wider(row) for row in rows.values())
-    if first == "small" and second == "large":
-        found.append(
-            "The reversal is reproduced: without decay the small batch's valley is the wider one, with it the large's."
-        )
-    else:
-        found.append(f"The reversal is not reproduced: wider without decay: {first}, with: {second}.")
+    reproduced = first == "small" and second == "large"
+    ratios = [_ratio(row) for row in rows.values()]
+    found.append(
+        f"The reversal of sharp and flat is {'' if reproduced else 'not '}reproduced: towards the other solution the "
+        f"wider valley is that of the {first or 'neither'} batch without decay and of the {second or 'neither'} batch "
+        f"with it (width of the small batch's over the large batch's: {' and '.join(ratios)})."
+    )
     return found
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    small, large = (row["ends"][word]["inwards"] for word in ("small", "large"))
+    return f"{small / large:.1f}" if small is not None and large else "not known"
 
 
 def _of(way: float | None) -> str:

@@ -17,9 +17,9 @@ from study import ROOT
 HEAD = """# The paper's figures and tables, row by row
 
 *Visualizing the Loss Landscape of Neural Nets* (Li, Xu, Taylor, Studer, Goldstein, NeurIPS 2018), figures numbered as
-in [arXiv:1712.09913v3](https://arxiv.org/abs/1712.09913v3), from whose captions and text its numbers are quoted. This
-page is written by `python scripts/paper/gallery.py` from each folder's `numbers.json`, which holds every number and
-every configuration.
+in [arXiv:1712.09913v3](https://arxiv.org/abs/1712.09913v3). Its numbers are those of its captions and text, taken from
+public transcriptions of them, not from the PDF: look there before citing one. This page is written by
+`python scripts/paper/gallery.py` from each folder's `numbers.json`, which holds every number and every configuration.
 
 Each row has its script in [`scripts/paper/`](../../scripts/paper/). `--size small` takes two CPU cores and minutes,
 with networks and data much smaller than the paper's: its numbers stand beside the paper's, but are of another
@@ -78,7 +78,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/paper"))
     args = parser.parse_args()
     os.chdir(ROOT)
-    text = HEAD + summary(args.out) + "\n\n" + "\n".join(section(args.out, row) for row in ROWS)
+    text = (
+        HEAD.rstrip()
+        + "\n\n"
+        + summary(args.out)
+        + "\n\n"
+        + "\n".join(section(args.out, row) for row in ROWS)
+    )
     (args.out / "README.md").write_text(text.rstrip() + "\n")
     print(args.out / "README.md")
 
