@@ -64,7 +64,7 @@ class Recalibration:
         layers = with_statistics(model)
         sums = [_Sums(layer) for layer in layers]
         seen = 0
-        with torch.no_grad(), _collecting(layers):
+        with torch.no_grad(), batch_statistics(layers):
             for batch in self._examples.batches(self._batch_size):
                 count = _count(batch)
                 if count < 2:
@@ -102,8 +102,8 @@ class _Sums:
 
 
 @contextmanager
-def _collecting(layers: list[_BatchNorm]) -> Iterator[None]:
-    """Training mode for these layers alone: dropout stays off. Without momentum a batch's statistics are kept whole."""
+def batch_statistics(layers: list[_BatchNorm]) -> Iterator[None]:
+    """Training mode for these layers alone: each normalises with its batch's own statistics, and keeps them whole."""
     before = [(layer.training, layer.momentum) for layer in layers]
     try:
         for layer in layers:

@@ -11,6 +11,8 @@ from lsweep.errors import ConfigError, MissingExtra
 
 if TYPE_CHECKING:
     from lsweep.projections import Report
+    from lsweep.steps import Steps
+    from lsweep.trail import Trail
     from lsweep.trajectories import Walked
 
 COMPONENTS = 6  # shown
@@ -23,7 +25,8 @@ def add_parser(subparsers: Any) -> None:
         help="principal axes of a training's path, and how much of it a plane shows",
         description="Principal axes of the trails that directions.trail names, the variance that they explain, and the "
         "share of the movement in their plane, in a random one, and in (initial to final, random). A sweep with "
-        'directions.kind = "pca" evaluates the loss in that plane.',
+        'directions.kind = "pca" evaluates the loss in that plane. With --steps, checkpoint by checkpoint: the norm of '
+        "the weights, the way to the next one, and its cosine with -grad L, the way straight down.",
         epilog="example: lsweep trajectory vgg9.toml --set directions.trail=results/vgg9.trail -o vgg9_path.json",
     )
     parser.add_argument("config", metavar="CONFIG", help="the configuration, a TOML file")
@@ -32,6 +35,12 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "-o", "--output", metavar="OUT.json", help="write coordinates and shares there as well"
+    )
+    parser.add_argument(
+        "--steps",
+        action="store_true",
+        help="follow the trails as well: norms and histograms of the weights, steps beside the gradient of the loss "
+        "over all of the first split",
     )
     parser.set_defaults(run=run)
 
@@ -50,21 +59,38 @@ def run(args: argparse.Namespace) -> int:
         import torch  # noqa: F401 - the one heavy import, here so that its absence is said plainly
     except ModuleNotFoundError:
         raise MissingExtra("trajectories need torch: pip install 'lsweep[torch]'") from None
-    from lsweep import problem, projections, trajectories, weights
+    from lsweep import problem, progress, projections, steps, trajectories, weights
     from lsweep.comm import alone
 
     comm = alone()
-    model = problem.network(config, comm)
+    made = problem.build(config, comm) if args.steps else None
+    model = made.model if made else problem.network(config, comm)
     space = weights.weight_space(model, config.directions.space)
     walked = trajectories.open_trails(config, model, comm, space)
     assert walked is not None
     found = projections.report(config, walked, space, weights.tensors_of(model, space))
     print(_words(config.directions.trail, walked, found))
+    table = {"checkpoints": walked.table(), **found.to_json()}
+    if made:
+        table["steps"] = {}
+        for place, trail in zip(config.directions.trail, walked.trails, strict=True):
+            one = steps.along(config, made, trail, comm, progress.default("checkpoint"))
+            print(_steps(place, trail, one))
+            table["steps"][place] = one.to_json()
     if args.output:
-        table = {"checkpoints": walked.table(), **found.to_json()}
         write_bytes(Path(args.output), json.dumps(table, indent=1).encode())
         print(args.output)
     return 0
+
+
+def _steps(place: str, trail: Trail, found: Steps) -> str:
+    lines = [place, f"{'epoch':>7} {'rate':>9} {'norm':>11} {'step':>11} {'gradient':>11} {'cosine':>8}"]
+    for i, epoch in enumerate(trail.checkpoints):
+        line = f"{epoch.number:>7} {epoch.lr:>9.3g} {found.norms[i]:>11.5g}"
+        if i < len(found.lengths):
+            line += f" {found.lengths[i]:>11.5g} {found.gradients[i]:>11.5g} {found.cosines[i]:>+8.4f}"
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def _words(places: tuple[str, ...], walked: Walked, found: Report) -> str:

@@ -25,7 +25,7 @@ FLOORS = {
         example_field neighbours rule""",
     1: "example_cache comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine exchange books rounds problem agreement accuracies preparation certification job preflight
-        compatibility eigenvectors train training training_data trail_writer trajectories projections""",
+        compatibility eigenvectors train training training_data trail_writer trajectories projections steps""",
     3: """api landscape centre check status render export compare watch slurm train_cli trajectory_cli directions_cli
         certify_cli convert describe labelled notebook""",
     4: "cli __main__",
@@ -97,6 +97,7 @@ DRAWN = {
     "job": "certification engine exchange problem preparation",
     "landscape": "api",
     "train": "preparation trail_writer training training_data",
+    "steps": "eigenvectors problem",
     "training": "trail_writer training_data",
     "watch": "render status",
 }

@@ -45,11 +45,11 @@ def count_projections(k: int = 1) -> int:
     return a * b + 2 * b + b * c + 2 * c
 
 
-def count_vgg9() -> int:
+def count_vgg9(width: int = 64) -> int:
     """Convolutions and linear layers with bias; BatchNorm after all but the last."""
-    widths = [3, 64, 64, 128, 128, 256, 256, 256]
-    convolutions = sum(9 * i * o + o + 2 * o for i, o in pairwise(widths))
-    return convolutions + (256 * 4 * 4 * 256 + 256 + 2 * 256) + (256 * 10 + 10)
+    a, b, c = width, 2 * width, 4 * width
+    convolutions = sum(9 * i * o + o + 2 * o for i, o in pairwise([3, a, a, b, b, c, c, c]))
+    return convolutions + (c * 4 * 4 * c + c + 2 * c) + (c * 10 + 10)
 
 
 def count_densenet121() -> int:
@@ -58,8 +58,8 @@ def count_densenet121() -> int:
 
 
 def expected_count(name: str) -> int:
-    if name == "vgg9":
-        return count_vgg9()
+    if name.startswith("vgg9"):
+        return count_vgg9(int(name.removeprefix("vgg9").removeprefix("_") or 64))
     if name == "densenet121":
         return count_densenet121()
     size, _, variant = name.removeprefix("resnet").removeprefix("wrn56_").partition("_")
@@ -94,7 +94,7 @@ def accuracy(model: nn.Module, shared: Path, mean: tuple[float, ...], std: tuple
 
 def test_names_are_those_of_the_design() -> None:
     depths, widths = (20, 32, 44, 56, 110), (2, 4, 8)
-    expected = {"vgg9", "densenet121"}
+    expected = {"vgg9", "vgg9_8", "vgg9_16", "vgg9_32", "densenet121"}
     expected |= {f"resnet{d}{suffix}" for d in depths for suffix in ("", "_noshort", "_a")}
     expected |= {f"wrn56_{k}{suffix}" for k in widths for suffix in ("", "_noshort")}
     assert set(models.names()) == expected and len(models.names()) == len(expected)

@@ -34,6 +34,8 @@ _Recipe = tuple[str, str, dict[str, Any]]
 
 def _recipes() -> dict[str, _Recipe]:
     table: dict[str, _Recipe] = {"vgg9": ("vgg", "VGG9", {})}
+    for width in (8, 16, 32):  # narrow ones, by the channels of the first stage
+        table[f"vgg9_{width}"] = ("vgg", "VGG9", {"width": width})
     for depth in (20, 32, 44, 56, 110):
         for suffix, shortcut in (("", "conv"), ("_noshort", "none"), ("_a", "pad")):
             arguments = {"depth": depth, "shortcut": shortcut}

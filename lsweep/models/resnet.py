@@ -84,6 +84,7 @@ class CifarResNet(nn.Module):
     Args:
         depth: 6n + 2 for n blocks per stage.
         width: k, the factor on the widths 16, 32, 64 and on the stem.
+        base: what stands for 16 there, in narrower networks.
         shortcut: "conv" (1×1 convolution + BatchNorm where the shape changes, as in [Li18]), "pad" ([He16]'s
             option A) or "none".
         num_classes: width of the output.
@@ -98,6 +99,7 @@ class CifarResNet(nn.Module):
         depth: int,
         *,
         width: int = 1,
+        base: int = 16,
         shortcut: Shortcut = "conv",
         num_classes: int = 10,
         in_channels: int = 3,
@@ -106,7 +108,7 @@ class CifarResNet(nn.Module):
         blocks, odd = divmod(depth - 2, 6)
         if odd or blocks < 1:
             raise ValueError(f"depth must be 6n + 2 with n >= 1, got {depth}")
-        w1, w2, w3 = 16 * width, 32 * width, 64 * width
+        w1, w2, w3 = base * width, 2 * base * width, 4 * base * width
         self.conv1 = nn.Conv2d(in_channels, w1, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(w1)
         self.layer1 = make_stage(w1, w1, blocks, 1, shortcut)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-STAGES = ((64, 64), (128, 128), (256, 256, 256))
+STAGES = ((1, 1), (2, 2), (4, 4, 4))  # widths, in units of the first stage's
 
 
-def make_features(in_channels: int) -> nn.Sequential:
+def make_features(in_channels: int, width: int) -> nn.Sequential:
     """Return the stages, flat: 3×3 convolutions with bias, each with BatchNorm and ReLU; then a pooling."""
     layers: list[nn.Module] = []
     for stage in STAGES:
-        for width in stage:
+        for factor in stage:
+            out_channels = factor * width
             layers += [
-                nn.Conv2d(in_channels, width, 3, padding=1),
-                nn.BatchNorm2d(width),
+                nn.Conv2d(in_channels, out_channels, 3, padding=1),
+                nn.BatchNorm2d(out_channels),
                 nn.ReLU(inplace=True),
             ]
-            in_channels = width
+            in_channels = out_channels
         layers.append(nn.MaxPool2d(2, ceil_mode=True))
     return nn.Sequential(*layers)
 
@@ -30,17 +31,20 @@ class VGG9(nn.Module):
         num_classes: width of the output.
         in_channels: channels of an image.
         image_size: height and width of an image.
+        width: channels of the first stage; the others are twice and four times as wide.
     """
 
-    def __init__(self, *, num_classes: int = 10, in_channels: int = 3, image_size: int = 32) -> None:
+    def __init__(
+        self, *, num_classes: int = 10, in_channels: int = 3, image_size: int = 32, width: int = 64
+    ) -> None:
         super().__init__()
-        width = STAGES[-1][-1]
+        last = STAGES[-1][-1] * width
         side = -(-image_size // 2 ** len(STAGES))  # rounded up, as the poolings do
-        self.features = make_features(in_channels)
+        self.features = make_features(in_channels, width)
         self.fc = nn.Sequential(
-            nn.Linear(width * side * side, width), nn.BatchNorm1d(width), nn.ReLU(inplace=True)
+            nn.Linear(last * side * side, last), nn.BatchNorm1d(last), nn.ReLU(inplace=True)
         )
-        self.classifier = nn.Linear(width, num_classes)
+        self.classifier = nn.Linear(last, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, image_size, image_size) float -> logits (B, num_classes)."""

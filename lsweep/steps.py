@@ -1,0 +1,168 @@
+"""A training from checkpoint to checkpoint: norms and histograms of its weights, and whether a step goes downhill.
+
+The gradient is that of the mean loss over the whole first split, without weight decay, at the checkpoint from which a
+step goes on. BatchNorm's running statistics are constants of that checkpoint, as in a sweep; with evaluate.batchnorm
+"recalibrate" each layer normalises with its batch's own statistics, and the gradient passes through them, as in
+training.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from lsweep import batchnorm, checkpoint, device, directions, eigenvectors, weights
+from lsweep.comm import Comm
+from lsweep.config import Config
+from lsweep.hessian import pack
+from lsweep.problem import Problem
+from lsweep.progress import Progress, Silent
+from lsweep.trail import Trail
+from lsweep.weights import WeightSpace
+
+log = logging.getLogger("lsweep")
+BINS = 200
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Along a trail of n checkpoints, over the p parameters that `directions.include` and `exclude` leave.
+
+    Attributes:
+        epochs: (n,).
+        names: (p,).
+        norms: (n,), ‖θ‖ of all of them.
+        tensors: (n, p), the same of each.
+        lengths: (n − 1,), of the step from each checkpoint to the next.
+        gradients: (n − 1,), ‖∇L‖ where the step begins.
+        cosines: (n − 1,), between the step and −∇L; NaN where one of them is zero or not finite.
+        edges: (`BINS` + 1,), from −w to w, the largest weight.
+        counts: (n, `BINS`), how many weights lie between, of parameters with two dimensions or more.
+    """
+
+    epochs: np.ndarray
+    names: tuple[str, ...]
+    norms: np.ndarray
+    tensors: np.ndarray
+    lengths: np.ndarray
+    gradients: np.ndarray
+    cosines: np.ndarray
+    edges: np.ndarray
+    counts: np.ndarray
+
+    def to_json(self) -> dict[str, Any]:
+        """The same in JSON types; a number that is not finite is None."""
+
+        def plain(values: np.ndarray) -> list[Any]:
+            return [plain(v) if v.ndim else (v.item() if np.isfinite(v) else None) for v in values]
+
+        return {
+            key: list(value) if isinstance(value, tuple) else plain(value)
+            for key, value in vars(self).items()
+        }
+
+
+def along(
+    config: Config, problem: Problem, trail: Trail, comm: Comm, progress: Progress | None = None
+) -> Steps:
+    """Follow a trail in this process; the model comes back as it was. Two checkpoints are in memory at a time.
+
+    Raises:
+        InputError: a checkpoint does not fit the network, or nothing moves.
+    """
+    space = weights.weight_space(problem.model)
+    moved = directions.moving(space, config.directions.include, config.directions.exclude)
+    before = copy.deepcopy(problem.model.state_dict())
+    chosen = device.choose_device(config.evaluate.device, comm, share_gpu=config.schedule.share_gpu)
+    shown = progress or Silent()
+    shown.start(len(trail.checkpoints), 0)
+    try:
+        with device.threads_of(comm):
+            return _follow(config, problem, trail, space, moved, chosen, shown)
+    finally:
+        shown.stop()
+        problem.model.load_state_dict(before)
+
+
+def _follow(
+    config: Config,
+    problem: Problem,
+    trail: Trail,
+    space: WeightSpace,
+    moved: Sequence[bool],
+    chosen: torch.device,
+    progress: Progress,
+) -> Steps:
+    largest = max(_largest(tensors, moved) for tensors in _walk(problem, trail, space))
+    edges = np.linspace(-largest, largest, BINS + 1)
+    tensors, counts, lengths, gradients, cosines = [], [], [], [], []
+    slope = previous = None
+    last = len(trail.checkpoints) - 1
+    for index, at in enumerate(_walk(problem, trail, space)):
+        here = pack(at, moved)
+        tensors.append([float(t.double().norm()) for t, moves in zip(at, moved, strict=True) if moves])
+        counts.append(_histogram(at, moved, edges))
+        if previous is not None and slope is not None:
+            step = here - previous
+            lengths.append(float(np.linalg.norm(step)))
+            gradients.append(float(np.linalg.norm(slope)))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                cosines.append(float(-step @ slope / np.float64(lengths[-1] * gradients[-1])))
+        previous, slope = here, None if index == last else _gradient(config, problem, space, moved, chosen)
+        progress.advance(1)
+    return Steps(
+        epochs=np.array([epoch.number for epoch in trail.checkpoints]),
+        names=tuple(e.name for e, moves in zip(space.entries, moved, strict=True) if moves),
+        norms=np.sqrt((np.array(tensors) ** 2).sum(axis=1)),
+        tensors=np.array(tensors),
+        lengths=np.array(lengths),
+        gradients=np.array(gradients),
+        cosines=np.array(cosines),
+        edges=edges,
+        counts=np.array(counts),
+    )
+
+
+def _walk(problem: Problem, trail: Trail, space: WeightSpace) -> Iterator[list[torch.Tensor]]:
+    """Give the model the weights of one checkpoint after another, and yield its parameters."""
+    for epoch in trail.checkpoints:
+        file = trail.path(epoch)
+        checkpoint.fit(problem.model, checkpoint.read(file), str(file))
+        yield [t.detach().cpu() for t in weights.tensors_of(problem.model, space)]
+
+
+def _gradient(
+    config: Config, problem: Problem, space: WeightSpace, moved: Sequence[bool], chosen: torch.device
+) -> np.ndarray:
+    """∇L where the model is."""
+    with eigenvectors.at_centre(config, problem, chosen, space, moved) as (hessian, evaluator):
+        if problem.calibration is None:
+            return hessian.gradient()
+        examples = len(next(iter(problem.splits.values())))
+        hessian.batch_size = batchnorm.BATCH_SIZE - (
+            examples % batchnorm.BATCH_SIZE == 1
+        )  # one has no variance
+        with batchnorm.batch_statistics(batchnorm.with_statistics(evaluator.lent.model)):
+            return hessian.gradient()
+
+
+def _weights(tensors: Sequence[torch.Tensor], moved: Sequence[bool]) -> list[torch.Tensor]:
+    return [t for t, moves in zip(tensors, moved, strict=True) if moves and t.dim() >= 2]
+
+
+def _largest(tensors: Sequence[torch.Tensor], moved: Sequence[bool]) -> float:
+    found = [float(t.abs().max()) for t in _weights(tensors, moved) if t.numel()]
+    return max((v for v in found if np.isfinite(v)), default=0.0) or 1.0
+
+
+def _histogram(tensors: Sequence[torch.Tensor], moved: Sequence[bool], edges: np.ndarray) -> np.ndarray:
+    total = np.zeros(len(edges) - 1, dtype=np.int64)
+    for tensor in _weights(tensors, moved):
+        total += np.histogram(tensor.double().numpy(), edges)[0]
+    return total
