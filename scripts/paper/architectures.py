@@ -34,7 +34,7 @@ class Size:
 
 SIZES = {
     "tiny": Size("scripts/paper/nets.py:", 32, 16, 1, 16, 3),
-    "small": Size("scripts/paper/nets.py:", 1024, 256, 20, 64, 15),
+    "small": Size("scripts/paper/nets.py:", 1024, 256, 40, 64, 15),
     "full": Size("", None, None, 300, 128, 51, "crop_flip"),
 }
 

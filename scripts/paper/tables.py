@@ -8,6 +8,8 @@ A high training loss says the latter.
 
 from __future__ import annotations
 
+import tomllib
+
 from study import Study, begin
 
 from lsweep import trail
@@ -19,8 +21,10 @@ def rows(study: Study) -> dict[str, dict[str, float]]:
     for folder in sorted(study.work.glob("*.trail")):
         if not trail.is_trail(folder):
             continue
-        values = dict(trail.read(folder).epochs[-1].values)
-        if "accuracy_test" in values:
+        walked = trail.read(folder)
+        values = dict(walked.epochs[-1].values)
+        complete = walked.epochs[-1].number == tomllib.loads(walked.config)["train"]["epochs"]
+        if complete and "accuracy_test" in values:
             found[folder.stem] = {**values, "gap": values["accuracy"] - values["accuracy_test"]}
     return found
 
