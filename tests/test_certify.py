@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -24,16 +22,6 @@ from lsweep.store.reader import read
 from lsweep.surface import Status, Surface
 
 OUTPUT, WORKING = Path("out/sweep.h5"), Path("out/sweep.h5.certificate")
-
-
-@pytest.fixture(autouse=True)
-def _quiet_logger() -> Iterator[None]:
-    """`main` sets the logger up for a process of its own."""
-    log = logging.getLogger("lsweep")
-    before = log.handlers[:], log.level, log.propagate
-    yield
-    log.handlers[:], log.propagate = before[0], before[2]
-    log.setLevel(before[1])
 
 
 @pytest.fixture

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -23,16 +22,6 @@ import lsweep
 from lsweep import cli, comm, models
 from lsweep.store import lock
 from lsweep.store.lock import acquire
-
-
-@pytest.fixture(autouse=True)
-def _quiet_logger() -> Iterator[None]:
-    """`main` sets the logger up for a process of its own."""
-    log = logging.getLogger("lsweep")
-    before = log.handlers[:], log.level, log.propagate
-    yield
-    log.handlers[:], log.propagate = before[0], before[2]
-    log.setLevel(before[1])
 
 
 @pytest.fixture

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,15 +40,6 @@ batch_size = 16
 drops = [2, 4]
 padding = 1
 """
-
-
-@pytest.fixture(autouse=True)
-def _quiet_logger() -> Iterator[None]:
-    log = logging.getLogger("lsweep")
-    before = log.handlers[:], log.level, log.propagate
-    yield
-    log.handlers[:], log.propagate = before[0], before[2]
-    log.setLevel(before[1])
 
 
 @pytest.fixture

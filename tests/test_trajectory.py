@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,15 +185,6 @@ lr = 0.3
 kind = "pca"
 trail = ["out/trail"]
 """
-
-
-@pytest.fixture(autouse=True)
-def _quiet_logger() -> Iterator[None]:
-    log = logging.getLogger("lsweep")
-    before = log.handlers[:], log.level, log.propagate
-    yield
-    log.handlers[:], log.propagate = before[0], before[2]
-    log.setLevel(before[1])
 
 
 @pytest.fixture

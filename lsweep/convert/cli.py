@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
 
     log, handler = logging.getLogger("lsweep"), logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine())
-    log.addHandler(handler)
+    before = log.handlers[:]
+    log.handlers[:] = [handler]
     try:
         target = convert(
             args.source,
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
             force=args.force,
         )
     finally:
-        log.removeHandler(handler)
+        log.handlers[:] = before
     print(printable(str(target)))
     return 0
 

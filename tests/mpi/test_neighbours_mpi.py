@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from launch import Job, mpi, need_mpi, need_parallel_hdf5
+from launch import Job, mpi, need_mpi
 
 from lsweep.store.reader import read
 from lsweep.surface import Status, Surface
@@ -23,18 +23,6 @@ DRIVER = Path(__file__).resolve().parent / "driver.py"
 TOTAL = 37 * 34
 OPTIONS = ("refine=0.02", "neighbours=yes")
 LEFT = "sweep.h5.examples"
-
-
-@pytest.fixture(autouse=True)
-def _mpi() -> None:
-    need_mpi()
-
-
-@pytest.fixture(params=["gather", "mpio"])
-def mode(request: pytest.FixtureRequest) -> str:
-    if request.param == "mpio":
-        need_parallel_hdf5()
-    return str(request.param)
 
 
 def sweep(ranks: int, folder: Path, *options: str, scenario: str = "sweep") -> Job:

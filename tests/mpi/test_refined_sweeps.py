@@ -23,18 +23,6 @@ TOTAL = 37 * 34
 REFINED = "refine=0.02"
 
 
-@pytest.fixture(autouse=True)
-def _mpi() -> None:
-    need_mpi()
-
-
-@pytest.fixture(params=["gather", "mpio"])
-def mode(request: pytest.FixtureRequest) -> str:
-    if request.param == "mpio":
-        need_parallel_hdf5()
-    return str(request.param)
-
-
 def sweep(ranks: int, folder: Path, *options: str, scenario: str = "sweep") -> Job:
     return mpi(ranks, DRIVER, scenario, folder, REFINED, *options)
 
