@@ -132,7 +132,7 @@ def prepare(
         elif together == "auto":
             with clock.span("tuning"):
                 known = stored.get("points_at_once", 1) if stored else None
-                together = known or _most_at_once(comm, evaluator, problem)
+                together = known or _most_at_once(comm, evaluator, problem, wanted, chosen)
         with clock.span("tuning"):
             kind = accuracies.choose(config, comm, evaluator, stored.get("precision"))
         identity["precision"] = kind
@@ -148,6 +148,11 @@ def prepare(
             identity.update(accuracies.identity(accuracy, evaluator))
         if together > 1:  # files of a time before it could be more lack the field
             evaluator = _joint(comm, evaluator)
+            if not isinstance(wanted, int):
+                batch_size = stored.get("batch_size") or evaluator.examples_a_batch(
+                    together, _largest(problem)
+                )
+            evaluator.batch_size = identity["batch_size"] = batch_size
             identity["points_at_once"] = together
         complete: Evaluator = evaluator
         curvature: dict[str, Any] = {}
@@ -231,8 +236,14 @@ def _stored(output: Path | None) -> dict[str, Any]:
     return {key: known[key] for key, kind in kinds.items() if type(known.get(key)) is kind}
 
 
-def _most_at_once(comm: Comm, evaluator: LossEvaluator, problem: Problem) -> int:
-    """Collective: how many points together are the fastest; 1 where they cannot be evaluated together."""
+def _most_at_once(
+    comm: Comm, evaluator: LossEvaluator, problem: Problem, batch_size: object, chosen: torch.device
+) -> int:
+    """Collective: how many points together are the fastest; 1 where they cannot be evaluated together.
+
+    Args:
+        batch_size: as configured: a number of examples, or whatever leaves the choice to us.
+    """
     try:
         joint = _joint(comm, evaluator)
     except InputError:
@@ -241,11 +252,15 @@ def _most_at_once(comm: Comm, evaluator: LossEvaluator, problem: Problem) -> int
     examples = sum(len(split) for split in problem.splits.values())
 
     def work(count: int) -> int:
+        if not isinstance(batch_size, int):
+            joint.batch_size = joint.examples_a_batch(count, _largest(problem))
         (evaluator if count == 1 else joint).evaluate(np.zeros((count, axes)))
         return count * examples
 
     candidates = [
-        c for c in tuning.TOGETHER if c == 1 or c * evaluator.lent.space.size <= tuning.MOST_WEIGHTS
+        c
+        for c in tuning.TOGETHER[chosen.type]
+        if c == 1 or c * evaluator.lent.space.size <= tuning.MOST_WEIGHTS
     ]
     count = tuning.fastest(comm, candidates, work)
     if comm.is_root and count > 1:
@@ -266,6 +281,11 @@ def _joint(comm: Comm, evaluator: LossEvaluator) -> JointEvaluator:
     """
     with comm.together():
         return over(evaluator)
+
+
+def _largest(problem: Problem) -> int:
+    """Examples of the largest split."""
+    return max(len(split) for split in problem.splits.values())
 
 
 def _fastest_batch(comm: Comm, evaluator: LossEvaluator, problem: Problem, chosen: torch.device) -> int:

@@ -20,10 +20,13 @@ from lsweep.errors import InputError
 from lsweep.evaluation import Evaluation
 from lsweep.evaluator import Lent, LossEvaluator
 from lsweep.objective import Supervised, cross_entropy
-from lsweep.perceptron import cross_entropy_and_accuracy, perceptron
+from lsweep.perceptron import Perceptron, Product, cross_entropy_and_accuracy, perceptron
 
 # Numbers per axis and one more that are kept of a split: what a perceptron's first layer makes of it.
 MOST_KNOWN = 1 << 22
+# Numbers in the widest layer of all points and examples of a batch: many enough for the time that starting kernels
+# takes to be lost among them, few enough for the processor's caches.
+BATCH_NUMBERS = 1 << 21
 
 Measure = Callable[[Any], dict[str, torch.Tensor]]
 
@@ -42,6 +45,11 @@ class JointEvaluator(LossEvaluator):
         self._known: dict[tuple[str, int], list[Any]] = {}
         inputs = next(next(iter(lent.splits.values())).batches(1))[0]
         self._perceptron = perceptron(lent, inputs)
+        self._width = _width(self._perceptron, inputs)
+
+    def examples_a_batch(self, points: int, examples: int) -> int:
+        """How many of so many examples a batch should have where so many points share it; the same on all ranks."""
+        return max(1, min(examples, BATCH_NUMBERS // (points * self._width)))
 
     def evaluate(self, coordinates: np.ndarray) -> Evaluation:
         """Evaluate points given as (k, ndim) coordinates, x first; see `Evaluator`."""
@@ -110,6 +118,16 @@ class JointEvaluator(LossEvaluator):
             for index, name in enumerate(names):
                 totals[:, index] += measured[name].reshape(count, -1).to(double).sum(dim=1)
         return totals / examples
+
+
+def _width(network: Perceptron | None, inputs: Any) -> int:
+    """Numbers that an example is in the network's widest layer, as far as can be told."""
+    if network is not None:
+        products = [network.first, *(step for step in network.others if isinstance(step, Product))]
+        return max(64, *(product.weight.shape[0] for product in products))
+    if isinstance(inputs, torch.Tensor) and inputs.is_floating_point():
+        return max(64, inputs[0].numel())
+    return 1 << 12  # tokens, and what else grows on its way through the network
 
 
 def over(evaluator: LossEvaluator) -> JointEvaluator:

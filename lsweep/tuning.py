@@ -14,8 +14,8 @@ CANDIDATES = {
     "cuda": (250, 500, 1000, 2000, 4000, 8000),
     "mps": (100, 250, 500, 1000),
 }
-# Points at once.
-TOGETHER = (1, 4, 16, 64, 256)
+# Points at once; a processor's caches are full long before a GPU is busy.
+TOGETHER = {"cpu": (1, 4, 16, 64), "cuda": (1, 4, 16, 64, 256), "mps": (1, 4, 16, 64, 256)}
 # No more of them than have so many weights together: each point has a network of its own.
 MOST_WEIGHTS = 1 << 24
 # Examples per trial, or one batch if that is more.

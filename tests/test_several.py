@@ -72,6 +72,22 @@ def test_the_same_values_as_one_by_one(name: str) -> None:
     assert together.columns["batch_size"].tolist() == [4] * 6
 
 
+@pytest.mark.parametrize("name", INPUTS)
+def test_batches_are_as_large_as_all_points_together_allow(name: str) -> None:
+    model = MODELS[name]()
+    target = torch.zeros(7, dtype=torch.long)
+    data = {"train": from_object((INPUTS[name], target))}
+    with borrow(
+        model, data, Supervised(cross_entropy), weight_space(model), drawn(model), batch_size=4
+    ) as evaluator:
+        joint = over(evaluator)
+    assert joint.examples_a_batch(4, 7) == 7
+    assert joint.examples_a_batch(1 << 30, 7) == 1
+    alone = joint.examples_a_batch(1, 1 << 30)
+    for points in (4, 16, 64):
+        assert alone - points < points * joint.examples_a_batch(points, 1 << 30) <= alone
+
+
 def test_what_cannot_be_done_together() -> None:
     data = {"train": from_object((torch.randn(5, 4), torch.randint(0, 3, (5,))))}
     model: nn.Module = Branching()
