@@ -15,7 +15,7 @@ from lsweep.render.look import KINDS
 from lsweep.store.reader import read
 
 sys.path.insert(0, str(ROOT / "scripts"))
-import gallery
+import plot_gallery as gallery
 
 FOLDER = ROOT / "results" / "gallery"
 MOST = 8_000_000  # bytes in all: a clone carries them

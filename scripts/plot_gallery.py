@@ -1,8 +1,8 @@
 """Draw results/gallery: every kind of picture that lsweep has, and the page that shows each with its command.
 
-python scripts/gallery.py                 # all pictures, then results/gallery/README.md
-python scripts/gallery.py contour scene   # those entries only, and the page
-python scripts/gallery.py --page          # the page only
+python scripts/plot_gallery.py                 # all pictures, then results/gallery/README.md
+python scripts/plot_gallery.py contour scene   # those entries only, and the page
+python scripts/plot_gallery.py --page          # the page only
 
 Each command is one that can be typed in that folder. Movies and scenes need the extra [movie]; the screenshot needs
 chromium, ParaView's picture pvpython and xvfb-run.
@@ -235,7 +235,7 @@ HEAD = """# Every kind of picture
 
 Of the two networks of [Li et al. 2018](https://arxiv.org/abs/1712.09913), figure 1
 ([how they were swept](../li2018_resnet56/README.md)), and of a small one for a training's path and the Hessian.
-Each command is run in this folder, `results/gallery`; `python scripts/gallery.py` runs them all and writes this page.
+Each command is run in this folder; `python scripts/plot_gallery.py` runs them all and writes this page.
 """
 TAIL = """
 ## The sweeps of this folder
