@@ -39,6 +39,15 @@ def _render(files: str, options: str, out: str) -> str:
     return f"lsweep render {files} {options} -o {out}"
 
 
+def _curvature(name: str, files: str, titles: str, whose: str) -> Entry:
+    text = f"How large the smallest eigenvalue of the Hessian is beside the largest one, for {whose}."
+    command = _render(files, f"--kind curvature {titles} --dpi 200", f"{name}.png")
+    return Entry(name, f"Curvature of {whose}", text, (f"{name}.png",), (command,))
+
+
+CURVATURES = (  # a line each: name, files, titles, of which network
+    ("curvature", "data/curvature_digits.h5", '--title "Around a solution"', "the digits' network"),
+)
 FIGURES = (
     Entry(
         "surface",
@@ -116,19 +125,7 @@ FIGURES = (
             ),
         ),
     ),
-    Entry(
-        "curvature",
-        "Curvature",
-        "The smallest by the largest eigenvalue of the Hessian, for the digits' network: near 0 the surface is convex.",
-        ("curvature.png",),
-        (
-            _render(
-                "data/curvature_digits.h5",
-                '--kind curvature --title "Around a solution" --dpi 200',
-                "curvature.png",
-            ),
-        ),
-    ),
+    *(_curvature(*given) for given in CURVATURES),
 )
 SCENES = (
     Entry(
