@@ -59,7 +59,7 @@ def test_the_commands_run(tmp_path: Path) -> None:
     ]
     made += [
         str(paper / name)
-        for name in ("surface.png", "contour.png", "filled.png", "resnet56.html", "resnet56.vts")
+        for name in ("surface.png", "contour.png", "filled.png", "scene.png", "resnet56.html", "resnet56.vts")
     ]
     assert [name for name in made if not (tmp_path / name).is_file()] == []
     assert (

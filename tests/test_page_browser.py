@@ -165,7 +165,12 @@ def test_levels_and_numbers_are_the_figures(show):
         np.testing.assert_allclose(
             levels, round_levels(lo, hi, count, log=log), rtol=1e-13, err_msg=f"{lo} {hi}"
         )
-    ranges = [[(0.05, 10.0), (0.5, 1e6)], [(1.0, 3.0), (2.0, 2.0)], [(1e-3, 2.0), (0.9, 1.1), (5.0, 80.0)]]
+    ranges = [
+        [(0.05, 10.0), (0.5, 1e6)],
+        [(1.0, 3.0), (2.0, 2.0)],
+        [(1e-3, 2.0), (0.9, 1.1), (5.0, 80.0)],
+        [(6e-4, 28.0), (0.1, 390.0)],
+    ]
     for given in ranges:
         for log in (True, False):
             levels = browser.ask("lsweep.sharedLevels(...arguments)", given, 8, log)

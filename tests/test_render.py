@@ -27,6 +27,8 @@ from lsweep.render.levels import plain, round_levels, shared_levels
 from lsweep.render.look import Look
 from lsweep.render.panels import draw_panels
 from lsweep.render.scale import choose
+from lsweep.render.sizes import figure_size
+from lsweep.render.styles import styled
 from lsweep.surface import Status, Surface, Trajectory
 
 CONFIG = '[model]\nsource = "resnet56"\n[data]\nsplit = ["train", "test"]\n'
@@ -353,6 +355,11 @@ def test_levels_are_round_numbers_within_the_range():
     assert len(round_levels(1e-3, 1e300, 10, log=True)) in range(8, 13)
     shared = shared_levels([(0.05, 10), (0.4, 1e6)], 8, log=True)
     assert sum(shared < 10) >= 6 and shared[-1] == 1e5
+    # The paper's two networks: one density for both, enough lines in each, no decade without one.
+    shared = shared_levels([(5.5e-4, 28), (0.106, 387)], 8, log=True)
+    assert list(shared) == list(round_levels(5.5e-4, 387, 17, log=True)) and shared[4] == 0.02
+    twins = [(5.5e-4, 28), (5.5e-4, 28 * (1 + 1e-6))]
+    assert list(shared_levels(twins, 8, log=True)) == list(shared_levels(twins[::-1], 8, log=True))
     assert [plain(v) for v in (0, 0.5, 10000, 1e5, 2e-7)] == [
         "0",
         "0.5",
@@ -495,3 +502,41 @@ def test_the_map_of_curvature(tmp_path, monkeypatch, capsys):
     assert drawn[1][0] == "line" and drawn[1][1][0].get_ylabel() == r"$\lambda_{\min}$"
     with pytest.raises(InputError, match=r"no curvature: sweep with evaluate.metrics"):
         render.save(make((X, Y), LOSS), tmp_path / "n.png", kind="curvature")
+
+
+def test_the_legend_of_a_panel_among_others_is_on_that_panel():
+    x = np.linspace(-1, 1, 9)
+    surface = make((x,), 0.1 + x**2)
+    surface = dataclasses.replace(surface, metrics=surface.metrics | {"accuracy": 1 / (1 + surface.loss)})
+    first, second = Figure().subplots(1, 2)
+    render.line(surface, first)
+    owners = [ax for ax in first.figure.axes if ax.get_legend() is not None]
+    assert len(owners) == 1 and owners[0].get_shared_x_axes().joined(owners[0], first)
+    assert second.get_legend() is None
+
+
+def test_panels_of_unlike_proportions_come_to_one_height():
+    wide, tall = (
+        make((np.linspace(0, w, 9), np.linspace(0, h, 9)), np.ones((9, 9))) for w, h in ((2, 1), (1, 2))
+    )
+    (width, height), widths = figure_size("contour", [wide, tall], 8.0)
+    assert sum(widths) == pytest.approx(2) and widths[0] > widths[1]
+    assert height < width  # as equal panels, the tall one would make it 7.65 high
+    assert figure_size("contour", [wide, wide], None)[1] == [1.0, 1.0]
+
+
+def test_the_papers_style_fills_in_what_was_not_asked_for(plane, tmp_path):
+    look = styled(Look(), "li2018", "contour")
+    assert look.cmap == "summer" and look.levels[:2] == (0.1, 0.6) and look.log is False
+    asked = Look(cmap="magma", levels=5, log=True)
+    assert styled(asked, "li2018", "filled") == asked
+    assert styled(Look(metric="accuracy"), "li2018", "filled").levels is None
+    assert styled(Look(), None, "contour") == styled(Look(), "lsweep", "contour") == Look()
+    plain_one, paper = (
+        render.save(plane, tmp_path / f"{style}.png", style=style, dpi=60).read_bytes()
+        for style in ("lsweep", "li2018")
+    )
+    assert plain_one != paper
+    for style, kind in (("li2019", "contour"), ("li2018", "line")):
+        with pytest.raises(InputError, match=style):
+            styled(Look(), style, kind)

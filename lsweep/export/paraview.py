@@ -78,7 +78,7 @@ picture = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1].endswith(".png") else
 if picture:
     view.ViewSize = [1280, 960]  # in ParaView the window decides
 ResetCamera(view)
-GetActiveCamera().Dolly(1.2)
+GetActiveCamera().Dolly(1.1)
 if picture:
     SaveScreenshot(picture, view)
 """

@@ -95,11 +95,17 @@ def draw(surface: Surface, kind: str, ax: Axes | None = None, **options: Unpack[
 
 
 def figure_of(
-    kind: str, panels: int, size: tuple[float, float], *, shown: bool = False
+    kind: str,
+    panels: int,
+    size: tuple[float, float],
+    *,
+    shown: bool = False,
+    widths: list[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
     """Empty panels in a row, `size` in inches, in a figure of which pyplot, and so the user's backend, never hears.
 
-    Unless it is to be `shown`: a notebook shows what pyplot has made, below the cell.
+    Unless it is to be `shown`: a notebook shows what pyplot has made, below the cell. The panels are equally wide
+    unless their `widths` are given.
     """
     solid = kind == "surface"
     layout: Literal["constrained"] | None = None if solid else "constrained"
@@ -110,7 +116,9 @@ def figure_of(
     else:
         figure = Figure(figsize=size, layout=layout)
         FigureCanvasAgg(figure)
-    axes = figure.subplots(1, panels, squeeze=False, subplot_kw={"projection": "3d"} if solid else None)
+    axes = figure.subplots(
+        1, panels, squeeze=False, width_ratios=widths, subplot_kw={"projection": "3d"} if solid else None
+    )
     if solid:
         # A 3D drawing leaves the margins of its axes empty, and no layout engine knows.
         left, right = -0.05 / panels, 1.0 - 0.06 / panels

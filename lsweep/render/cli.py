@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lsweep.errors import InputError, printable
 from lsweep.render.look import KINDS
+from lsweep.render.styles import STYLES
 
 if TYPE_CHECKING:
     from lsweep.surface import Surface
@@ -21,7 +22,7 @@ EPILOG = """examples:
   lsweep render resnet56.h5 resnet56_noshort.h5 --html compare.html
 """
 # What a page has no use for, by the names of the arguments.
-FIGURES_ONLY = ("output", "format", "kind", "dpi", "width", "background")
+FIGURES_ONLY = ("output", "format", "kind", "dpi", "width", "background", "style")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -68,9 +69,8 @@ def _figure(args: argparse.Namespace, surfaces: Sequence[Surface], options: dict
 
     kind = resolve_kind(args.kind, surfaces)
     path = output_path(args.output, args.files, kind, args.format)
-    return save(
-        surfaces, path, kind=kind, dpi=args.dpi, width=args.width, background=args.background, **options
-    )
+    own = {name: getattr(args, name) for name in ("dpi", "width", "background", "style")}
+    return save(surfaces, path, kind=kind, **own, **options)
 
 
 def _page(args: argparse.Namespace, surfaces: Sequence[Surface], options: dict[str, Any]) -> Path:
@@ -144,6 +144,11 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--background",
         choices=("white", "black", "transparent"),
         help="what is behind a scene (default: white)",
+    )
+    group.add_argument(
+        "--style",
+        choices=STYLES,
+        help="li2018: the colours and levels of the figures of Li et al. 2018 (default: lsweep)",
     )
     group.add_argument("--title", action="append", metavar="T", help="title of a panel; once per FILE")
     group.add_argument("--dpi", type=float, default=300.0, help="pixels per inch (default: 300)")

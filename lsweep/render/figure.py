@@ -14,11 +14,11 @@ from lsweep.render.axes import figure_of, settle
 from lsweep.render.field import literal, network_names, wide_axes
 from lsweep.render.look import Levels, Log, Look, check_kind
 from lsweep.render.panels import draw_panels, finish
+from lsweep.render.sizes import figure_size
+from lsweep.render.styles import styled
 from lsweep.surface import Surface
 
 MOST_PIXELS = 30_000  # per side: beyond, Agg refuses with an error of its own
-PANEL_WIDTHS = {1: 4.6, 2: 3.7}  # inches; more panels are narrower still
-NARROW = 3.2
 
 
 def save(
@@ -40,6 +40,7 @@ def save(
     dpi: float = 300.0,
     width: float | None = None,
     background: str | None = None,
+    style: str | None = None,
 ) -> Path:
     """Draw one or several surfaces side by side, on one shared scale, into a PNG, PDF or SVG file.
 
@@ -55,6 +56,7 @@ def save(
         dpi: pixels per inch of a PNG, and of rasterised parts of PDF and SVG.
         width: of the whole figure in inches.
         background: of a scene: "white" (the default), "black" or "transparent".
+        style: "li2018" for the colours and levels of [Li18]'s figures, where nothing else is asked for.
 
     Returns:
         The path.
@@ -66,9 +68,10 @@ def save(
     several = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     kind, metric = _curvature(resolve_kind(kind, several), metric, several)
     look = Look(metric, log, clip, vmin, vmax, levels, cmap, index, None, colorbar, show_evaluated)
+    look = styled(look, style, kind)
     if titles is not None and len(titles) != len(several):
         raise InputError(f"{len(several)} surfaces need as many titles, got {len(titles)}", key="title")
-    size = _size(kind, several, width)
+    size, widths = figure_size(kind, several, width)
     if not (dpi > 0 and max(size) * dpi <= MOST_PIXELS):
         raise InputError(
             f"dpi must be above 0 and at most {MOST_PIXELS / max(size):.0f}, got {dpi}", key="dpi"
@@ -82,7 +85,7 @@ def save(
         raise InputError("a background other than white is for scenes", key="background")
     fmt = output.format_of(path)
     with matplotlib.rc_context(frame.STYLE):
-        figure, axes = figure_of(kind, len(several), size)
+        figure, axes = figure_of(kind, len(several), size, widths=widths)
         scale = draw_panels(
             kind,
             axes,
@@ -124,30 +127,3 @@ def _curvature(kind: str, metric: str, surfaces: Sequence[Surface]) -> tuple[str
             )
     flat = all(wide_axes(surface) == 1 for surface in surfaces)
     return "line" if flat else "heatmap", "eig_ratio" if metric == "loss" else metric
-
-
-def _size(kind: str, surfaces: Sequence[Surface], width: float | None) -> tuple[float, float]:
-    """Width and height of the figure in inches; a panel is as high as its plane's proportions ask for."""
-    if width is not None and not 0.5 <= width <= 100:
-        raise InputError(f"width must be 0.5 to 100 inches, got {width}", key="width")
-    wide = width or PANEL_WIDTHS.get(len(surfaces), NARROW) * len(surfaces)
-    panel = wide / len(surfaces)
-    if kind == "line":
-        return wide, max(0.72 * panel, 1.5) + 0.3
-    if kind == "scene":
-        return wide, 0.78 * panel + 0.2
-    if kind == "surface":
-        return wide, 0.74 * panel + 0.12
-    ratios = [_ratio(surface) for surface in surfaces]
-    return wide, max(ratios) * 0.9 * panel + 0.45
-
-
-def _ratio(surface: Surface) -> float:
-    """Height by width of a plane drawn with equal units, or of a slightly wide panel where that is too thin."""
-    if surface.ndim < 2:
-        return 0.8
-    x, y = (float(axis[-1]) - float(axis[0]) for axis in (surface.x, surface.y))
-    if min(x, y) == 0:
-        return 0.8
-    ratio = y / x
-    return ratio if 1 / 3 <= ratio <= 3 else 0.8

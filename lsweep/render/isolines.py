@@ -16,10 +16,10 @@ from matplotlib.path import Path
 from lsweep.render.field import Field
 from lsweep.render.scale import Scale
 
-SHORTEST = 0.3  # of the panel's width: a ring smaller than this gets no label
+SHORTEST = 0.4  # of the panel's width: a ring smaller than this gets no label
 APART = 0.13  # between two labels, alike
 MARGIN = 0.07  # between a label and the panel's edge, alike
-CLEAR = 0.014  # between a label's middle and another line, alike
+CLEAR = 0.016  # between a label's middle and another line, alike
 CHOICES, MOST_OTHERS = 80, 20_000  # places tried on a line, points of other lines looked at
 
 
@@ -64,7 +64,7 @@ def labels(ax: Axes, drawn: ContourSet, write: Any, size: float) -> None:
     places: list[np.ndarray] = []
     spots: list[tuple[float, float]] = []
     levels = pieces(drawn)
-    crowd = [_in_panel(ax, np.concatenate(segments)) for segments in levels]
+    crowd = [_in_panel(ax, np.concatenate([_dense(s) for s in segments])) for segments in levels]
     for k, segments in enumerate(levels):
         others = np.concatenate([points for j, points in enumerate(crowd) if j != k] or [np.empty((0, 2))])
         for segment in _longest(ax, segments)[:2]:
@@ -124,6 +124,13 @@ def _along(segment: np.ndarray) -> np.ndarray:
     length = np.concatenate([[0.0], np.linalg.norm(np.diff(segment, axis=0), axis=1).cumsum()])
     at = np.linspace(0.0, length[-1], CHOICES)
     return np.stack([np.interp(at, length, segment[:, k]) for k in (0, 1)], axis=1)
+
+
+def _dense(points: np.ndarray) -> np.ndarray:
+    """A line's (n, 2) vertices and points between them: on a coarse grid these are what a label would lie on."""
+    t = np.arange(4)[:, None] / 4
+    between: np.ndarray = points[:-1, None] * (1 - t) + points[1:, None] * t
+    return np.concatenate([between.reshape(-1, 2), points[-1:]])
 
 
 def _nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:

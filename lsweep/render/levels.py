@@ -16,6 +16,7 @@ DECADES = (
 )
 EVERY = (1, 2, 3, 4, 5, 10, 15, 20, 25, 30, 40, 50, 100)
 STEPS = (1, 2, 2.5, 5)
+MOST_SHARED = 16  # lines in a panel of several: more and the rings of a bowl touch
 SMALLEST = 1e-290  # room for arithmetic above the smallest double
 
 
@@ -37,15 +38,21 @@ def round_levels(lo: float, hi: float, count: int, *, log: bool) -> np.ndarray:
 
 
 def shared_levels(ranges: list[tuple[float, float]], count: int, *, log: bool) -> np.ndarray:
-    """Levels for several panels at once: dense where every panel has values, sparse beyond.
+    """Levels for several panels at once: of one density where that suits each, else dense where all have values.
 
     A bowl (0.05 to 10) beside a chaos (0.5 to 1e6) on levels chosen for 0.05 to 1e6 alone would be left
-    with three rings.
+    with three rings. Where the same steps of a decade give the narrowest panel about `count` and the
+    widest at most `MOST_SHARED`, all have these.
     """
     ranges = [(lo, hi) for lo, hi in ranges if not is_flat(lo, hi)]
     if not ranges:
         return np.array([])
     lo, hi = min(r[0] for r in ranges), max(r[1] for r in ranges)
+    for steps in DECADES if log and len(ranges) > 1 else ():
+        levels = _log_levels(lo, hi, steps, 1)
+        numbers = [len(_inside(levels, *each)) for each in ranges]
+        if max(numbers) <= MOST_SHARED and min(numbers) >= 0.75 * count:
+            return levels
     all_over = round_levels(lo, hi, count, log=log)
     low, high = min(ranges, key=lambda r: math.log(r[1] / r[0]) if log else r[1] - r[0])
     inner = round_levels(low, high, count, log=log)

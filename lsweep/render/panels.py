@@ -84,8 +84,9 @@ def _legend(figure: Any, handles: list[Any], own: bool) -> None:
         columns = len(handles) if figure.get_figwidth() > 1.3 * len(handles) else 2
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
     else:
-        # On the topmost axes, or the accuracy's line would run through it.
-        figure.axes[-1].legend(handles=handles, loc="best", framealpha=0.9)
+        # On the topmost of the panel's own axes, or the accuracy's line would run through it.
+        top = next(handle.axes for handle in reversed(handles) if handle.axes is not None)
+        top.legend(handles=handles, loc="best", framealpha=0.9)
 
 
 def _draw_planes(

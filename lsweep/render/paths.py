@@ -49,7 +49,7 @@ def draw_path(ax: Axes, surface: Surface, field: Field) -> list[Line2D]:
             x, y, dash, color=color, linewidth=1.0, marker="o", markersize=size, zorder=4, label=_plain(name)
         )
         ax.plot(x[:1], y[:1], "s", color=color, markersize=5, zorder=5)
-        ax.plot(x[-1:], y[-1:], "*", color=color, markersize=8, zorder=5)
+        ax.plot(x[-1:], y[-1:], "*", color=color, zorder=7, **END)
         drops = drops_of(path.learning_rates[own])
         dropped |= bool(drops)
         ax.plot(x[drops], y[drops], zorder=6, **DROP)
@@ -59,6 +59,8 @@ def draw_path(ax: Axes, surface: Surface, field: Field) -> list[Line2D]:
     return handles
 
 
+# Over the crowd of the last checkpoints, and told from it.
+END: dict[str, Any] = {"markersize": 10, "markeredgecolor": "white", "markeredgewidth": 0.6}
 # Larger than any checkpoint, hollow, so that the checkpoint itself is still seen.
 DROP: dict[str, Any] = {
     "linestyle": "none",

@@ -19,7 +19,7 @@ from lsweep.render.field import (
     place_of,
     wide_axes,
 )
-from lsweep.render.levels import DECADES, EVERY, SMALLEST, STEPS
+from lsweep.render.levels import DECADES, EVERY, MOST_SHARED, SMALLEST, STEPS
 from lsweep.render.look import Look
 from lsweep.render.paths import drops_of, share_of
 from lsweep.render.scale import LEVELS, LOG_RATIO, SHARED_LEVELS, colormap
@@ -152,6 +152,7 @@ def _rules(look: Look) -> dict[str, Any]:
     """The figures' rules for scales and levels, so that the page follows the same."""
     return {
         "decades": DECADES,
+        "mostShared": MOST_SHARED,
         "every": EVERY,
         "steps": STEPS,
         "smallest": SMALLEST,

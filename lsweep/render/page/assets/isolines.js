@@ -84,7 +84,7 @@ const isolines = (() => {
   function spot(points, taken, width, bounds) {
     const along = measured(points);
     const total = along[along.length - 1];
-    if (total < 2.4 * width) return null;
+    if (total < 6 * width) return null; // a smaller ring has its neighbours under the label
     let best = null;
     for (let n = 1; n < 24; n++) {
       const [from, to] = [-0.5, 0.5].map((side) => (total * n) / 24 + side * width);
@@ -93,7 +93,7 @@ const isolines = (() => {
       const [x, y] = [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
       const edge = Math.min(x - bounds.x, bounds.x + bounds.w - x, y - bounds.y, bounds.y + bounds.h - y);
       const room = Math.min(200, ...taken.map((t) => Math.hypot(t.x - x, t.y - y)));
-      if (edge < 0.7 * width || room < 1.5 * width || chord < 0.75 * width) continue;
+      if (edge < 0.7 * width || room < 1.5 * width || chord < 0.9 * width) continue;
       // Nested rings would else have all their labels where the lines happen to begin.
       const score = room + 0.12 * (x - y);
       if (!best || score > best.score) best = { x, y, angle: Math.atan((b[1] - a[1]) / (b[0] - a[0] || 1e-9)), score };

@@ -44,13 +44,19 @@ const scale = (() => {
     return best.length ? best : [log ? Math.sqrt(lo * hi) : (lo + hi) / 2];
   }
 
-  // Levels for several panels at once: dense where every panel has values, sparse beyond.
+  // Levels for several panels at once: of one density where that suits each, else dense where all have values.
   function sharedLevels(ranges, count, log) {
     const wide = ranges.filter(([lo, hi]) => !isFlat(lo, hi));
     if (!wide.length) return [];
     const span = ([lo, hi]) => (log ? Math.log(hi / lo) : hi - lo);
     const [low, high] = wide.reduce((a, b) => (span(b) < span(a) ? b : a));
-    const all = roundLevels(Math.min(...wide.map((r) => r[0])), Math.max(...wide.map((r) => r[1])), count, log);
+    const ends = [Math.min(...wide.map((r) => r[0])), Math.max(...wide.map((r) => r[1]))];
+    for (const steps of log && wide.length > 1 ? rules.decades : []) {
+      const levels = logLevels(...ends, steps, 1);
+      const numbers = wide.map((each) => inside(levels, ...each).length);
+      if (Math.max(...numbers) <= rules.mostShared && Math.min(...numbers) >= 0.75 * count) return levels;
+    }
+    const all = roundLevels(...ends, count, log);
     const inner = roundLevels(low, high, count, log);
     const outside = all.filter((v) => v < inner[0] * (1 - 1e-9) || v > inner[inner.length - 1] * (1 + 1e-9));
     return [...new Set([...inner, ...outside])].sort((a, b) => a - b);
