@@ -481,7 +481,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             )
         return value
     if origin is tuple:
-        items = value if isinstance(value, list) else [value]
+        items = value if isinstance(value, (list, tuple)) else [value]
         return tuple(_convert(arguments[0], item, where) for item in items)
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, where)
