@@ -21,8 +21,8 @@ in [arXiv:1712.09913v3](https://arxiv.org/abs/1712.09913v3). Its numbers are tho
 public transcriptions of them, not from the PDF: look there before citing one. This page is written by
 `python scripts/paper/gallery.py` from each folder's `numbers.json`, which holds every number and every configuration.
 
-Each row has its script in [`scripts/paper/`](../../scripts/paper/study.py). `--size small` takes two CPU cores and minutes,
-with networks and data much smaller than the paper's: its numbers stand beside the paper's, but are of another
+Each row has its script in [`scripts/paper/`](../../scripts/paper/study.py). `--size small` takes two CPU cores and
+minutes, with networks and data much smaller than the paper's: its numbers stand beside the paper's, but are of another
 experiment. `--size full` is the paper's recipe, meant for GPUs: `--slurm="--time=08:00:00 --gpus-per-node=1"` prints
 how to submit it as two job arrays, one of trainings and one of sweeps. All are resumable; images and released weights
 are expected in `../shared` (or `LSWEEP_SHARED`).
