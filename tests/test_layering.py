@@ -17,7 +17,7 @@ PACKAGE = Path(lsweep.__file__).parent
 
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
-    0: """_version errors config grid surface certificate weights checkpoint directions objective determinism
+    0: """_version lazy errors config grid surface certificate weights checkpoint directions objective determinism
         evaluation lending evaluator several strata precision lowprecision estimating folding lattice refine plugins
         progress stop seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
         trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment graphs perceptron
@@ -104,7 +104,7 @@ DRAWN = {
 }
 
 READERS = ("render", "export", "compare", "status", "watch", "describe", "notebook")
-READERS_NEED = {"errors", "grid", "surface", "progress", "files", "store.reader"}
+READERS_NEED = {"errors", "grid", "lazy", "surface", "progress", "files", "store.reader"}
 # Who follows a running sweep looks at its lock too, and tells browsers its version.
 WATCHERS_NEED = {"watch": {"_version", "store.lock"}}
 # What reads and writes other programs' files needs the store's way with them, and neither torch nor MPI.
