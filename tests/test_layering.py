@@ -17,7 +17,7 @@ PACKAGE = Path(lsweep.__file__).parent
 
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
-    0: """_version lazy errors config grid surface certificate weights checkpoint directions objective determinism
+    0: """_version lazy verbs errors config grid surface certificate weights checkpoint directions objective determinism
         evaluation lending evaluator several strata precision lowprecision estimating folding lattice refine plugins
         progress stop seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
         trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment graphs perceptron
@@ -75,6 +75,7 @@ DRAWN = {
     "surface": "certificate grid lattice refine",
     "trajectory": "errors",
     "trail": "errors",
+    "verbs": "errors",
     "watchdog": "progress",
     "weights": "errors",
     "engine": "books exchange rounds",
