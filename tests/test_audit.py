@@ -198,6 +198,19 @@ def test_a_certificate_that_is_older_than_the_sweep(copy: Path) -> None:
     assert audit.points(copy, trusted=True) == Verdict()
 
 
+@pytest.mark.slow
+def test_a_sweep_that_went_on(swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some settled points are evaluated after all: nothing is wrong, and certifying again brings it up to date."""
+    shutil.copytree(swept, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    output = Path("out/sweep.h5")
+    assert cli.main(["sweep", "sweep.toml", "--quiet", "--complete", "--max-points", "9", *REFINED]) == 75
+    assert audit.points(output, trusted=True) == Verdict()
+    assert audit.certified(output, trusted=True) == Verdict((), ("it was made before the sweep went on",))
+    assert cli.main(["certify", "sweep.toml", "--quiet", *REFINED]) == 0
+    assert audit.certified(output, trusted=True) == Verdict()
+
+
 @pytest.mark.parametrize("look", [audit.points, audit.certified])
 def test_a_child_process_looks_first(
     look: Callable[[Path], object], copy: Path, monkeypatch: pytest.MonkeyPatch
