@@ -7,10 +7,10 @@ neither torch, MPI, HDF5 nor matplotlib.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lsweep._version import __version__
+from lsweep.lazy import attach
 
 if TYPE_CHECKING:
     from lsweep.api import sweep
@@ -21,26 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Axis", "Grid", "Landscape", "Status", "Surface", "__version__", "open", "sweep"]
 
-_LAZY = {
-    "open": ("lsweep.store.reader", "read"),
-    "sweep": ("lsweep.api", "sweep"),
-    "Landscape": ("lsweep.landscape", "Landscape"),
-    "Surface": ("lsweep.surface", "Surface"),
-    "Status": ("lsweep.surface", "Status"),
-    "Axis": ("lsweep.grid", "Axis"),
-    "Grid": ("lsweep.grid", "Grid"),
-}
-_MODULES = ("models", "data", "directions", "render", "export", "convert", "describe", "config")
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        module, attribute = _LAZY[name]
-        return getattr(importlib.import_module(module), attribute)
-    if name in _MODULES:
-        return importlib.import_module(f"lsweep.{name}")
-    raise AttributeError(f"module 'lsweep' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY, *_MODULES])
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "open": "lsweep.store.reader:read",
+        "sweep": "lsweep.api",
+        "Landscape": "lsweep.landscape",
+        "Surface": "lsweep.surface",
+        "Status": "lsweep.surface",
+        "Axis": "lsweep.grid",
+        "Grid": "lsweep.grid",
+    },
+    ("models", "data", "directions", "render", "export", "convert", "describe", "config"),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from typing import Any
@@ -72,12 +73,8 @@ def identity(accuracy: Accuracy, evaluator: EstimatingEvaluator) -> dict[str, An
     if accuracy.is_low:
         found["tolerance"] = accuracy.tolerance
     if accuracy.subset is not None:
-        found |= {
-            "relative_error": accuracy.subset.relative_error,
-            "absolute_error": accuracy.subset.absolute_error,
-            "confidence": accuracy.subset.confidence,
-            "looks": {name: list(made.looks) for name, made in evaluator.designs.items()},
-        }
+        found |= dataclasses.asdict(accuracy.subset)
+        found["looks"] = {name: list(made.looks) for name, made in evaluator.designs.items()}
     if evaluator.neighbours is not None:
         found["neighbours"] = True
     return found

@@ -16,7 +16,16 @@ from lsweep import config as configuration
 from lsweep import job, progress, weights
 from lsweep import objective as objectives
 from lsweep.comm import Comm
-from lsweep.config import Config, DataConfig, DirectionsConfig, EvaluateConfig, ModelConfig
+from lsweep.config import (
+    Config,
+    CurvatureConfig,
+    DataConfig,
+    DirectionsConfig,
+    EvaluateConfig,
+    ModelConfig,
+    ScheduleConfig,
+    StoreConfig,
+)
 from lsweep.data import from_object
 from lsweep.directions import Tensors, check_fit
 from lsweep.errors import ConfigError
@@ -25,6 +34,18 @@ from lsweep.isolation import isolated
 from lsweep.objective import Objective, PerExample, Supervised
 from lsweep.problem import Problem
 from lsweep.surface import Surface
+
+# The tables of a configuration whose keys `overrides` may give, and those of `evaluate` that are arguments of `sweep`.
+OVERRIDDEN = {
+    "evaluate": EvaluateConfig,
+    "curvature": CurvatureConfig,
+    "schedule": ScheduleConfig,
+    "store": StoreConfig,
+}
+ARGUMENTS = (
+    *("loss", "metrics", "objective", "device", "precision", "batch_size", "batchnorm"),
+    *("recalibrate_examples", "certificate"),
+)
 
 
 @isolated()
@@ -46,6 +67,8 @@ def sweep(
     hessian: bool = False,
     batchnorm: str = "fixed",
     recalibrate_examples: int = 1000,
+    certificate: int = 0,
+    overrides: Mapping[str, Any] | None = None,
     show_progress: bool = False,
 ) -> Surface | None:
     """Evaluate a network's loss over a line, plane or box around its current weights.
@@ -66,12 +89,16 @@ def sweep(
         output: an HDF5 file to create or to resume; None keeps the result in memory.
         comm: the ranks; by default those that a launcher started, else this process alone.
         device: "auto", "cpu", "cuda", "cuda:1", ….
-        precision: "fp32" or "fp64".
+        precision: "fp32", "fp64", or a lower one whose error is bounded: "tf32", "bf16", "fp16", "auto".
         batch_size: examples per forward pass; by default a constant per kind of device; "auto" measures.
         hessian: whether the extreme eigenvalues of the Hessian are computed at every point; see `Surface.curvature`.
         batchnorm: "fixed" keeps the running statistics of the centre everywhere; "recalibrate" estimates them anew at
             each point; see `lsweep.batchnorm`.
         recalibrate_examples: the first examples of `data` that it takes.
+        certificate: so many evaluated points, and as many interpolated ones, are evaluated again in full at the end,
+            and their errors kept in the file and in `Surface.certificate`; needs an output.
+        overrides: whatever else a configuration has in `[evaluate]`, `[curvature]`, `[schedule]` and `[store]`, by the
+            names that `--set` takes: {"evaluate.relative_error": 0.01, "store.sync_seconds": 30}.
         show_progress: a bar in a notebook or on a terminal, else a line now and then on standard error.
 
     Returns:
@@ -85,20 +112,25 @@ def sweep(
     splits = {"train": from_object(data)}
     if test_data is not None:
         splits["test"] = from_object(test_data)
-    settings: dict[str, Any] = {"loss": loss_name, "device": device, "precision": precision}
-    settings |= {"batchnorm": batchnorm, "recalibrate_examples": recalibrate_examples}
+    tables = _tables(overrides or {})
+    evaluate: dict[str, Any] = {"loss": loss_name, "device": device, "precision": precision}
+    evaluate |= {"batchnorm": batchnorm, "recalibrate_examples": recalibrate_examples}
+    evaluate |= {"certificate": certificate, **tables.pop("evaluate", {})}
     if batch_size is not None:
-        settings["batch_size"] = batch_size
+        evaluate["batch_size"] = batch_size
     if hessian:
-        settings["metrics"] = ["hessian"]
+        evaluate["metrics"] = ["hessian"]
     config = Config(
         output=str(output or ""),
         model=ModelConfig(source=type(model).__qualname__),
         data=DataConfig(source="in memory", split=tuple(splits)),
         directions=_directions(directions),
         grid=grid_of(grid),
-        evaluate=configuration.part(EvaluateConfig, settings, "evaluate"),
+        evaluate=configuration.part(EvaluateConfig, evaluate, "evaluate"),
+        **{name: configuration.part(OVERRIDDEN[name], table, name) for name, table in tables.items()},
     )
+    if certificate and output is None:
+        raise ConfigError("a certificate is kept in the output: name one", key="output")
     explicit = directions if isinstance(directions, Sequence) else None
     calibration = splits["train"].head(recalibrate_examples) if batchnorm == "recalibrate" else None
     problem = Problem(model, splits, measured, loss_name, calibration)
@@ -133,6 +165,21 @@ def _name_of(function: Any) -> str:
     constants = [c for c in code.co_consts if isinstance(c, (int, float, str, bytes, tuple, type(None)))]
     digest = hashlib.sha256(code.co_code + repr((constants, code.co_names)).encode()).hexdigest()
     return f"{name}#{digest[:12]}"
+
+
+def _tables(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """{"store.mode": "gather"} → {"store": {"mode": "gather"}}."""
+    tables: dict[str, dict[str, Any]] = {}
+    for key, value in overrides.items():
+        table, dot, name = key.partition(".")
+        if table == "evaluate" and name in ARGUMENTS:
+            raise ConfigError(f"overrides: {key} is an argument of its own, {name!r}", key=key)
+        if not dot or table not in OVERRIDDEN:
+            raise ConfigError(
+                f"overrides: a key is TABLE.NAME, of the tables {', '.join(OVERRIDDEN)}; got {key!r}", key=key
+            )
+        tables.setdefault(table, {})[name] = value
+    return tables
 
 
 def _directions(given: Any) -> DirectionsConfig:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lsweep.errors import InputError
+from lsweep.verbs import add_config
 
 if TYPE_CHECKING:
     from lsweep.books import Outcome
@@ -31,10 +32,7 @@ def add_parser(subparsers: Any, run: Callable[[argparse.Namespace], int]) -> Non
         "stopped early (run it again).",
         epilog="example: mpirun -n 4 lsweep certify resnet56.toml --points 200",
     )
-    parser.add_argument("config", metavar="CONFIG", help="the sweep's configuration, a TOML file")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
-    )
+    add_config(parser, text="the sweep's configuration, a TOML file")
     parser.add_argument(
         "--points",
         type=int,

@@ -19,7 +19,8 @@ from lsweep.errors import EXIT_BAD_INPUT, EXIT_COMPLETE, InputError, MissingExtr
 from lsweep.grid import Axis, Grid
 from lsweep.preflight import Finding, size
 from lsweep.progress import duration
-from lsweep.store import choose_mode, lock, opening
+from lsweep.store import audit, choose_mode, lock, opening
+from lsweep.store.audit import Verdict
 
 if TYPE_CHECKING:
     from lsweep.preparation import Prepared
@@ -91,6 +92,8 @@ def _sweep(config: Config, comm: Comm, output: Path, more_ranks: int | None) -> 
             yield _devices(ready, comm)
             pending = comm.on_root(lambda: _pending(existing, config, ready))
             yield Finding("output", "ok", _state(existing, pending, config))
+            if existing is not None:
+                yield from comm.on_root(lambda: list(_content(existing)))
             yield from _time(ready, comm, pending, more_ranks)
     except InputError as error:
         yield Finding("sweep", "fail", str(error))
@@ -122,6 +125,29 @@ def _state(existing: Path | None, pending: int, config: Config) -> str:
     if existing is None:
         return f"{config.output!r} is new: {pending} points"
     return f"{config.output!r} is this sweep's: {pending} of {config.grid.size} points are pending"
+
+
+def _content(existing: Path) -> Iterator[Finding]:
+    """What the file says of its points, and its certificate of some of them."""
+    yield _judged(
+        "points",
+        audit.points(existing),
+        "every status is known, and settled points carry no values",
+        "readers ignore what they carry; `lsweep sweep --complete` evaluates them",
+    )
+    verdict = audit.certified(existing)
+    if verdict is not None:
+        what = "the certificate's points, values and errors are this file's"
+        yield _judged("certified", verdict, what, "`lsweep certify` brings it up to date")
+
+
+def _judged(what: str, verdict: Verdict, well: str, loose: str) -> Finding:
+    if verdict.wrong:
+        advice = "other bytes than a sweep's are in the file: use a copy of it, or sweep into another one"
+        return Finding(what, "fail", "; ".join(verdict.wrong), advice)
+    if verdict.loose:
+        return Finding(what, "warn", "; ".join(verdict.loose), loose)
+    return Finding(what, "ok", well)
 
 
 def _time(ready: Prepared, comm: Comm, pending: int, more_ranks: int | None) -> Iterator[Finding]:

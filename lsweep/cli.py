@@ -21,9 +21,9 @@ from lsweep.errors import (
     InputError,
     LockError,
     LsweepError,
-    MissingExtra,
     one_line,
 )
+from lsweep.verbs import add_config, need_torch
 
 if TYPE_CHECKING:
     from lsweep.comm import Comm
@@ -99,10 +99,7 @@ def _add_sweep(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "Exit status: 0 complete, 2 bad input, 3 complete but some points failed, 75 stopped early (run it again).",
         epilog="example: mpirun -n 4 lsweep sweep resnet56.toml --set grid.x.num=101",
     )
-    parser.add_argument("config", metavar="CONFIG", help="the configuration, a TOML file")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
-    )
+    add_config(parser)
     parser.add_argument(
         "--seeds", metavar="A-B", help="sweep once per direction seed, as in 0-4 or 1,5,7; one file each"
     )
@@ -129,10 +126,7 @@ def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "machine alone. Exit status: 0 if a job would run, 2 if something fails.",
         epilog="example: srun --mpi=pmix -n 4 lsweep check resnet56.toml --ranks 64",
     )
-    parser.add_argument("config", nargs="?", metavar="CONFIG", help="the configuration, a TOML file")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
-    )
+    add_config(parser, nargs="?")
     parser.add_argument("--ranks", type=int, metavar="N", help="estimate the time on N ranks as well")
     parser.set_defaults(run=_check)
 
@@ -168,11 +162,8 @@ def _beside_ranks(
     clock = Stopwatch()
     stop = Stop()  # one for all seeds
     with stop.on_signals():  # from the first moment on: by default USR2 would end the process
-        try:
-            with clock.span("importing modules"):
-                import torch  # noqa: F401 - the one heavy import, here so that its absence is said plainly
-        except ModuleNotFoundError:
-            raise MissingExtra("sweeping needs torch: pip install 'lsweep[torch]'") from None
+        with clock.span("importing modules"):
+            need_torch("sweeping needs")
         from lsweep import comm as ranks
 
         with clock.span("starting MPI"):

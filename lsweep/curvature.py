@@ -16,8 +16,8 @@ import numpy as np
 
 from lsweep.eigenpairs import Effort, extremes
 from lsweep.evaluation import Column, Evaluation, Evaluator
-from lsweep.evaluator import Lent
 from lsweep.hessian import Hessian, NotFinite, moved_by
+from lsweep.lending import Lent
 
 COLUMNS: dict[str, Column] = {
     "curvature/eig_min": ("<f8", np.nan),

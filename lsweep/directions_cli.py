@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from lsweep.errors import MissingExtra
+from lsweep.verbs import add_config, need_torch
 
 if TYPE_CHECKING:
     import torch
@@ -25,10 +25,7 @@ def add_parser(subparsers: Any) -> None:
         "of random ones, and their norms tensor by tensor beside those of the weights.",
         epilog="example: lsweep directions resnet56.toml --set directions.normalize=none",
     )
-    parser.add_argument("config", metavar="CONFIG", help="the configuration, a TOML file")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
-    )
+    add_config(parser)
     parser.set_defaults(run=run)
 
 
@@ -37,10 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from lsweep import config as configuration
 
     config = configuration.load(args.config, args.overrides)
-    try:
-        import torch  # noqa: F401 - the one heavy import, here so that its absence is said plainly
-    except ModuleNotFoundError:
-        raise MissingExtra("directions need torch: pip install 'lsweep[torch]'") from None
+    need_torch("directions need")
     from lsweep import agreement, problem, trajectories, weights
     from lsweep.comm import alone
 

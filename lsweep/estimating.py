@@ -21,8 +21,9 @@ import torch
 from lsweep import precision
 from lsweep.errors import InputError
 from lsweep.evaluation import Evaluation
-from lsweep.evaluator import Lent, LossEvaluator
+from lsweep.evaluator import LossEvaluator
 from lsweep.example_field import Measured
+from lsweep.lending import Lent
 from lsweep.lowprecision import LowPrecision
 from lsweep.neighbours import Neighbours
 from lsweep.objective import Supervised

@@ -1,7 +1,6 @@
-"""Loss at points of weight space: the parameters are views of one flat vector, moved in place.
+"""Loss at points of weight space: a network that was lent is moved there (`lsweep.lending`) and meets all examples.
 
-θ(α, β) = θ* + α·d₁ + β·d₂ costs one kernel per axis; the network, the data and the vectors stay where they
-are. Sums over examples are float64 on the device, and the host reads them once per tile.
+Sums over examples are float64 on the device, and the host reads them once per tile.
 """
 
 from __future__ import annotations
@@ -10,75 +9,25 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils import _pytree as pytree
 
 from lsweep.batchnorm import Recalibration
 from lsweep.determinism import require_deterministic
 from lsweep.errors import InputError
 from lsweep.evaluation import Column, Evaluation
 from lsweep.graphs import Capture, Replay, cuda_capture
+from lsweep.lending import Cast, Examples, Lent, restored
 from lsweep.memory import within_memory
 from lsweep.objective import Objective
 from lsweep.weights import WeightSpace, tensors_of
 
 T = TypeVar("T")
-
-
-class Examples(Protocol):
-    """What the evaluator needs of a data set (`lsweep.data` has two)."""
-
-    def to(self, device: torch.device) -> Examples:
-        """The same examples in a device's memory."""
-        ...
-
-    def batches(self, size: int) -> Iterator[Any]:
-        """All examples in order, `size` at a time."""
-        ...
-
-
-@dataclass(frozen=True)
-class Lent:
-    """A borrowed network and what it is evaluated on, on one device in one precision.
-
-    Attributes:
-        model: its moving tensors are views of `flat`.
-        splits: name → examples, the first one under the plain metric names.
-        objective: see `lsweep.objective`.
-        space: which tensors move.
-        theta: the centre θ*, (space.size,).
-        directions: one vector per axis, (space.size,).
-        flat: where the network is now, (space.size,).
-        settle: what is to be done with the network wherever it is moved to, such as a recalibration of BatchNorm.
-    """
-
-    model: nn.Module
-    splits: Mapping[str, Any]
-    objective: Objective
-    space: WeightSpace
-    theta: torch.Tensor
-    directions: Sequence[torch.Tensor]
-    flat: torch.Tensor
-    settle: Callable[[nn.Module], None] | None = None
-
-    def move(self, point: Sequence[float] | np.ndarray) -> None:
-        """Set the network's weights to θ* + Σ point[i]·d[i], in place."""
-        # On a GPU the host is ahead: it queues these kernels while the batches of the point before still run. Weights
-        # made ahead, in a second buffer, would move the addresses that recorded batches hold; on the CPU they would
-        # take cores from the batches.
-        source = self.theta
-        for coordinate, direction in zip(point, self.directions, strict=True):
-            torch.add(source, direction, alpha=float(coordinate), out=self.flat)
-            source = self.flat
-        if self.settle is not None:
-            self.settle(self.model)
 
 
 class LossEvaluator:
@@ -248,82 +197,22 @@ def borrow(
     device = torch.device(device)
     with ExitStack() as stack:
         theta = space.flattened(tensors_of(model, space), dtype).to(device)
-        stack.enter_context(_restored(model))
+        stack.enter_context(restored(model))
         model.to(device=device, dtype=dtype)
         flat = theta.clone()
         for tensor, view in zip(tensors_of(model, space), space.views(flat), strict=True):
             tensor.data = view
         resident = {name: examples.to(device) for name, examples in splits.items()}
         axes = [space.flattened(direction, dtype).to(device) for direction in directions]
-        cast = {name: _Cast(examples, dtype) for name, examples in resident.items()}
+        cast = {name: Cast(examples, dtype) for name, examples in resident.items()}
         if check is not None:
             with torch.no_grad():
                 for examples in cast.values():
                     check(model, examples, batch_size)
         settle = None
         if recalibrate is not None:
-            settle = Recalibration(_Cast(recalibrate.to(device), dtype), objective)
+            settle = Recalibration(Cast(recalibrate.to(device), dtype), objective)
         yield LossEvaluator(Lent(model, cast, objective, space, theta, axes, flat, settle), batch_size)
-
-
-class _Cast:
-    """Examples whose floating tensors come in the precision of the weights."""
-
-    def __init__(self, examples: Any, dtype: torch.dtype) -> None:
-        self._examples, self._dtype = examples, dtype
-        self.tree = getattr(examples, "tree", None)
-        # Batches that the user's loader put together are not cut anew.
-        self.can_select = getattr(examples, "can_select", hasattr(examples, "select"))
-
-    def to(self, device: torch.device) -> _Cast:
-        """See `Examples`."""
-        return _Cast(self._examples.to(device), self._dtype)
-
-    def batches(self, size: int) -> Iterator[Any]:
-        """See `Examples`."""
-        for batch in self._examples.batches(size):
-            yield pytree.tree_map_only(torch.Tensor, self._cast, batch)
-
-    def select(self, indices: torch.Tensor, size: int) -> Iterator[Any]:
-        """See `lsweep.data.ResidentData`; only where `can_select`."""
-        for batch in self._examples.select(indices, size):
-            yield pytree.tree_map_only(torch.Tensor, self._cast, batch)
-
-    def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards every module is in the mode in which it was."""
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-@contextmanager
-def _restored(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; then parameters, buffers and modes come back as they were, whatever happens in between."""
-    parameters = [(p, p.data, p.grad) for p in model.parameters()]
-    buffers = [(m, dict(m._buffers)) for m in model.modules()]
-    for parameter, _, _ in parameters:
-        parameter.grad = None  # `Module.to` would convert it, in place
-    for module, own in buffers:
-        module._buffers.update({name: b.clone() for name, b in own.items() if b is not None})
-    try:
-        with evaluation_mode(model):
-            yield
-    finally:
-        for parameter, data, grad in parameters:
-            parameter.data = data
-            parameter.grad = grad
-        for module, own in buffers:
-            module._buffers.clear()
-            module._buffers.update(own)
 
 
 def _running_variances(model: nn.Module) -> list[torch.Tensor]:

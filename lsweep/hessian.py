@@ -16,7 +16,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lsweep.errors import InputError
-from lsweep.evaluator import Lent
+from lsweep.lending import Lent
 from lsweep.memory import within_memory
 from lsweep.objective import Supervised
 from lsweep.weights import Entry, tensors_of

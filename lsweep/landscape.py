@@ -92,7 +92,8 @@ class Landscape:
             return self._sweep(model, output=self.path(epoch))
         if not self._tried:
             self._tried = True
-            self._sweep(model, grid=_one_point(self._settings["grid"]), show_progress=False)
+            here = _one_point(self._settings["grid"])
+            self._sweep(model, grid=here, certificate=0, show_progress=False)
         return None
 
     def path(self, epoch: int) -> Path:

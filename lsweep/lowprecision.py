@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from lsweep.evaluator import Lent
+from lsweep.lending import Lent
 from lsweep.precision import Precision
 from lsweep.weights import tensors_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lsweep.evaluator import evaluation_mode
+from lsweep.lending import evaluation_mode
 from lsweep.objective import Objective
 
 

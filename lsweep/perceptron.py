@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from lsweep.evaluator import Lent
+from lsweep.lending import Lent
 from lsweep.weights import Entry, tensors_of
 
 _POINTWISE = (

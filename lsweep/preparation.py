@@ -29,7 +29,8 @@ from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluation import Evaluator
-from lsweep.evaluator import LossEvaluator, borrow, evaluation_mode
+from lsweep.evaluator import LossEvaluator, borrow
+from lsweep.lending import evaluation_mode
 from lsweep.neighbours import Neighbours
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem

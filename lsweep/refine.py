@@ -46,6 +46,14 @@ def plan(grid: Grid, values: np.ndarray, evaluated: np.ndarray) -> np.ndarray:
     return _Planner(grid, values.reshape(-1, *shape), evaluated.reshape(shape)).plan().reshape(-1)
 
 
+def coarse(shape: tuple[int, ...]) -> np.ndarray:
+    """Boolean, of that shape: the points that are evaluated whatever the losses are."""
+    whole = np.zeros(shape, dtype=bool)
+    for lattice in (coarsest(shape), *(step.after for step in ladder(shape) if step.whole)):
+        whole[np.ix_(*lattice)] = True
+    return whole
+
+
 class _Planner:
     """One climb of the ladder. Arrays are over the lattice reached, with a leading axis for several losses."""
 
@@ -62,16 +70,11 @@ class _Planner:
         self._reach: dict[int, np.ndarray] = {}
 
     def plan(self) -> np.ndarray:
-        steps = ladder(self._asked.shape)
-        foot = coarsest(self._asked.shape)
-        self._asked[np.ix_(*foot)] = True
-        for step in steps:
-            if step.whole:
-                self._asked[np.ix_(*step.after)] = True
+        self._asked |= coarse(self._asked.shape)
         if not self._evaluated[self._asked].all():
             return self._asked
-        self._filled = self._losses_at(foot)
-        for step in steps:
+        self._filled = self._losses_at(coarsest(self._asked.shape))
+        for step in ladder(self._asked.shape):
             if not self._climb(step):
                 break
         return self._asked

@@ -18,7 +18,8 @@ from torch.func import functional_call, vmap
 
 from lsweep.errors import InputError
 from lsweep.evaluation import Evaluation
-from lsweep.evaluator import Lent, LossEvaluator
+from lsweep.evaluator import LossEvaluator
+from lsweep.lending import Lent
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.perceptron import Perceptron, Product, cross_entropy_and_accuracy, perceptron
 

@@ -10,7 +10,7 @@ import os
 import subprocess
 from dataclasses import dataclass
 
-# What `job_state` says of a job that Slurm does not know (any more): never submitted here, or ended long ago.
+# The state of a job that Slurm does not know (any more): never submitted here, or ended long ago.
 NO_SUCH_JOB = "NO_SUCH_JOB"
 # States in which processes of a job may be alive. In any other one it waits for its (next) start, or has ended.
 ENDING = {"COMPLETING", "REQUEUED", "REQUEUE_FED"}
@@ -50,12 +50,6 @@ def ask(job_id: str) -> Job | None:
         return Job(NO_SUCH_JOB)
     _, state, restarts, end = rows[0]
     return Job(state, int(restarts) if restarts.isdecimal() else 0, float(end) if end.isdecimal() else None)
-
-
-def job_state(job_id: str) -> str | None:
-    """Slurm's word for the state of a job, `NO_SUCH_JOB`, or None where Slurm cannot be asked."""
-    job = ask(job_id)
-    return None if job is None else job.state
 
 
 def is_gone(job_id: str, restart: str = "", cluster: str = "") -> bool:

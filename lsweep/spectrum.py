@@ -36,13 +36,6 @@ class Density:
         """The mean of λ^power over the spectrum: power 1 gives the trace divided by the size."""
         return float(self.weights @ self.nodes**power)
 
-    def smooth(self, at: np.ndarray, width: float) -> np.ndarray:
-        """The density at eigenvalues (k,), smoothed by a Gaussian of that standard deviation: its integral is 1."""
-        distance = (at[:, None] - self.nodes[None, :]) / width
-        gauss = np.exp(-0.5 * distance**2) / (width * np.sqrt(2 * np.pi))
-        found: np.ndarray = gauss @ self.weights
-        return found
-
     def cumulative(self, at: np.ndarray) -> np.ndarray:
         """The share of eigenvalues that are ≤ each of (k,) values."""
         found: np.ndarray = (self.nodes[None, :] <= at[:, None]) @ self.weights

@@ -7,7 +7,8 @@ import logging
 import sys
 from typing import Any
 
-from lsweep.errors import LsweepError, MissingExtra
+from lsweep.errors import LsweepError
+from lsweep.verbs import add_config, need_torch
 
 log = logging.getLogger("lsweep")
 
@@ -21,10 +22,7 @@ def add_parser(subparsers: Any) -> None:
         "begun. Exit status: 0 complete, 1 diverged or out of room, 2 bad input, 75 stopped early (run it again).",
         epilog="example: lsweep train vgg9.toml --set train.batch_size=8192 --set train.trail=results/large.trail",
     )
-    parser.add_argument("config", metavar="CONFIG", help="the configuration, a TOML file")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
-    )
+    add_config(parser)
     parser.add_argument("--time-limit", metavar="[[HH:]MM:]SS", help="leave in time, with status 75")
     parser.add_argument(
         "--break-lock", action="store_true", help="take over from a session that is surely gone"
@@ -43,12 +41,9 @@ def run(args: argparse.Namespace) -> int:
     settings = config.load(args.config, args.overrides)
     stop = Stop()
     with stop.on_signals():
-        try:
-            from lsweep.train import train
-        except ModuleNotFoundError as error:
-            if error.name != "torch":
-                raise
-            raise MissingExtra("training needs torch: pip install 'lsweep[torch]'") from None
+        need_torch("training needs")
+        from lsweep.train import train
+
         _log_to_stderr(logging.WARNING if args.quiet else logging.INFO)
         stop.deadline = deadline(args.time_limit)
         shown = progress.Silent() if args.quiet else progress.default("step")

@@ -17,7 +17,7 @@ from lsweep import checkpoint, optimisers
 from lsweep.config import TrainConfig
 from lsweep.data import ResidentData
 from lsweep.errors import EXIT_COMPLETE, EXIT_ERROR, EXIT_STOPPED, ConfigError, DivergenceError
-from lsweep.evaluator import evaluation_mode
+from lsweep.lending import evaluation_mode
 from lsweep.measurement import measure, weighted_sum
 from lsweep.objective import Objective, Supervised, check_labels
 from lsweep.progress import Progress

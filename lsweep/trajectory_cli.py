@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lsweep.errors import ConfigError, MissingExtra
+from lsweep.errors import ConfigError
+from lsweep.verbs import add_config, need_torch
 
 if TYPE_CHECKING:
     from lsweep.projections import Report
@@ -29,10 +30,7 @@ def add_parser(subparsers: Any) -> None:
         "the weights, the way to the next one, and its cosine with -grad L, the way straight down.",
         epilog="example: lsweep trajectory vgg9.toml --set directions.trail=results/vgg9.trail -o vgg9_path.json",
     )
-    parser.add_argument("config", metavar="CONFIG", help="the configuration, a TOML file")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
-    )
+    add_config(parser)
     parser.add_argument(
         "-o", "--output", metavar="OUT.json", help="write coordinates and shares there as well"
     )
@@ -55,10 +53,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             "directions.trail must name the folder that `lsweep train` wrote", key="directions.trail"
         )
-    try:
-        import torch  # noqa: F401 - the one heavy import, here so that its absence is said plainly
-    except ModuleNotFoundError:
-        raise MissingExtra("trajectories need torch: pip install 'lsweep[torch]'") from None
+    need_torch("trajectories need")
     from lsweep import problem, progress, projections, steps, trajectories, weights
     from lsweep.comm import alone
 

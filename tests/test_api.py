@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,17 @@ def test_another_sweep_s_output_is_refused(tmp_path: Path, change: dict[str, Any
         ({"loss": "mae"}, ConfigError, "unknown loss 'mae'"),
         ({"precision": "bf17"}, ConfigError, "fp32, fp64"),
         ({"batch_size": 0}, ConfigError, "batch_size"),
+        ({"certificate": 3}, ConfigError, "a certificate is kept in the output: name one"),
+        ({"certificate": -1}, ConfigError, "evaluate.certificate must be >= 0, got -1"),
+        (
+            {"overrides": {"evaluate.loss": "mse"}},
+            ConfigError,
+            "evaluate.loss is an argument of its own, 'loss'",
+        ),
+        ({"overrides": {"evaluate.relative_eror": 0.1}}, ConfigError, "did you mean 'relative_error'"),
+        ({"overrides": {"grid.x": {}}}, ConfigError, "evaluate, curvature, schedule, store; got 'grid.x'"),
+        ({"overrides": {"tile": 2}}, ConfigError, "a key is TABLE.NAME"),
+        ({"overrides": {"store.sync_seconds": "5"}}, ConfigError, "store.sync_seconds must be a number"),
         ({"device": "tpu9"}, ConfigError, "unknown device 'tpu9'"),
         ({"objective": lambda m, b: {}, "metrics": {"a": abs}}, ConfigError, "metrics go with loss"),
     ],
@@ -279,3 +291,35 @@ def test_a_refined_grid(tmp_path: Path) -> None:
         swept(model, data, grid=line, output=tmp_path / "o.h5")
     with pytest.raises(IdentityError, match=r"refine.tolerance is 0.05, this one's is 0.01"):
         swept(model, data, grid=line | {"refine": {"tolerance": 0.01}}, output=tmp_path / "o.h5")
+
+
+def test_a_certificate(tmp_path: Path) -> None:
+    model, data = conv_net(), images()
+    surface = swept(model, data, output=tmp_path / "o.h5", certificate=4)
+    made = surface.certificate
+    assert made is not None and len(made) == 4 and (made.relative_error("loss") == 0).all()
+    plain = swept(model, data)
+    assert np.array_equal(plain.loss.reshape(-1)[made.points], made.full["loss"])
+
+
+def test_overrides_reach_what_has_no_argument(tmp_path: Path) -> None:
+    overrides = {
+        "evaluate.relative_error": 0.2,
+        "evaluate.least_examples": 20,
+        "evaluate.fold_batchnorm": False,
+        "schedule.tile": 3,
+        "store.mode": "gather",
+    }
+    model, data = conv_net(), images(2000)
+    surface = swept(model, data, overrides=overrides, output=tmp_path / "o.h5")
+    assert surface.columns["examples"].min() < 2000
+    assert surface.identity["relative_error"] == 0.2 and not surface.identity["fold_batchnorm"]
+    written = tomllib.loads(surface.config)
+    assert written["schedule"]["tile"] == 3 and written["store"]["mode"] == "gather"
+    np.testing.assert_allclose(surface.loss, swept(model, data).loss, rtol=0.2)
+
+
+def test_lists_may_be_tuples() -> None:
+    model, data = conv_net(), images()
+    one, two = (swept(model, data, directions={"exclude": kind(("0.*", "1.*"))}) for kind in (list, tuple))
+    assert np.array_equal(one.loss, two.loss) and not np.array_equal(one.loss, swept(model, data).loss)

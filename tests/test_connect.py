@@ -6,8 +6,7 @@ import os
 
 import pytest
 
-from lsweep import comm
-from lsweep.comm import SerialComm, connect, rank_hint
+from lsweep.comm import SerialComm, connect, launched, rank_hint
 from lsweep.errors import InputError
 
 
@@ -40,11 +39,11 @@ def test_srun_without_a_pmi(monkeypatch: pytest.MonkeyPatch) -> None:
         connect()
     assert rank_hint() == 1
     monkeypatch.setenv("PMIX_RANK", "1")
-    assert not comm._without_pmi(os.environ)
+    assert not launched._without_pmi(os.environ)
 
 
 def test_an_interactive_shell_of_one_task_in_a_larger_job(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(comm, "_LAUNCHED", ())
+    monkeypatch.setattr(launched, "_LAUNCHED", ())
     assert isinstance(connect(), SerialComm)

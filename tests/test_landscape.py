@@ -84,6 +84,15 @@ def test_limit_and_test_data(tmp_path: Path) -> None:
         assert np.array_equal(surface.metrics[name], by_hand.metrics[name])
 
 
+def test_a_certificate_of_every_file(tmp_path: Path) -> None:
+    """The first call, which keeps nothing, makes none."""
+    landscape = lsweep.Landscape(DATA, every=2, folder=tmp_path, grid=GRID, certificate=2)
+    model, *_ = trained(1)
+    assert landscape(1, model) is None
+    surface = landscape(2, model)
+    assert surface is not None and surface.certificate is not None and len(surface.certificate) == 2
+
+
 def test_a_training_that_goes_on_and_one_that_begins_anew(tmp_path: Path) -> None:
     landscape = lsweep.Landscape(DATA, folder=tmp_path, grid=GRID)
     model, *_ = trained(1)

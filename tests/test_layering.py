@@ -17,12 +17,12 @@ PACKAGE = Path(lsweep.__file__).parent
 
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
-    0: """_version errors config grid surface certificate weights checkpoint directions objective determinism evaluation
-        evaluator several strata precision lowprecision estimating folding lattice refine plugins progress stop
-        seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
-        trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment
-        graphs perceptron batchnorm rescale memory isolation hessian lanczos eigenpairs spectrum curvature importance
-        example_field neighbours rule""",
+    0: """_version lazy verbs errors config grid surface certificate weights checkpoint directions objective determinism
+        evaluation lending evaluator several strata precision lowprecision estimating folding lattice refine plugins
+        progress stop seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
+        trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment graphs perceptron
+        batchnorm rescale memory isolation hessian lanczos eigenpairs spectrum curvature importance example_field
+        neighbours rule""",
     1: "example_cache comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine exchange books rounds problem agreement accuracies preparation certification job preflight
         compatibility eigenvectors train training training_data trail_writer trajectories projections steps""",
@@ -41,32 +41,33 @@ DRAWN = {
     "checkpoint_rows": "checkpoint errors weights",
     "config": "errors grid",
     "determinism": "errors weights",
-    "curvature": "eigenpairs evaluation evaluator hessian",
+    "curvature": "eigenpairs evaluation hessian lending",
     "directions": "config errors grid weights",
     "eigenpairs": "lanczos",
     "example_field": "importance lattice strata",
-    "evaluator": "batchnorm determinism errors evaluation graphs memory objective weights",
+    "evaluator": "batchnorm determinism errors evaluation graphs lending memory objective weights",
     "files": "errors",
     "folding": "weights",
     "grid": "errors",
-    "hessian": "errors evaluator memory objective weights",
+    "hessian": "errors lending memory objective weights",
     "importance": "intervals spending subset",
     "intervals": "moments spending",
     "label_noise": "errors",
-    "measurement": "evaluator objective",
+    "lending": "objective weights",
+    "measurement": "lending objective",
     "neighbours": "example_field grid importance lattice strata",
     "objective": "config errors plugins",
     "optimisers": "config errors",
     "plugins": "errors",
-    "estimating": """errors evaluation evaluator example_field lowprecision neighbours objective precision rule
+    "estimating": """errors evaluation evaluator example_field lending lowprecision neighbours objective precision rule
         subset""",
-    "lowprecision": "evaluator precision weights",
-    "perceptron": "evaluator weights",
+    "lowprecision": "lending precision weights",
+    "perceptron": "lending weights",
     "precision": "subset",
     "spectrum": "lanczos",
     "rescale": "errors",
     "rule": "importance intervals precision subset",
-    "several": "errors evaluation evaluator objective perceptron",
+    "several": "errors evaluation evaluator lending objective perceptron",
     "seeds": "errors",
     "stop": "errors slurm_job",
     "subset": "errors intervals spending strata",
@@ -74,6 +75,7 @@ DRAWN = {
     "surface": "certificate grid lattice refine",
     "trajectory": "errors",
     "trail": "errors",
+    "verbs": "errors",
     "watchdog": "progress",
     "weights": "errors",
     "engine": "books exchange rounds",
@@ -103,7 +105,7 @@ DRAWN = {
 }
 
 READERS = ("render", "export", "compare", "status", "watch", "describe", "notebook")
-READERS_NEED = {"errors", "grid", "surface", "progress", "files", "store.reader"}
+READERS_NEED = {"errors", "grid", "lazy", "surface", "progress", "files", "store.reader"}
 # Who follows a running sweep looks at its lock too, and tells browsers its version.
 WATCHERS_NEED = {"watch": {"_version", "store.lock"}}
 # What reads and writes other programs' files needs the store's way with them, and neither torch nor MPI.

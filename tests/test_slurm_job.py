@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lsweep import slurm_job
-from lsweep.slurm_job import NO_SUCH_JOB, Job, ask, end_time, is_gone, job_state, this_cluster
+from lsweep.slurm_job import NO_SUCH_JOB, Job, ask, end_time, is_gone, this_cluster
 
 Answer = Callable[..., None]
 INVALID = "slurm_load_jobs error: Invalid job id specified"
@@ -57,22 +57,23 @@ def test_the_last_task_of_an_array_bears_the_array_s_number(answer: Answer) -> N
 
 def test_no_such_job_is_not_no_answer(answer: Answer) -> None:
     answer(err=INVALID, status=1)
-    assert job_state("12") == NO_SUCH_JOB
+    assert ask("12") == Job(NO_SUCH_JOB)
     answer()
-    assert job_state("12") == NO_SUCH_JOB
+    assert ask("12") == Job(NO_SUCH_JOB)
     answer(err=DOWN, status=1)
-    assert job_state("12") is None
+    assert ask("12") is None
     answer(row("12", "PENDING"))
-    assert job_state("12") == "PENDING"
+    job = ask("12")
+    assert job is not None and job.state == "PENDING"
 
 
 def test_where_slurm_cannot_be_asked(answer: Answer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert job_state("12") is None and this_cluster() == ""
+    assert ask("12") is None and this_cluster() == ""
     monkeypatch.setattr(slurm_job, "PATIENCE", 0.2)
     (tmp_path / "squeue").write_text("#!/bin/sh\nexec /bin/sleep 5\n")
     (tmp_path / "squeue").chmod(0o755)
-    assert job_state("12") is None
+    assert ask("12") is None
 
 
 @pytest.mark.parametrize("job_id", ["", "12_3", "--help", "1,2", "²", "12 13"])

@@ -187,7 +187,7 @@ def test_slurm_reads_the_header_as_it_is_meant(place: Place, jobs: Jobs) -> None
 def test_what_slurm_says_of_a_job(place: Place, jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CONF", place.cluster.env["SLURM_CONF"])
     assert slurm_job.this_cluster() == "lsweep"
-    assert slurm_job.job_state("999999") == slurm_job.NO_SUCH_JOB
+    assert slurm_job.ask("999999") == slurm_job.Job(slurm_job.NO_SUCH_JOB)
     job = place.submit("--time=1", "--ntasks=1", "--wrap", "sleep 100")
     place.wait(job, "RUNNING")
     monkeypatch.setenv("SLURM_JOB_ID", job)
@@ -204,7 +204,7 @@ def test_what_slurm_says_of_a_job(place: Place, jobs: Jobs, monkeypatch: pytest.
     assert slurm_job.is_gone(job, "1", "lsweep")
     monkeypatch.setenv("SLURM_CONF", str(place.folder / "absent"))
     monkeypatch.setattr(slurm_job, "PATIENCE", 1.0)
-    assert slurm_job.job_state(job) is None and not slurm_job.is_gone(job, "1", "lsweep")
+    assert slurm_job.ask(job) is None and not slurm_job.is_gone(job, "1", "lsweep")
 
 
 def test_scancel_loses_nothing(place: Place, jobs: Jobs, truth: Surface) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lsweep.errors import InputError, MissingExtra
+from lsweep.verbs import add_config
 
 EPILOG = """examples:
   lsweep curvature resnet56.toml --set data.limit=100
@@ -29,10 +30,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("config", metavar="CONFIG", help="the configuration of a sweep, a TOML file")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
-    )
+    add_config(parser, text="the configuration of a sweep, a TOML file")
     parser.add_argument("--top", type=int, default=5, metavar="K", help="largest eigenpairs (default: 5)")
     parser.add_argument("--probes", type=int, default=10, metavar="N", help="for the density (default: 10)")
     parser.add_argument("--steps", type=int, default=60, metavar="N", help="from each probe (default: 60)")

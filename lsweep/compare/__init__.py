@@ -1,13 +1,14 @@
 """Numbers for what the eye sees on surfaces, and which of them tell networks apart; docs/compare.md defines them all.
 
 `lsweep compare A.h5 B.h5 …` is the command; `lsweep.compare.comparison.compare` does the same in Python. Importing
-this package imports nothing else: its names are loaded when they are first used.
+this package imports nothing heavy: its names are loaded when they are first used.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lsweep.lazy import attach
 
 if TYPE_CHECKING:
     from lsweep.compare.area import area_below, share_below
@@ -25,23 +26,15 @@ __all__ = [
     "share_below",
 ]
 
-_HOMES = {
-    "Minimum": "lsweep.compare.minima",
-    "area_below": "lsweep.compare.area",
-    "convex_share": "lsweep.compare.stencils",
-    "excess_variation": "lsweep.compare.roughness",
-    "local_minima": "lsweep.compare.minima",
-    "second_difference": "lsweep.compare.stencils",
-    "share_below": "lsweep.compare.area",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "Minimum": "lsweep.compare.minima",
+        "area_below": "lsweep.compare.area",
+        "convex_share": "lsweep.compare.stencils",
+        "excess_variation": "lsweep.compare.roughness",
+        "local_minima": "lsweep.compare.minima",
+        "second_difference": "lsweep.compare.stencils",
+        "share_below": "lsweep.compare.area",
+    },
+)

@@ -7,22 +7,13 @@ Importing this package does not import VTK: that happens when `write` first need
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lsweep.lazy import attach
 
 if TYPE_CHECKING:
     from lsweep.export.vtk import write
 
 __all__ = ["write"]
 
-
-def __getattr__(name: str) -> Any:
-    """Load `write` when it is first used (PEP 562)."""
-    if name != "write":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from lsweep.export.vtk import write
-
-    return write
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = attach(__name__, {"write": "lsweep.export.vtk"})

@@ -10,8 +10,9 @@ Importing this package does not import matplotlib: its names are loaded when the
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lsweep.lazy import attach
 
 if TYPE_CHECKING:
     from lsweep.render.axes import contour, filled, heatmap, line, surface3d, trajectory
@@ -31,26 +32,17 @@ __all__ = [
     "trajectory",
 ]
 
-# No submodule may bear one of these names: importing it would hide the function.
-_HOMES = {
-    "contour": "lsweep.render.axes",
-    "filled": "lsweep.render.axes",
-    "heatmap": "lsweep.render.axes",
-    "line": "lsweep.render.axes",
-    "surface3d": "lsweep.render.axes",
-    "trajectory": "lsweep.render.axes",
-    "save": "lsweep.render.figure",
-    "save_movie": "lsweep.render.scene.movie",
-    "save_page": "lsweep.render.page.assemble",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "contour": "lsweep.render.axes",
+        "filled": "lsweep.render.axes",
+        "heatmap": "lsweep.render.axes",
+        "line": "lsweep.render.axes",
+        "surface3d": "lsweep.render.axes",
+        "trajectory": "lsweep.render.axes",
+        "save": "lsweep.render.figure",
+        "save_movie": "lsweep.render.scene.movie",
+        "save_page": "lsweep.render.page.assemble",
+    },
+)

@@ -10,7 +10,6 @@ from typing import Literal, TypedDict
 from lsweep.errors import InputError, nearest
 
 KINDS = ("auto", "contour", "filled", "heatmap", "surface", "line", "trajectory", "curvature", "scene")
-PLANE_KINDS = ("contour", "filled", "heatmap", "surface", "trajectory")
 
 Log = bool | Literal["auto"]
 Levels = int | Sequence[float] | None

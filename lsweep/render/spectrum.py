@@ -56,7 +56,7 @@ def save(
     with matplotlib.rc_context(frame.STYLE):
         figure, (ax,) = figure_of("line", 1, (4.6, 3.2))
         floor = 0.1 / (size * width * np.sqrt(2 * np.pi))
-        ax.semilogy(grid, np.maximum(_smooth(grid, nodes, weights, width), floor), color=LINE, linewidth=1.2)
+        ax.semilogy(grid, np.maximum(smoothed(grid, nodes, weights, width), floor), color=LINE, linewidth=1.2)
         ax.set_ylim(floor, None)
         ax.set_xlim(float(grid[0]), float(grid[-1]))
         ax.plot(eigenvalues, [0.03] * len(eigenvalues), "|", color=TICKS, transform=ax.get_xaxis_transform())
@@ -69,7 +69,8 @@ def save(
     return path
 
 
-def _smooth(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:
+def smoothed(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:
+    """The density at eigenvalues (k,), smoothed by a Gaussian of that standard deviation: its integral is 1."""
     distance = (grid[:, None] - nodes[None, :]) / width
     found: np.ndarray = np.exp(-0.5 * distance**2) @ weights / (width * np.sqrt(2 * np.pi))
     return found

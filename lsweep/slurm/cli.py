@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsweep.errors import InputError
+from lsweep.verbs import add_overrides
 
 if TYPE_CHECKING:
     from lsweep.config import Config
@@ -48,9 +49,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="configurations, TOML files")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the script there")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
-    )
+    add_overrides(parser)
     parser.add_argument("--seeds", metavar="A-B", help="one task per direction seed, as in 0-4 or 1,5,7")
     parser.add_argument("--at-once", type=int, metavar="N", help="run at most N tasks of a job array at once")
     parser.add_argument(

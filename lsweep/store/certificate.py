@@ -80,20 +80,45 @@ def _fill(group: h5py.Group, certificate: Certificate) -> None:
         group[f"absolute_error/{name}"] = certificate.absolute_error(name)
     for name in certificate.losses:
         group[f"relative_error/{name}"] = certificate.relative_error(name)
-        for kind in Kind:
-            if spread := certificate.spread(name, kind):
-                for key, value in (
-                    ("median", spread.median),
-                    ("95", spread.most),
-                    ("largest", spread.largest),
-                ):
-                    group.attrs[f"{name}_{kind.name.lower()}_{key}"] = value
+        group.attrs.update(_summary(certificate, name))
     for kind, size in certificate.populations.items():
         group.attrs[_population(kind)] = size
     group.attrs["wanted"], group.attrs["seed"] = certificate.wanted, certificate.seed
     group.attrs["metrics"] = json.dumps(list(certificate.full))
     group.attrs["precision"] = certificate.precision
     group.attrs["provenance"] = json.dumps(certificate.provenance)
+
+
+def _summary(certificate: Certificate, name: str) -> dict[str, float]:
+    """Attribute → value: the spread of a loss's relative errors at the points of each kind that there are."""
+    found = {}
+    for kind in Kind:
+        if spread := certificate.spread(name, kind):
+            for key, value in (("median", spread.median), ("95", spread.most), ("largest", spread.largest)):
+                found[f"{name}_{kind.name.lower()}_{key}"] = value
+    return found
+
+
+def disagreeing(file: h5py.File, certificate: Certificate) -> list[str]:
+    """The errors in an open file, datasets and attributes, that are not those of the certificate that `read` found.
+
+    Raises:
+        FileFormatError: a dataset is absent, or of another shape.
+    """
+    group = file[GROUP]
+    errors = {f"absolute_error/{name}": certificate.absolute_error(name) for name in certificate.full}
+    errors |= {f"relative_error/{name}": certificate.relative_error(name) for name in certificate.losses}
+    wrong = [
+        name
+        for name, expected in errors.items()
+        if not np.array_equal(checked(group, name, kinds="f", shape=expected.shape)[...], expected)
+    ]
+    for name in certificate.losses:
+        for key, value in _summary(certificate, name).items():
+            stored = group.attrs.get(key)
+            if not isinstance(stored, (float, np.floating)) or stored != value:
+                wrong.append(key)
+    return wrong
 
 
 def read(file: h5py.File, size: int) -> Certificate | None:

@@ -153,7 +153,6 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 def axes_of(file: h5py.File) -> dict[str, np.ndarray]:
     """The axes, x first, as they should be. Raises FileFormatError."""
-    """The axes, x first, as they should be. Raises FileFormatError."""
     names = [name for name in AXIS_NAMES if is_there(file, name)]
     if not names or names != list(AXIS_NAMES[: len(names)]):
         raise FileFormatError(

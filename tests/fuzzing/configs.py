@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from typing import Any
 
@@ -45,15 +44,11 @@ PATHS = [
     "evaluate.loss", "evaluate.metrics", "evaluate.precision", "evaluate.batch_size", "evaluate.max_failures",
     "schedule.tile", "schedule.share_gpu", "store.mode", "store.sync_seconds", "output.x", "nothing", "grid.nothing",
 ]  # fmt: skip
-BASE = tomli_w.dumps(
-    config._without_none(
-        dataclasses.asdict(
-            Config(
-                "o.h5", config.ModelConfig("resnet20", "w.pt"), config.DataConfig("npz", "d.npz", mean=(0.5,))
-            )
-        )
-    )
-).encode()
+BASE = (
+    Config("o.h5", config.ModelConfig("resnet20", "w.pt"), config.DataConfig("npz", "d.npz", mean=(0.5,)))
+    .to_toml()
+    .encode()
+)
 SNIPPETS = (
     b"[grid.x]\n", b"[[grid]]\n", b"a = ", b"= 1\n", b'"""', b"'''", b"\xff", b"\x00", b"\r", b"9" * 4400,
     b"0x" + b"f" * 5000,

@@ -1,0 +1,10 @@
+"""Ranks: one process, or an MPI world. The only package that imports mpi4py."""
+
+from __future__ import annotations
+
+from lsweep.comm.base import Comm
+from lsweep.comm.launched import alone, connect, rank_hint
+from lsweep.comm.mpi import MpiComm
+from lsweep.comm.serial import SerialComm
+
+__all__ = ["Comm", "MpiComm", "SerialComm", "alone", "connect", "rank_hint"]

@@ -1,0 +1,156 @@
+"""What a group of ranks can do, however many there are."""
+
+from __future__ import annotations
+
+import socket
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+
+from lsweep.errors import LsweepError
+from lsweep.tickets import LocalTickets, Tickets
+
+T = TypeVar("T")
+Handler = Callable[[int, Any], None]
+
+
+class Comm(ABC):
+    """A group of ranks with a mailbox. Messages go by tag to handlers that `poll` calls between points.
+
+    Attributes:
+        rank, size: this rank and how many there are.
+        local_rank, local_size: the same among the ranks on this host.
+        host: this host's name.
+        on_sign_of_life: told which rank a message came from, whatever it says.
+        on_listened: by name, told that all that had arrived was delivered.
+    """
+
+    rank = 0
+    size = 1
+    local_rank = 0
+    local_size = 1
+    host = socket.gethostname()
+    mpi: Any = None  # the mpi4py communicator, for the parallel store
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+        self.on_sign_of_life: Callable[[int], None] = lambda source: None
+        self.on_listened: dict[str, Callable[[], None]] = {}
+
+    @property
+    def is_root(self) -> bool:
+        """Whether this is rank 0."""
+        return self.rank == 0
+
+    def on(self, tag: str, handler: Handler) -> None:
+        """Let `handler(source, message)` receive the messages of that tag, inside `poll` and `quiesce`."""
+        self._handlers[tag] = handler
+
+    def _deliver(self, source: int, tag: str, message: Any) -> None:
+        self.on_sign_of_life(source)
+        self._handlers[tag](source, message)
+
+    def _tell_listened(self) -> None:
+        for listener in self.on_listened.values():
+            listener()
+
+    @abstractmethod
+    def post(self, dest: int, tag: str, message: Any) -> None:
+        """Send without waiting; a message to oneself is delivered at once."""
+
+    @abstractmethod
+    def poll(self) -> None:
+        """Deliver what has arrived."""
+
+    @abstractmethod
+    def quiesce(self) -> None:
+        """Collective: deliver messages until all that any rank has posted are delivered."""
+
+    @abstractmethod
+    def bcast(self, value: T) -> T:
+        """Collective: rank 0's value."""
+
+    @abstractmethod
+    def allgather(self, value: T) -> list[T]:
+        """Collective: every rank's value, in rank order."""
+
+    @abstractmethod
+    def barrier(self) -> None:
+        """Collective: wait for all."""
+
+    @abstractmethod
+    def share(self, nbytes: int, fill: Callable[[np.ndarray], None]) -> np.ndarray:
+        """Collective: so many bytes, once per host in memory that its ranks share: uint8 (nbytes,), read-only.
+
+        `fill` writes them, on rank 0 alone, where they will stay: another copy there would be one too many.
+        """
+
+    @contextmanager
+    def temporary(self) -> Iterator[None]:
+        """Collective: memory that is shared inside the block is given back after it; nothing may point there then."""
+        yield
+
+    def tickets(self) -> Tickets:
+        """Collective: a counter that all ranks draw from."""
+        return LocalTickets()
+
+    def all_here(self, seconds: float) -> bool:
+        """Whether all ranks call this within that time."""
+        return True
+
+    @property
+    def library(self) -> str:
+        """The MPI library in a few words, "" without one."""
+        return ""
+
+    def file_hints(self) -> Any:
+        """MPI-IO hints for opening a shared file."""
+        raise NotImplementedError("a process without MPI has no MPI-IO")
+
+    @abstractmethod
+    def abort(self, status: int) -> None:
+        """End the job at once, on every rank."""
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Collective: if the block fails on any rank, raise the first rank's error on all of them.
+
+        The block must not communicate. Errors of the input travel by message; an unexpected one is
+        raised where it happened, after its traceback was printed there.
+        """
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as caught:
+            error = caught
+            if not isinstance(caught, LsweepError):
+                traceback.print_exc()
+        known = [_portable(e) for e in self.allgather(error if error is None else _portable(error))]
+        first = next((e for e in known if e is not None), None)
+        if first is not None:
+            raise error if error is not None and not isinstance(error, LsweepError) else first
+
+    def on_root_only(self, function: Callable[[], T]) -> T | None:
+        """Collective: call `function` on rank 0 alone, return its value there; raise its error on all ranks."""
+        value = None
+        with self.together():
+            if self.is_root:
+                value = function()
+        return value
+
+    def on_root(self, function: Callable[[], T]) -> T:
+        """Collective: call `function` on rank 0 alone, return its value or raise its error on all ranks."""
+        value: Any = self.on_root_only(function)
+        result: T = self.bcast(value)
+        return result
+
+
+def _portable(error: Exception | None) -> Exception | None:
+    """An error that can be pickled and raised on another rank."""
+    if error is None or isinstance(error, LsweepError):
+        return error
+    return LsweepError(f"{type(error).__name__}: {error}")

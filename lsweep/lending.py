@@ -1,0 +1,129 @@
+"""A network on loan: moved through weight space in place, and given back as it was.
+
+θ(α, β) = θ* + α·d₁ + β·d₂ costs one kernel per axis: the parameters are views of one flat vector, and the network,
+the data and the vectors stay where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils import _pytree as pytree
+
+from lsweep.objective import Objective
+from lsweep.weights import WeightSpace
+
+
+class Examples(Protocol):
+    """What the evaluator needs of a data set (`lsweep.data` has two)."""
+
+    def to(self, device: torch.device) -> Examples:
+        """The same examples in a device's memory."""
+        ...
+
+    def batches(self, size: int) -> Iterator[Any]:
+        """All examples in order, `size` at a time."""
+        ...
+
+
+@dataclass(frozen=True)
+class Lent:
+    """A borrowed network and what it is evaluated on, on one device in one precision.
+
+    Attributes:
+        model: its moving tensors are views of `flat`.
+        splits: name → examples, the first one under the plain metric names.
+        objective: see `lsweep.objective`.
+        space: which tensors move.
+        theta: the centre θ*, (space.size,).
+        directions: one vector per axis, (space.size,).
+        flat: where the network is now, (space.size,).
+        settle: what is to be done with the network wherever it is moved to, such as a recalibration of BatchNorm.
+    """
+
+    model: nn.Module
+    splits: Mapping[str, Any]
+    objective: Objective
+    space: WeightSpace
+    theta: torch.Tensor
+    directions: Sequence[torch.Tensor]
+    flat: torch.Tensor
+    settle: Callable[[nn.Module], None] | None = None
+
+    def move(self, point: Sequence[float] | np.ndarray) -> None:
+        """Set the network's weights to θ* + Σ point[i]·d[i], in place."""
+        # On a GPU the host is ahead: it queues these kernels while the batches of the point before still run. Weights
+        # made ahead, in a second buffer, would move the addresses that recorded batches hold; on the CPU they would
+        # take cores from the batches.
+        source = self.theta
+        for coordinate, direction in zip(point, self.directions, strict=True):
+            torch.add(source, direction, alpha=float(coordinate), out=self.flat)
+            source = self.flat
+        if self.settle is not None:
+            self.settle(self.model)
+
+
+class Cast:
+    """Examples whose floating tensors come in the precision of the weights."""
+
+    def __init__(self, examples: Any, dtype: torch.dtype) -> None:
+        self._examples, self._dtype = examples, dtype
+        self.tree = getattr(examples, "tree", None)
+        # Batches that the user's loader put together are not cut anew.
+        self.can_select = getattr(examples, "can_select", hasattr(examples, "select"))
+
+    def to(self, device: torch.device) -> Cast:
+        """See `Examples`."""
+        return Cast(self._examples.to(device), self._dtype)
+
+    def batches(self, size: int) -> Iterator[Any]:
+        """See `Examples`."""
+        for batch in self._examples.batches(size):
+            yield pytree.tree_map_only(torch.Tensor, self._cast, batch)
+
+    def select(self, indices: torch.Tensor, size: int) -> Iterator[Any]:
+        """See `lsweep.data.ResidentData`; only where `can_select`."""
+        for batch in self._examples.select(indices, size):
+            yield pytree.tree_map_only(torch.Tensor, self._cast, batch)
+
+    def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards every module is in the mode in which it was."""
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def restored(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; then parameters, buffers and modes come back as they were, whatever happens in between."""
+    parameters = [(p, p.data, p.grad) for p in model.parameters()]
+    buffers = [(m, dict(m._buffers)) for m in model.modules()]
+    for parameter, _, _ in parameters:
+        parameter.grad = None  # `Module.to` would convert it, in place
+    for module, own in buffers:
+        module._buffers.update({name: b.clone() for name, b in own.items() if b is not None})
+    try:
+        with evaluation_mode(model):
+            yield
+    finally:
+        for parameter, data, grad in parameters:
+            parameter.data = data
+            parameter.grad = grad
+        for module, own in buffers:
+            module._buffers.clear()
+            module._buffers.update(own)

@@ -1,0 +1,143 @@
+"""What a sweep's file says of its points, held against itself: settled ones, and those of its certificate.
+
+Readers take no value from a point that is not done, and work out a certificate's errors themselves. But other
+programs read the file too, and what disagrees here tells of bytes that no sweep wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from lsweep import certificate as sample
+from lsweep import refine
+from lsweep.certificate import Certificate, Kind
+from lsweep.errors import FileFormatError
+from lsweep.store import certificate, reader
+from lsweep.store.schema import CURVATURE
+from lsweep.surface import Status, Surface
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found; empty where all agrees.
+
+    Attributes:
+        wrong: what no sweep writes.
+        loose: what a sweep may leave that is killed or goes on, and readers cope with.
+    """
+
+    wrong: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
+
+
+def points(path: Path, *, trusted: bool = False) -> Verdict:
+    """Whether every status is known, and settled points are what refinement leaves: off its coarse lattice, empty.
+
+    Args:
+        path: of a sweep's file.
+        trusted: as for `lsweep.store.reader.read`.
+
+    Raises:
+        FileFormatError: as `lsweep.store.reader.read`, for a dataset of another shape say.
+    """
+    if not trusted:
+        reader.look_first(path, points)
+    surface = reader.read(path, trusted=True)
+    settled = surface.settled
+    wrong = {
+        f"have a status other than 0 to {max(Status)}": surface.status > max(Status),
+        "are settled, and the sweep is not refined": settled & (surface.identity.get("refine") is None),
+        "are settled on the coarse lattice, of which every point is evaluated": settled
+        & refine.coarse(surface.shape),
+    }
+    with reader.opened(path) as file:
+        loose = {
+            "are settled and carry values, as a kill in mid-write leaves them": settled
+            & _carrying(file, surface),
+            "are settled, and nothing around them to interpolate": settled & np.isnan(surface.filled()),
+        }
+    return Verdict(tuple(_counted(wrong)), tuple(_counted(loose)))
+
+
+def _counted(masks: dict[str, np.ndarray]) -> Iterator[str]:
+    yield from (f"{int(mask.sum())} points {what}" for what, mask in masks.items() if mask.any())
+
+
+def _carrying(file: h5py.File, surface: Surface) -> np.ndarray:
+    """Boolean, shaped like the grid: where something else lies than was there when the file was created."""
+    floating = [*(name for name in surface.metrics if name in file), "seconds"]
+    floating += [name for name in surface.columns if name in CURVATURE and file[name].dtype.kind == "f"]
+    carrying = file["rank"][...] != -1
+    for name in floating:
+        carrying |= ~np.isnan(file[name][...])
+    for name in surface.columns:
+        if name not in floating:
+            carrying |= surface.columns[name] != file[name].fillvalue
+    return carrying
+
+
+def certified(path: Path, *, trusted: bool = False) -> Verdict | None:
+    """Whether a certificate is of this file: its points, their values, and errors that are theirs. None without one.
+
+    Args:
+        path: of a sweep's file.
+        trusted: as for `lsweep.store.reader.read`.
+
+    Raises:
+        FileFormatError: as `lsweep.store.reader.read`, for a dataset of another shape say.
+    """
+    if not trusted:
+        reader.look_first(path, certified)
+    surface = reader.read(path, trusted=True)
+    made = surface.certificate
+    if made is None:
+        return None
+    present = {Kind.EVALUATED: surface.done, Kind.INTERPOLATED: surface.settled}
+    members = {kind: mask.reshape(-1) for kind, mask in present.items()}
+    stale = made.populations != {kind: int(mask.sum()) for kind, mask in members.items()}
+    wrong = [*_misdrawn(made, members, stale), *_misquoted(made, surface, stale)]
+    if made.precision != ("fp64" if surface.identity.get("precision") == "fp64" else "fp32"):
+        wrong.append(f"it is in {made.precision or 'no precision'}")
+    try:
+        with reader.opened(path) as file:
+            wrong += [f"{name!r} is not what its values give" for name in certificate.disagreeing(file, made)]
+    except FileFormatError as error:
+        wrong.append(str(error))
+    return Verdict(tuple(wrong), ("it was made before the sweep went on",) if stale else ())
+
+
+def _misdrawn(made: Certificate, members: dict[Kind, np.ndarray], stale: bool) -> Iterator[str]:
+    """Points that are not of their kind, or not those that the seed draws."""
+    if len(set(made.points.tolist())) < len(made) or (np.diff(made.kinds.astype(int)) < 0).any():
+        yield "its points are not in order, or there twice"
+    for kind, population in made.populations.items():
+        own = made.points[made.kinds == kind]
+        # What was interpolated may be evaluated since; what was evaluated stays so.
+        if (kind is Kind.EVALUATED or not stale) and not members[kind][own].all():
+            yield f"{int((~members[kind][own]).sum())} of its {kind.name.lower()} points are not {kind.name.lower()}"
+        elif len(own) > min(made.wanted, population):
+            yield f"it has more {kind.name.lower()} points than there were to be"
+        elif not stale:
+            drawn = sample.draw(members[kind], made.wanted, made.seed)
+            if not np.array_equal(drawn[np.isin(drawn, own)], own):
+                yield f"its {kind.name.lower()} points are not those that its seed draws"
+
+
+def _misquoted(made: Certificate, surface: Surface, stale: bool) -> Iterator[str]:
+    """Values that the file does not have at the certificate's points."""
+    for name, quoted in made.stored.items():
+        if name not in surface.metrics:
+            yield f"it is of {name!r}, which the sweep does not measure"
+            continue
+        ours = surface.filled(name).reshape(-1)[made.points]
+        exact = (quoted == ours) | (np.isnan(quoted) & np.isnan(ours))
+        # Interpolated anew by another numpy, in its logarithm, a loss may differ in its last bits.
+        close: Any = np.isclose(quoted, ours, rtol=1e-9, atol=1e-12, equal_nan=True) | stale
+        if not np.where(made.kinds == Kind.EVALUATED, exact, close).all():
+            yield f"{name!r} is not what the file has at its points"
