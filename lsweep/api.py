@@ -81,7 +81,8 @@ def sweep(
         data: a map-style dataset, a loader, a tuple of tensors (inputs, targets), or `lsweep.data`'s own.
         directions: the recipe, as in a configuration's `[directions]` ({"seed": 3}); or one direction per
             axis as tensors shaped like the parameters, in `model.parameters()` order.
-        grid: a `Grid`, or as in a configuration's `[grid]`, or n for n × n points on [−1, 1]². Default 51.
+        grid: a `Grid`, or as in a configuration's `[grid]`, or n for n × n points on [−1, 1]², or as far as the
+            trail goes where `directions` names one. Default 51.
         loss: a name (see `lsweep.objective.LOSSES`) or `(output, target) → (B,)`.
         metrics: name → `(output, target) → (B,)`, averaged over the examples.
         objective: instead of loss and metrics: `(model, batch) → {name: (values (B,), weights (B,))}`.
@@ -129,6 +130,8 @@ def sweep(
         evaluate=configuration.part(EvaluateConfig, evaluate, "evaluate"),
         **{name: configuration.part(OVERRIDDEN[name], table, name) for name, table in tables.items()},
     )
+    if not isinstance(grid, Grid):
+        config = configuration.opened(config, grid if isinstance(grid, Mapping) else {})
     if certificate and output is None:
         raise ConfigError("a certificate is kept in the output: name one", key="output")
     explicit = directions if isinstance(directions, Sequence) else None

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+import lsweep
 from lsweep import checkpoint, cli, render, trail, trajectory, weights
 from lsweep.checkpoint_rows import CheckpointRows
 from lsweep.errors import CheckpointError, FileFormatError, InputError
@@ -241,6 +242,22 @@ def test_a_sweep_takes_axes_ranges_and_path_from_the_trail(here: Path) -> None:
     assert read_identity(here / "out/sweep.h5")[0]["trail"] == [trail.read("out/trail").sha256]
     assert run("train", "--quiet", sets=("train.epochs=6",)) == 0
     assert run("sweep", "--quiet") == 2
+
+
+@pytest.mark.parametrize(
+    ("grid", "closed"), [(5, ""), ({"x": {"num": 5}, "y": {"num": 5, "min": -1.0}}, "y")], ids=["all", "one"]
+)
+def test_a_sweep_from_python_takes_the_ranges_too(here: Path, grid: object, closed: str) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 6), nn.ReLU(), nn.Linear(6, 3))
+    model.load_state_dict(checkpoint.read("out/trail/epoch_0005.safetensors"))
+    recipe = {"kind": "pca", "trail": ["out/trail"]}
+    data = (torch.randn(8, 1, 4, 4), torch.zeros(8, dtype=torch.long))
+    surface = lsweep.sweep(model, data, directions=recipe, grid=grid)
+    assert surface.trajectory is not None
+    for k, name in enumerate("xy"):
+        low, high = trajectory.range_of(surface.trajectory.coordinates[:, k], 0.25)
+        axis = surface.axes[name]
+        assert (axis[0], axis[-1]) == ((-1, 1) if name == closed else (low, high))
 
 
 def test_the_loss_at_the_end_of_the_path_is_the_trail_s(here: Path) -> None:

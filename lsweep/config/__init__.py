@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lsweep.config.directions import AxisDirection, BiasBn, DirectionsConfig, Kind, Normalize
 from lsweep.config.evaluate import CurvatureConfig, EvaluateConfig
-from lsweep.config.reading import MOST_BYTES, from_table, load, parse, part, with_seed
+from lsweep.config.reading import MOST_BYTES, from_table, load, opened, parse, part, with_seed
 from lsweep.config.sweep import Config, DataConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.config.train import TrainConfig
 
@@ -29,6 +29,7 @@ __all__ = [
     "TrainConfig",
     "from_table",
     "load",
+    "opened",
     "parse",
     "part",
     "with_seed",

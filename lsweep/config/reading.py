@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,10 +47,14 @@ def parse(text: str, overrides: tuple[str, ...] | list[str] = (), *, name: str =
 def from_table(table: dict[str, Any]) -> Config:
     """Build a `Config` from nested dictionaries, as TOML gives them."""
     config: Config = build(Config, table, "")
-    if not config.directions.trail or "open_axes" in table:
+    return config if "open_axes" in table else opened(config, table.get("grid", {}))
+
+
+def opened(config: Config, grid: Mapping[str, Any]) -> Config:
+    """The configuration with the axes open whose range a trail decides: those that `grid` gives neither end of."""
+    if not config.directions.trail:
         return config
-    given = table.get("grid", {})
-    unbound = [n for n in config.grid.names if not {"min", "max"} & set(given.get(n, {}))]
+    unbound = [n for n in config.grid.names if not {"min", "max"} & set(grid.get(n, {}))]
     return dataclasses.replace(config, open_axes=tuple(unbound))
 
 
