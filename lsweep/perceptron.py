@@ -163,21 +163,24 @@ def cross_entropy_and_accuracy(
     """`lsweep.objective`'s cross entropy, and whether the first of the largest scores is the target's.
 
     Args:
-        output: (k, C, B) scores.
+        output: (k, C, B) scores; what is in it is lost.
         target: (B,) classes.
 
     Returns:
         (k, B) each.
     """
-    below = output - output.amax(dim=1, keepdim=True)
-    own = below.gather(1, target.expand(len(output), 1, -1))[:, 0]
+    index = target.expand(len(output), 1, -1)
+    own = output.gather(1, index)
+    rival = output.scatter_(1, index, -torch.inf).amax(dim=1, keepdim=True)
+    right, wrong = (own > rival)[:, 0], (own < rival)[:, 0]
+    # Where several share the first place, or something is NaN, the first of them counts: that is rare.
+    if not bool((decided := right | wrong).all()):
+        point, example = (~decided).nonzero(as_tuple=True)
+        classes = target[example]
+        scores = output[point, :, example].scatter_(1, classes[:, None], own[point, :, example])
+        right[point, example] = scores.max(dim=1).indices == classes
+    most = torch.maximum(own, rival)
+    own.sub_(most)
     # Numbers too small for the processor's fast path would take six times as long; beside 1 they are nothing.
-    total = below.clamp_(min=-80).exp_().sum(dim=1)
-    right = own == 0
-    # Where the target has the first place alone, the others make up less than it; elsewhere (several have it, or
-    # something is NaN) it is looked up. To do so everywhere would take as long as all the rest.
-    shared = ~(own < 0) & ~(total < 2)
-    if bool(shared.any()):
-        point, example = shared.nonzero(as_tuple=True)
-        right[point, example] = output[point, :, example].max(dim=1).indices == target[example]
-    return total.log_() - own, right
+    total = output.sub_(most).clamp_(min=-80).exp_().sum(dim=1, keepdim=True).add_(own.exp())
+    return total.log_().sub_(own)[:, 0], right
