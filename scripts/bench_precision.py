@@ -31,6 +31,9 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the sweeps' files")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--set", action="append", default=[], help="as in lsweep sweep, after the others")
+    parser.add_argument(
+        "--fp32", type=Path, help="the full sweep in fp32, where there is one; its time is left out"
+    )
     args = parser.parse_args()
     args.scratch.mkdir(parents=True, exist_ok=True)
     skip = ROOT / "results" / "li2018_resnet56" / "resnet56.toml"
@@ -52,7 +55,7 @@ def main() -> None:
     a = [manner(point, None) for point in points[:3]]
     bf16_seconds, bf16 = sweep("bf16", skip, (*plane, *BF16))
     a += [manner(point, None) for point in points[3:6]]
-    fp32_seconds, fp32 = sweep("fp32", skip, plane)
+    fp32_seconds, fp32 = sweep("fp32", skip, plane) if args.fp32 is None else (None, lsweep.open(args.fp32))
     a += [manner(point, None) for point in points[6:]]
     _, low = sweep("centre_bf16", chaos, CENTRE + BF16)
     _, full = sweep("centre_fp32", chaos, CENTRE)
@@ -66,13 +69,13 @@ def main() -> None:
         "seconds": {
             "manner a": round(whole, 1),
             "bf16": round(bf16_seconds, 1),
-            "fp32": round(fp32_seconds, 1),
+            "fp32": fp32_seconds and round(fp32_seconds, 1),
         },
         "bf16 / manner a": round(whole / bf16_seconds, 3),
-        "fp32 / manner a": round(whole / fp32_seconds, 3),
+        "fp32 / manner a": fp32_seconds and round(whole / fp32_seconds, 3),
         "seconds of the points alone, all ranks": {
-            "bf16": round(float(bf16.columns["seconds"].sum()), 1),
-            "fp32": round(float(fp32.columns["seconds"].sum()), 1),
+            "bf16": round(float(bf16.seconds[bf16.done].sum()), 1),
+            "fp32": round(float(fp32.seconds[fp32.done].sum()), 1),
         },
         "bf16": spent(bf16),
         "errors of the loss, all points": summary(errors),
