@@ -80,8 +80,10 @@ def identity(accuracy: Accuracy, evaluator: EstimatingEvaluator) -> dict[str, An
     return found
 
 
-def choose(config: Config, comm: Comm, evaluator: LossEvaluator, stored: str | None) -> str:
+def choose(config: Config, comm: Comm, evaluator: LossEvaluator, stored: str | None, together: int) -> str:
     """Collective: the precision that is asked for; for "auto" what the file began with, or the fastest here.
+
+    Of several points together errors are not estimated: "auto" is fp32 for them.
 
     Raises:
         ConfigError: the device does not have it.
@@ -93,7 +95,10 @@ def choose(config: Config, comm: Comm, evaluator: LossEvaluator, stored: str | N
         )
     if wanted != "auto":
         return wanted
-    if config.evaluate.batchnorm == "recalibrate":  # lower precisions are not checked for it
+    # Lower precisions are not checked for recalibration.
+    if config.evaluate.batchnorm == "recalibrate" or (
+        together > 1 and config.evaluate.relative_error is None
+    ):
         return "fp32"
     return stored if stored is not None else _fastest(config, comm, evaluator)
 

@@ -15,7 +15,7 @@ log = logging.getLogger("lsweep")
 
 
 def points_at_once(config: Config) -> int | Literal["auto"]:
-    """How many points at once: 1 where each needs work of its own, so that they share no arithmetic.
+    """How many points at once: 1 where each needs work of its own, or where what is asked for saves more.
 
     Raises:
         ConfigError: more are asked for.
@@ -32,7 +32,10 @@ def points_at_once(config: Config) -> int | Literal["auto"]:
                 key="evaluate.points_at_once",
             )
         together = 1
-    return together
+    evaluate = config.evaluate
+    estimated = evaluate.relative_error is not None or evaluate.precision in ("tf32", "bf16", "fp16")
+    # Refinement takes single points out of a tile: the others would be computed in vain.
+    return 1 if together == "auto" and (estimated or config.grid.refine is not None) else together
 
 
 def check_batchnorm(config: Config, problem: Problem, *, warn: bool) -> None:

@@ -120,22 +120,17 @@ def prepare(
             unfolded = list(made)
         full = evaluator = _evaluator(stack, config, problem, comm, space, made, chosen, batch_size)
         stored = comm.on_root(lambda: _stored(output))
-        if wanted == "auto":
-            with clock.span("tuning"):
-                batch_size = stored.get("batch_size") or _fastest_batch(comm, evaluator, problem, chosen)
-            evaluator.batch_size = batch_size
-        identity["batch_size"] = batch_size
         with comm.together():
             together = compatibility.points_at_once(config)
-        if together == "auto" and config.grid.refine is not None:
-            # Refinement takes single points out of a tile: the others would be computed in vain.
-            together = 1
-        elif together == "auto":
-            with clock.span("tuning"):
+        with clock.span("tuning"):
+            if together == "auto":
                 known = stored.get("points_at_once", 1) if stored else None
                 together = known or _most_at_once(comm, evaluator, problem, wanted, chosen)
-        with clock.span("tuning"):
-            kind = accuracies.choose(config, comm, evaluator, stored.get("precision"))
+            if wanted == "auto" and together == 1:
+                batch_size = stored.get("batch_size") or _fastest_batch(comm, evaluator, problem, chosen)
+                evaluator.batch_size = batch_size
+            kind = accuracies.choose(config, comm, evaluator, stored.get("precision"), together)
+        identity["batch_size"] = batch_size
         identity["precision"] = kind
         accuracy = accuracies.of(config.evaluate, kind, problem)
         if accuracy is not None:

@@ -12,6 +12,8 @@ from launch import python
 from small_models import MODELS
 from torch import nn
 
+from lsweep import config, preparation, problem
+from lsweep.comm import SerialComm
 from lsweep.data import from_object
 from lsweep.errors import InputError
 from lsweep.evaluator import borrow
@@ -167,3 +169,26 @@ def test_auto_is_measured_once(tmp_path: Path) -> None:
     again = python("-m", "lsweep", "sweep", "sweep.toml", "--set", auto, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "fastest" not in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "single"),
+    [
+        (("evaluate.precision=auto",), False),
+        (("evaluate.precision=bf16",), True),
+        (("evaluate.relative_error=0.5",), True),
+        (("grid.x.num=5", "grid.y.num=5", "grid.refine.tolerance=0.1"), True),
+    ],
+    ids=["auto", "bf16", "subset", "refined"],
+)
+def test_auto_goes_with_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], single: bool
+) -> None:
+    """Where errors are estimated, or points are chosen one by one, points are evaluated one by one."""
+    project.make(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(preparation, "_most_at_once", lambda *_: 4)
+    read = config.load("sweep.toml", ["evaluate.points_at_once=auto", *settings])
+    with preparation.prepare(read, problem.build(read, SerialComm()), SerialComm(), None) as ready:
+        assert ready.points_at_once == (1 if single else 4)
+        assert single or ready.header.identity["precision"] == "fp32"
