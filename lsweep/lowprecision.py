@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.utils import _pytree as pytree
 
+from lsweep import fusion
 from lsweep.lending import Lent
 from lsweep.precision import Precision
 from lsweep.weights import tensors_of
@@ -39,6 +40,8 @@ class LowPrecision:
                 for tensor, view in zip(tensors_of(lent.model, lent.space), views, strict=True)
             }
             self._model = copy.deepcopy(lent.model, twins).to(self._dtype)
+            if fusion.pays(self._model, self._dtype, lent.flat.device):
+                fusion.fuse(cast(fx.GraphModule, self._model))
 
     def follow(self) -> None:
         """Go where the network is. Weights are combined in fp32 and rounded then."""

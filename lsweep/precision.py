@@ -8,12 +8,15 @@ error. That is an estimate, not a bound; the rules below were chosen on the pape
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
 from lsweep.subset import Design
+
+Known = Callable[[int], np.ndarray]
 
 
 class Precision(IntEnum):
@@ -28,6 +31,8 @@ class Precision(IntEnum):
 
 
 LEAST = 50
+# A smaller sample does where its error is so many times smaller than it need be.
+EARLY, MARGIN = 25, 2.0
 # Shares of the examples that are evaluated exactly too, one after another, until the error is small enough.
 SHARES = (0.03, 0.06, 0.12, 0.25, 0.4)
 # The half-width of what is called the error, in standard errors.
@@ -98,6 +103,23 @@ def hopeless(cheap: np.ndarray, exact: np.ndarray, design: Design, tolerance: fl
     mean, _ = _moments(exact[:, 0], design)
     largest = samples(len(design), design.looks[0])[-1]
     return bool(WIDTH * error * math.sqrt(len(exact) / largest) > tolerance * abs(mean))
+
+
+def early(cheap: Known, exact: Known, design: Design, tolerance: float) -> int | None:
+    """The size of a sample smaller than `LEAST` that seems to be enough by far; None where there is none.
+
+    Args:
+        cheap, exact: number of examples → their first values in the design's order, (n, metrics).
+        design: the order.
+        tolerance: of the loss's interval, relative.
+    """
+    strata = design.strata
+    if np.bincount(strata.of[:EARLY], minlength=len(strata.sizes)).min() < 2:
+        return None
+    values = exact(EARLY)[:, 0]
+    _, error = _moments(values - cheap(EARLY)[:, 0], design)
+    mean, _ = _moments(values, design)
+    return EARLY if MARGIN * WIDTH * error <= tolerance * abs(mean) else None
 
 
 def _moments(values: np.ndarray, design: Design) -> tuple[float, float]:

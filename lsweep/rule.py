@@ -133,22 +133,27 @@ class Rule:
     def in_low_precision(self, cheap: Known, exact: Known) -> Found | None:
         """From cheap values and a sample of exact ones; None if that is not good enough here."""
         tolerance = self._accuracy.tolerance
+        early = None
         if self._subset is None:
             least = self.samples(len(self.design))[0]
+            early = precision.early(cheap.first, exact.first, self.design, tolerance)
         else:
             least = self.design.looks[0]
             if self._subset.following(0, exact.first(least)[:, 0]) < 2 * least:
                 return None  # hardly more than the sample, which is there
-        if precision.hopeless(cheap.first(least), exact.first(least), self.design, tolerance):
+        if early is None and precision.hopeless(
+            cheap.first(least), exact.first(least), self.design, tolerance
+        ):
             return None
         stop = self._stop(cheap)
         found = self._estimates(cheap.first(stop.examples), stop)
         if not np.isfinite(found[0].mean):
             return None
-        for size in self.samples(stop.examples):
+        for size in (*([early] if early else []), *self.samples(stop.examples)):
             corrected = precision.correction(cheap.first(stop.examples), exact.first(size), self.design)
             mean = abs(found[0].mean + float(corrected.shifts[0]))
-            if corrected.half_width <= tolerance * mean:
+            margin = precision.MARGIN if size == early else 1.0
+            if margin * corrected.half_width <= tolerance * mean:
                 return self._found(
                     found, corrected.shifts, corrected.errors, self._accuracy.kind, stop.examples
                 )

@@ -22,7 +22,7 @@ from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.precision import Precision
-from lsweep.rule import Accuracy
+from lsweep.rule import Accuracy, Known, Rule
 from lsweep.store.reader import read, read_identity
 from lsweep.subset import design
 from lsweep.weights import weight_space
@@ -107,6 +107,38 @@ def test_a_sample_that_missed_what_makes_the_loss_is_not_believed() -> None:
     corrected = precision.correction(cheap, exact[:50], order)
     assert corrected.errors[0] * precision.WIDTH < 0.01 * cheap.mean()
     assert corrected.half_width == np.inf
+
+
+@pytest.mark.parametrize(
+    ("spread", "outliers", "least_early"),
+    [(0.002, 0.0, 60), (0.003, 0.02, 10), (0.03, 0.0, 0)],
+    ids=["alike", "some far off", "spread"],
+)
+def test_a_smaller_sample_where_it_is_enough_by_far(spread: float, outliers: float, least_early: int) -> None:
+    """Differences from narrow to wide, some with outliers: what is accepted is within the tolerance."""
+    dice = np.random.default_rng(1)
+    early, beyond, accepted = 0, 0, 0
+    for seed in range(100):
+        exact = np.exp(dice.normal(size=1000))
+        wrong = (dice.random(1000) < outliers) * dice.normal(0, 0.3, 1000)
+        cheap = exact * (1 + spread * dice.normal(size=1000) + wrong)
+        order = design(np.arange(1000) % 10, seed=seed, least=precision.LEAST)
+        own, low = (Known(lambda i, v=v: v[i, None], order.strata.order, 1) for v in (exact, cheap))
+        rule = Rule(("loss",), order, Accuracy(Precision.BF16, 0.01), Precision.FP32)
+        if (found := rule.in_low_precision(low, own)) is None:
+            continue
+        accepted += 1
+        early += own.seen.sum() == precision.EARLY
+        beyond += abs(found.means[0] / exact.mean() - 1) > 0.01
+    assert early >= least_early and (least_early or not early)
+    assert accepted > 80 and beyond <= 0.05 * accepted
+
+
+def test_classes_too_many_for_the_smaller_sample() -> None:
+    values = np.random.default_rng(0).random((400, 1)) + 1
+    for classes, size in ((10, precision.EARLY), (20, None)):
+        order = design(np.arange(400) % classes, least=precision.LEAST)
+        assert precision.early(lambda n: values[:n], lambda n: values[:n], order, 0.01) == size
 
 
 def test_not_finite_is_evaluated_in_fp32() -> None:

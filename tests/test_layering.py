@@ -18,11 +18,11 @@ PACKAGE = Path(lsweep.__file__).parent
 # A room is a module of lsweep, or a package with all that is in it.
 FLOORS = {
     0: """_version lazy verbs errors config grid surface certificate weights checkpoint directions objective determinism
-        evaluation lending evaluator several strata precision lowprecision estimating folding lattice refine plugins
-        progress stop seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals subset
-        trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment graphs perceptron
-        batchnorm rescale memory isolation hessian lanczos eigenpairs spectrum curvature importance example_field
-        neighbours rule""",
+        evaluation lending evaluator several strata precision fusion lowprecision estimating folding lattice refine
+        plugins progress stop seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals
+        subset trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment graphs
+        perceptron batchnorm rescale memory isolation hessian lanczos eigenpairs spectrum curvature importance
+        example_field neighbours rule""",
     1: "example_cache comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine exchange books rounds problem agreement accuracies preparation certification job preflight
         compatibility eigenvectors train training training_data trail_writer trajectories projections steps""",
@@ -61,7 +61,7 @@ DRAWN = {
     "plugins": "errors",
     "estimating": """errors evaluation evaluator example_field lending lowprecision neighbours objective precision rule
         subset""",
-    "lowprecision": "lending precision weights",
+    "lowprecision": "fusion lending precision weights",
     "perceptron": "lending weights",
     "precision": "subset",
     "spectrum": "lanczos",
