@@ -108,7 +108,7 @@ def measure(plain: Path, overrides: list[str], output: Path, args: argparse.Name
 
 def timed_sweep(plain: Path, overrides: list[str], ranks: int) -> float:
     """Seconds of `lsweep sweep` as a whole command, under mpirun where there are several ranks."""
-    command = [sys.executable, "-m", "lsweep", "sweep", str(plain)]
+    command = [sys.executable, "-m", "lsweep", "sweep", str(plain.relative_to(ROOT))]
     for override in overrides:
         command += ["--set", override]
     if ranks > 1:
