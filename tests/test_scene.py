@@ -17,7 +17,7 @@ from lsweep.render import save, save_movie
 from lsweep.render.field import extract
 from lsweep.render.look import Look
 from lsweep.render.scale import choose
-from lsweep.render.scene import compose, opengl
+from lsweep.render.scene import compose, encode, opengl
 from lsweep.render.scene.camera import MOTIONS, View, framed, still
 from lsweep.render.scene.movie import Film
 from lsweep.render.scene.occlusion import visibility
@@ -288,6 +288,14 @@ def test_a_flight_ends_at_the_picture(tmp_path: Path) -> None:
     assert np.abs(frames[-1][20:, :half] - frames[-1][20:, half : 2 * half]).mean() < 3  # chroma is halved
 
 
+def test_a_movie_that_ffmpeg_gave_up_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its frames fit into the pipe, so that only its exit status would have told."""
+    monkeypatch.setattr(encode, "H264", ["-f", "mp4", "-crf", "nonsense"])
+    with pytest.raises(InputError, match="cannot write"):
+        save_movie(plane(), tmp_path / "a.mp4", film=Film(seconds=0.2, fps=10), size=(64, 64))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_gif_takes_as_long_as_it_should(tmp_path: Path) -> None:
     from PIL import Image
 
@@ -330,6 +338,8 @@ def test_progress_hears_of_every_frame(tmp_path: Path) -> None:
     [
         (["-o", "a.avi"], "ends in .mp4 or .gif"),
         (["-o", "a.mp4", "--size", "101x100"], "width and height must be even, got 101x100"),
+        (["-o", "a.gif", "--size", "100x1000"], "no room for 1 panels and a colour bar"),
+        (["-o", "a.gif", "--fps", "60"], "shows at most 50 frames per second, got 60"),
         (["-o", "a.mp4", "--size", "big"], "--size takes width x height"),
         (["-o", "a.mp4", "--seconds", "nan"], "seconds must be a number above 0"),
         (["-o", "a.mp4", "--fps", "-1"], "fps must be a number above 0"),

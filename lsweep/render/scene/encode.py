@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +26,14 @@ class Format:
 
     Attributes:
         size, fps: what a movie of this kind has by default.
+        most_fps: more frames per second it does not show.
         check: refuses a width and height that the format cannot have.
         write: frames of (height, width, 3) uint8 into a file; the path, the frames, (width, height), fps.
     """
 
     size: tuple[int, int]
     fps: float
+    most_fps: float
     check: Callable[[int, int], None]
     write: Callable[[Path, Frames, tuple[int, int], float], None]
 
@@ -56,10 +60,15 @@ def _write_mp4(path: Path, frames: Frames, size: tuple[int, int], fps: float) ->
             macro_block_size=2,
             output_params=H264,
         )
-        writer.send(None)
-        for frame in frames:
-            writer.send(frame)
-        writer.close()
+        with closing(writer):
+            writer.send(None)
+            for frame in frames:
+                writer.send(frame)
+        # Nobody has asked for ffmpeg's exit status: where it had no room, half a movie is there, or nothing.
+        try:
+            ffmpeg.count_frames_and_secs(str(temporary))
+        except RuntimeError as error:
+            raise OSError("ffmpeg left no movie that can be played") from error
 
     _replace(path, into)
 
@@ -111,6 +120,7 @@ def _any_size(width: int, height: int) -> None:
 
 
 FORMATS = {
-    ".mp4": Format((1280, 720), 30.0, _even, _write_mp4),
-    ".gif": Format((640, 360), 20.0, _any_size, _write_gif),
+    ".mp4": Format((1280, 720), 30.0, math.inf, _even, _write_mp4),
+    # Viewers take a frame of less than two hundredths of a second for one of ten.
+    ".gif": Format((640, 360), 20.0, 50.0, _any_size, _write_gif),
 }
