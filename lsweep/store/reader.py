@@ -213,7 +213,8 @@ def _trajectory(file: h5py.File, ndim: int) -> Trajectory | None:
     }
     names = tuple(str(name) for name in json_value(group, "names", list))
     captured = group.attrs.get("captured")
-    if not isinstance(captured, (float, np.floating)) or not np.isin(read["trails"], range(len(names))).all():
+    walked = np.array_equal(np.unique(read["trails"]), np.arange(len(names))) and count > 0
+    if not isinstance(captured, (float, np.floating)) or not walked:
         raise FileFormatError(f"{file.filename!r}: the group 'trajectory' is damaged", key="trajectory")
     return Trajectory(**read, names=names, captured=float(captured))
 
