@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lsweep.errors import InputError, MissingExtra
-from lsweep.files import replacing
+from lsweep.files import writing
 
 Frames = Iterable[np.ndarray]
 # Near what the eye can tell from the frames themselves; "faststart" lets a browser begin before it has all.
@@ -49,8 +50,7 @@ def format_of(path: Path) -> Format:
 
 def _write_mp4(path: Path, frames: Frames, size: tuple[int, int], fps: float) -> None:
     ffmpeg = _need("imageio_ffmpeg", "MP4 needs imageio-ffmpeg")
-
-    def into(temporary: Path) -> None:
+    with writing(path) as temporary:
         writer = ffmpeg.write_frames(
             str(temporary),
             size,
@@ -70,36 +70,19 @@ def _write_mp4(path: Path, frames: Frames, size: tuple[int, int], fps: float) ->
         except RuntimeError as error:
             raise OSError("ffmpeg left no movie that can be played") from error
 
-    _replace(path, into)
-
 
 def _write_gif(path: Path, frames: Frames, size: tuple[int, int], fps: float) -> None:
     image = _need("PIL.Image", "GIF needs Pillow")
-    pictures = [image.fromarray(frame).quantize(256, dither=image.Dither.FLOYDSTEINBERG) for frame in frames]
-    ends = np.rint(np.arange(len(pictures) + 1) * HUNDREDTHS / fps) * 10
-    milliseconds = [int(step) for step in np.diff(ends)]
-
-    def into(temporary: Path) -> None:
+    with writing(path) as temporary:  # frames take long: whether there is a place for them is known before
+        pictures = [image.fromarray(frame).quantize(256, dither=image.Dither.FLOYDSTEINBERG) for frame in frames]
+        ends = np.rint(np.arange(len(pictures) + 1) * HUNDREDTHS / fps) * 10
+        milliseconds = [int(step) for step in np.diff(ends)]
         pictures[0].save(
             temporary, format="GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0
         )
 
-    _replace(path, into)
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make the file under a temporary name. Raises InputError where it cannot."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            write(temporary)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}", key="output") from error
-
 
 def _need(module: str, what: str) -> Any:
-    import importlib
-
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
