@@ -282,7 +282,7 @@ def test_what_cannot_be_exported_is_one_clear_line(tmp_path: Path) -> None:
         export.write(make(status=np.zeros(LOSS.shape)), tmp_path / "a.glb")
     with pytest.raises(InputError, match="unknown colour map"):
         export.write(make(), tmp_path / "a.glb", cmap="virids")
-    with pytest.raises(InputError, match="too large for .glb"):
+    with pytest.raises(InputError, match=r"too large for \.glb"):
         export.write(make(loss=1e40 * LOSS), tmp_path / "a.glb", scale=1, log=False)
     assert not list(tmp_path.iterdir())
 

@@ -123,6 +123,11 @@ def test_the_gallery_says_what_was_not_run(here: Path) -> None:
     assert overview.count("| not run |") == len(ROWS) - 1 and overview.count("| small |") == 1
 
 
+def test_the_gallery_is_what_its_script_writes() -> None:
+    folder = ROOT / "results" / "paper"
+    assert (folder / "README.md").read_text() == gallery.page(folder)
+
+
 @pytest.mark.slow
 def test_the_smallest_forms_run_and_go_on(here: Path, shared: Path) -> None:
     folders = ("--size", "tiny", "--work", str(here / "work"), "--out", str(here / "out"))

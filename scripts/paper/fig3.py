@@ -99,9 +99,7 @@ def draw(study: Study) -> None:
                 line = study.surface(line_of(run, seed))
                 ax.plot(line.x, line.loss, color=BLUE, linewidth=1, label="train" if not seed else None)
                 test = line.metrics["loss_test"]
-                ax.plot(
-                    line.x, test, color=BLUE, linewidth=1, linestyle="--", label=None if seed else "test"
-                )
+                ax.plot(line.x, test, color=BLUE, linewidth=1, linestyle="--", label=None if seed else "test")
             frame(ax, title, r"$\alpha$", "loss")
             ax.set_ylim(0, 5)
         axes[0][0].figure.legend(loc="outside lower center", ncols=2, frameon=False)

@@ -74,7 +74,9 @@ def _write_mp4(path: Path, frames: Frames, size: tuple[int, int], fps: float) ->
 def _write_gif(path: Path, frames: Frames, size: tuple[int, int], fps: float) -> None:
     image = _need("PIL.Image", "GIF needs Pillow")
     with writing(path) as temporary:  # frames take long: whether there is a place for them is known before
-        pictures = [image.fromarray(frame).quantize(256, dither=image.Dither.FLOYDSTEINBERG) for frame in frames]
+        pictures = [
+            image.fromarray(frame).quantize(256, dither=image.Dither.FLOYDSTEINBERG) for frame in frames
+        ]
         ends = np.rint(np.arange(len(pictures) + 1) * HUNDREDTHS / fps) * 10
         milliseconds = [int(step) for step in np.diff(ends)]
         pictures[0].save(
