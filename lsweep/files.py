@@ -31,8 +31,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, making its folder.
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """`replacing` with the folder made, and an error that says what is wrong.
 
     Raises:
         InputError: that is impossible; the message says why.
@@ -40,9 +41,15 @@ def write_bytes(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            temporary.write_bytes(content)
+            yield temporary
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}", key="output") from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, making its folder. Raises InputError as `writing` does."""
+    with writing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _umask() -> int:

@@ -148,6 +148,8 @@ def prepare(
                 batch_size = stored.get("batch_size") or evaluator.examples_a_batch(
                     together, _largest(problem)
                 )
+                # No file keeps this one, which a certificate has: so it is the same in every session.
+                full.batch_size = BATCH_SIZE[chosen.type]
             evaluator.batch_size = identity["batch_size"] = batch_size
             identity["points_at_once"] = together
         complete: Evaluator = evaluator

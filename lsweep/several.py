@@ -89,6 +89,8 @@ class JointEvaluator(LossEvaluator):
         examples = sum(len(target) for _, target in self._batches(split))
         if examples * network.first.weight.shape[0] > MOST_KNOWN:
             return made
+        # Batches of another size are no more: they were halved for want of memory, or that was a trial.
+        self._known = {known: bases for known, bases in self._known.items() if known[1] == self.batch_size}
         self._known[key] = list(made)
         return self._known[key]
 

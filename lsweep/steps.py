@@ -145,9 +145,9 @@ def _gradient(
         if problem.calibration is None:
             return hessian.gradient()
         examples = len(next(iter(problem.splits.values())))
-        hessian.batch_size = batchnorm.BATCH_SIZE - (
-            examples % batchnorm.BATCH_SIZE == 1
-        )  # one has no variance
+        most = batchnorm.BATCH_SIZE
+        # No batch may be a single example, of which there is no variance.
+        hessian.batch_size = next((size for size in range(most, 1, -1) if examples % size != 1), most)
         with batchnorm.batch_statistics(batchnorm.with_statistics(evaluator.lent.model)):
             return hessian.gradient()
 

@@ -80,6 +80,11 @@ class Trajectory:
     shares: np.ndarray
     explained: np.ndarray
 
+    @property
+    def whole(self) -> bool:
+        """Whether there is a trail, each trail has a checkpoint, and each checkpoint a trail."""
+        return bool(self.names) and np.array_equal(np.unique(self.trails), np.arange(len(self.names)))
+
 
 @dataclass(frozen=True)
 class Surface:

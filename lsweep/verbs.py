@@ -30,5 +30,7 @@ def need_torch(who: str) -> None:
     """
     try:
         import torch  # noqa: F401
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
         raise MissingExtra(f"{who} torch: pip install 'lsweep[torch]'") from None

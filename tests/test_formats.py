@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
@@ -19,6 +21,8 @@ import lsweep
 from lsweep import cli, export
 from lsweep.errors import InputError
 from lsweep.export import gltf
+from lsweep.export.heights import Height
+from lsweep.export.vtk import write_path
 from lsweep.store import whole
 from lsweep.surface import Status, Surface, Trajectory
 
@@ -239,6 +243,18 @@ def test_xdmf_shows_a_running_sweep_as_it_goes_on(tmp_path: Path) -> None:
     assert found["data"]["loss"][2 * 6 + 3] == 7.5 and found["data"]["status"][2 * 6 + 3] == 1
 
 
+def test_xdmf_has_the_interpolated_values_of_a_refined_sweep(tmp_path: Path) -> None:
+    status = np.ones(LOSS.shape)
+    status[1, [1, 3]], status[3, 5] = Status.SETTLED, Status.FAILED
+    surface = stored(make(status=status), tmp_path / "a.h5")
+    found = through_vtk(export.write(surface, tmp_path / "a.xdmf"))["data"]
+    same_values({"data": found}, surface)
+    settled = surface.settled.ravel()
+    assert np.array(found["known"])[settled].all() and np.isfinite(found["loss"]).all()
+    for name in ("loss", "accuracy"):
+        np.testing.assert_array_equal(np.array(found[name])[settled], surface.filled(name).ravel()[settled])
+
+
 def test_xdmf_has_curvature_and_columns(tmp_path: Path) -> None:
     columns = {
         "batch_size": np.full(LOSS.shape, 64, np.int32),
@@ -266,7 +282,15 @@ def test_what_cannot_be_exported_is_one_clear_line(tmp_path: Path) -> None:
         export.write(make(status=np.zeros(LOSS.shape)), tmp_path / "a.glb")
     with pytest.raises(InputError, match="unknown colour map"):
         export.write(make(), tmp_path / "a.glb", cmap="virids")
+    with pytest.raises(InputError, match=r"too large for \.glb"):
+        export.write(make(loss=1e40 * LOSS), tmp_path / "a.glb", scale=1, log=False)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_accuracy_is_clipped_as_a_fraction(tmp_path: Path) -> None:
+    script = export.write(stored(make(), tmp_path / "a.h5"), tmp_path / "a.py", metric="accuracy", clip=0.5)
+    colors = ast.literal_eval(re.findall(r"COLORS = (\[.*\])", script.read_text())[0])
+    assert colors[0] == pytest.approx((1 / (1 + LOSS)).min()) and colors[-4] == pytest.approx(0.5)
 
 
 # The path --------------------------------------------------------------------------------------------------
@@ -299,13 +323,20 @@ def test_the_path_is_a_polyline_on_the_relief(tmp_path: Path, monkeypatch, capsy
 def test_a_path_in_a_box_has_three_coordinates(tmp_path: Path) -> None:
     from test_export import points, read
 
-    from lsweep.export.heights import Height
-    from lsweep.export.vtk import write_path
-
     corners = np.array([[0.0, 0.5, 1.0], [0.5, 0.0, 2.0]])
     surface = make((X, Y, Z), np.ones((3, 4, 6)), trajectory=walk(corners))
     at = points(read(write_path(surface, tmp_path / "p.vtp", Height())))
     np.testing.assert_allclose(at[[0, -1]], corners, atol=1e-12)
+
+
+def test_odd_paths_are_exported(tmp_path: Path) -> None:
+    """There and back again, and a checkpoint that is nowhere."""
+    surface = make(trajectory=walk(np.array([[0.0, 0.0], [0.5, 0.0], [0.0, 0.0], [np.nan, 0.0]])))
+    scene = scene_of(export.write(surface, tmp_path / "a.glb"))
+    tube = scene.geometry["path run"]
+    assert np.isfinite(tube.vertices).all() and np.isfinite(tube.vertex_normals).all()
+    assert np.ptp(tube.vertices[:, 0]) == pytest.approx(0.5, abs=0.03)
+    assert write_path(surface, tmp_path / "p.vtp", Height()).is_file()
 
 
 # ParaView itself -------------------------------------------------------------------------------------------

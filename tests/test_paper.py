@@ -12,6 +12,7 @@ import launch
 import numpy as np
 import pytest
 
+import lsweep
 from lsweep import config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +20,7 @@ SCRIPTS = ROOT / "scripts" / "paper"
 sys.path.insert(0, str(SCRIPTS))
 
 import drawing  # noqa: E402
+import fig2  # noqa: E402
 import gallery  # noqa: E402
 from rows import ROWS  # noqa: E402
 
@@ -79,6 +81,28 @@ def test_how_far_a_valley_reaches() -> None:
     assert drawing.reach(x, broken, 0.0, 0.25, 1) == pytest.approx(0.3, abs=1e-9)
 
 
+def test_which_valley_is_the_wider_one() -> None:
+    def of(small: float | None, large: float | None) -> str | None:
+        return fig2.wider({"ends": {"small": {"inwards": small}, "large": {"inwards": large}}})
+
+    assert of(0.2, 0.1) == "small" == of(None, 0.9) and of(0.1, 0.2) == "large" == of(0.9, None)
+    assert of(0.0, 0.2) == "large" and of(0.2, 0.0) == "small" and of(None, None) is None
+
+
+@pytest.mark.parametrize("accurate", [True, False])
+def test_panels_share_one_legend(accurate: bool, here: Path) -> None:
+    x = np.linspace(-1, 1, 5)
+    accuracy = 1 / (1 + x**2) if accurate else np.full(5, np.nan)
+    metrics = {"loss": 1 + x**2, "loss_test": 2 + x**2, "accuracy": accuracy}
+    done = np.ones(5, np.uint8)
+    surface = lsweep.Surface({"x": x}, metrics, done, np.ones(5, np.float32), np.zeros(5, np.int32))
+    with drawing.panels(here / "a.png", 1, 2) as axes:
+        for ax in axes[0]:
+            drawing.line(surface, ax, "a")
+        figure = axes[0][0].figure
+        assert len(figure.legends) == 1 and not any(ax.get_legend() for ax in figure.axes)
+
+
 def test_the_gallery_says_what_was_not_run(here: Path) -> None:
     folder = here / "fig5"
     folder.mkdir()
@@ -97,6 +121,11 @@ def test_the_gallery_says_what_was_not_run(here: Path) -> None:
     assert "**Not run.** `python scripts/paper/fig6.py`" in absent and "3.93 %" in absent
     overview = gallery.summary(here)
     assert overview.count("| not run |") == len(ROWS) - 1 and overview.count("| small |") == 1
+
+
+def test_the_gallery_is_what_its_script_writes() -> None:
+    folder = ROOT / "results" / "paper"
+    assert (folder / "README.md").read_text() == gallery.page(folder)
 
 
 @pytest.mark.slow

@@ -288,6 +288,20 @@ def test_a_flight_ends_at_the_picture(tmp_path: Path) -> None:
     assert np.abs(frames[-1][20:, :half] - frames[-1][20:, half : 2 * half]).mean() < 3  # chroma is halved
 
 
+def test_a_movie_without_room_is_not_there(tmp_path: Path) -> None:
+    """So few frames are written at the end, when no frame would tell of it any more."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
+    try:
+        with pytest.raises(InputError, match="no movie that can be played"):
+            save_movie(plane(), tmp_path / "a.mp4", film=Film(seconds=0.2, fps=10), size=(64, 64))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_gif_takes_as_long_as_it_should(tmp_path: Path) -> None:
     from PIL import Image
 
@@ -330,6 +344,8 @@ def test_progress_hears_of_every_frame(tmp_path: Path) -> None:
     [
         (["-o", "a.avi"], "ends in .mp4 or .gif"),
         (["-o", "a.mp4", "--size", "101x100"], "width and height must be even, got 101x100"),
+        (["-o", "a.gif", "--size", "100x1000"], "no room for 1 panels and a colour bar"),
+        (["-o", "a.gif", "--fps", "60"], "shows at most 50 frames per second, got 60"),
         (["-o", "a.mp4", "--size", "big"], "--size takes width x height"),
         (["-o", "a.mp4", "--seconds", "nan"], "seconds must be a number above 0"),
         (["-o", "a.mp4", "--fps", "-1"], "fps must be a number above 0"),

@@ -151,7 +151,9 @@ def test_a_tile_is_evaluated_whole_whatever_is_pending(tmp_path: Path) -> None:
     whole, parts = read(tmp_path / "whole.h5"), read(tmp_path / "parts.h5")
     assert whole.complete and parts.complete
     assert whole.loss.tobytes() == parts.loss.tobytes()
-    assert read_identity(tmp_path / "whole.h5")[0]["points_at_once"] == 4
+    identity = read_identity(tmp_path / "whole.h5")[0]
+    # All 40 examples at once: so few fill no batch.
+    assert (identity["points_at_once"], identity["batch_size"]) == (4, 40)
     single = python("-m", "lsweep", "sweep", "sweep.toml", "--quiet", "--set", "grid.x.num=7", cwd=tmp_path)
     assert single.returncode == 0, single.stderr
     np.testing.assert_allclose(whole.loss, read(tmp_path / "out/sweep.h5").loss, rtol=1e-5)

@@ -403,3 +403,8 @@ def test_a_damaged_path_is_refused(here: Path) -> None:
         file["trajectory/trails"][...] = 7
     with pytest.raises(FileFormatError, match="'trajectory' is damaged"):
         read_sweep(here / "out/sweep.h5")
+    with h5py.File("out/sweep.h5", "r+") as file:
+        file["trajectory/trails"][...] = 0
+        file["trajectory"].attrs["names"] = '["a", "of no checkpoint"]'
+    with pytest.raises(FileFormatError, match="'trajectory' is damaged"):
+        read_sweep(here / "out/sweep.h5")

@@ -38,6 +38,11 @@ def write_glb(surface: Surface, path: Path, how: Height, log: bool | None, cmap:
         )
     colors = np.asarray(scale.cmap(scale.norm()(scale.drawn(np.nan_to_num(field.values, nan=scale.lo)))))
     points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
+    if np.abs(points).max() > np.finfo(np.float32).max:
+        raise InputError(
+            "coordinates or heights are too large for .glb, whose numbers are float32: give a smaller scale, or clip",
+            key="scale",
+        )
     extras = {"metric": how.metric, "log10": how.log, "alpha": _ends(surface.x), "beta": _ends(surface.y)}
     write_bytes(
         path,
@@ -75,7 +80,8 @@ def _settled(
 ) -> tuple[Field, Scale, Height]:
     """The field, its scale as in a figure, and the height with the scale's choice of log."""
     field = extract(surface, how.metric, 2)
-    scale = choose([field], Look(how.metric, "auto" if log is None else log, how.clip, cmap=cmap))
+    clip = how.clip if how.clip is None or not field.percent else 100 * how.clip
+    scale = choose([field], Look(how.metric, "auto" if log is None else log, clip, cmap=cmap))
     return field, scale, replace(how, log=scale.log)
 
 

@@ -17,8 +17,12 @@ def tube(line: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         Points, (SIDES * k, 3), and (SIDES * (k - 1), 4) indices of them.
     """
+    steps = np.diff(line, axis=0, prepend=2 * line[:1] - line[1:2])
     tangents = np.gradient(line, axis=0)
-    tangents /= np.maximum(np.linalg.norm(tangents, axis=1, keepdims=True), 1e-12)
+    # Where a line goes back on itself the steps before and after add up to nothing.
+    turns = np.linalg.norm(tangents, axis=1) < 1e-6 * np.linalg.norm(steps, axis=1)
+    tangents = np.where(turns[:, None], steps, tangents)
+    tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
     # A ring's zero lies across the tangent and z; where those are parallel, across the tangent and y.
     steep = np.abs(tangents[:, 2:]) > 0.99
     across = np.cross(tangents, np.where(steep, [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]))

@@ -2,7 +2,8 @@
 
 The numbers stay in the HDF5 file, so it shows a running sweep as far as it is whenever it is loaded anew. What
 the sidecar holds itself, as of when it was written, is the height of each point, finite everywhere, for ParaView's
-"Warp By Scalar", and whether it stands for a value, for "Threshold".
+"Warp By Scalar", and whether it stands for a value, for "Threshold"; and the metrics of a refined sweep, whose file has
+no values where it is settled.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def encode(surface: Surface, how: Height, path: Path) -> bytes:
     """The sidecar that goes to `path`, for the file that the surface was read from, found relative to it.
 
     A line, plane or box as a rectilinear grid, x fastest; a line or plane with the point data "height" and "known".
+    Where points are settled, metrics are interpolated, and finite everywhere as heights are.
 
     Raises:
         InputError: the surface comes from no file, or from one whose name XDMF cannot hold; no such metric.
@@ -45,8 +47,13 @@ def encode(surface: Surface, how: Height, path: Path) -> bytes:
             _heavy(geometry, surface.axes[name].shape, np.dtype("f8"), f"{source}:/{name}")
         else:
             _light(geometry, np.zeros(1))
+    refined = surface.metrics if surface.settled.any() else ()
+    interpolated = [name for name in refined if np.isfinite(surface.filled(name)).any()]
     for name, (place, dtype) in members(surface).items():
-        _heavy(_attribute(grid, name), shape, dtype, f"{source}:/{place}")
+        if name in interpolated:
+            _light(_attribute(grid, name), heights(surface, Height(name))[0].reshape(shape))
+        else:
+            _heavy(_attribute(grid, name), shape, dtype, f"{source}:/{place}")
     if surface.ndim < 3:
         height, known = heights(surface, how)
         _light(_attribute(grid, HEIGHT), height.reshape(shape))

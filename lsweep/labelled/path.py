@@ -63,10 +63,7 @@ def path_of(data: xarray.Dataset, ndim: int) -> Trajectory | None:
         )
     except (KeyError, TypeError, ValueError):
         raise InputError("the trajectory is damaged", key="trajectory") from None
-    if not np.isin(found.trails, range(len(found.names))).all() or {
-        len(found.shares),
-        len(found.explained),
-    } != {ndim}:
+    if not found.whole or {len(found.shares), len(found.explained)} != {ndim}:
         raise InputError("the trajectory is damaged", key="trajectory")
     return found
 

@@ -213,9 +213,11 @@ def _trajectory(file: h5py.File, ndim: int) -> Trajectory | None:
     }
     names = tuple(str(name) for name in json_value(group, "names", list))
     captured = group.attrs.get("captured")
-    if not isinstance(captured, (float, np.floating)) or not np.isin(read["trails"], range(len(names))).all():
+    known = isinstance(captured, (float, np.floating))
+    found = Trajectory(**read, names=names, captured=float(captured) if known else np.nan)
+    if not known or not found.whole:
         raise FileFormatError(f"{file.filename!r}: the group 'trajectory' is damaged", key="trajectory")
-    return Trajectory(**read, names=names, captured=float(captured))
+    return found
 
 
 def _sessions(file: h5py.File) -> tuple[dict[str, Any], ...]:

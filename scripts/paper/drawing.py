@@ -56,7 +56,8 @@ def path(surface: lsweep.Surface, ax: Axes, title: str, levels: list[float] | in
 
 
 def _one_legend(ax: Axes) -> None:
-    own = ax.figure.axes[-1].get_legend()  # lsweep puts it on the figure's last axes
+    panel = ax.get_shared_x_axes().get_siblings(ax)  # an accuracy has axes of its own, and the legend
+    own = next((legend for each in panel if (legend := each.get_legend())), None)
     if own is None:
         return
     if not ax.figure.legends:

@@ -78,7 +78,7 @@ def wider(row: dict[str, Any]) -> str | None:
     small, large = (row["ends"][word]["inwards"] for word in ("small", "large"))
     if small == large:
         return None
-    return "small" if (small or np.inf) > (large or np.inf) else "large"
+    return "small" if large is not None and (small is None or small > large) else "large"
 
 
 def draw(study: Study) -> None:

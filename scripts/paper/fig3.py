@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import vgg9
-from drawing import frame, panels, reach
+from drawing import BLUE, frame, panels, reach
 from study import Study, axis, begin, cifar10
 
 from lsweep import render
@@ -97,11 +97,9 @@ def draw(study: Study) -> None:
         for ax, run, title in zip(axes[0], runs, titles, strict=True):
             for seed in range(SEEDS[study.size]):
                 line = study.surface(line_of(run, seed))
-                ax.plot(line.x, line.loss, color="#0072B2", linewidth=1, label="train" if not seed else None)
+                ax.plot(line.x, line.loss, color=BLUE, linewidth=1, label="train" if not seed else None)
                 test = line.metrics["loss_test"]
-                ax.plot(
-                    line.x, test, color="#0072B2", linewidth=1, linestyle="--", label=None if seed else "test"
-                )
+                ax.plot(line.x, test, color=BLUE, linewidth=1, linestyle="--", label=None if seed else "test")
             frame(ax, title, r"$\alpha$", "loss")
             ax.set_ylim(0, 5)
         axes[0][0].figure.legend(loc="outside lower center", ncols=2, frameon=False)

@@ -71,6 +71,12 @@ def _drawn(out: Path, row: Row) -> list[dict[str, Any]]:
     return [found for folder in folders if (found := read(out / folder))]
 
 
+def page(out: Path) -> str:
+    """The text of the gallery of what lies in a folder."""
+    sections = "\n".join(section(out, row) for row in ROWS)
+    return f"{HEAD.rstrip()}\n\n{summary(out)}\n\n{sections}".rstrip() + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -78,14 +84,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/paper"))
     args = parser.parse_args()
     os.chdir(ROOT)
-    text = (
-        HEAD.rstrip()
-        + "\n\n"
-        + summary(args.out)
-        + "\n\n"
-        + "\n".join(section(args.out, row) for row in ROWS)
-    )
-    (args.out / "README.md").write_text(text.rstrip() + "\n")
+    (args.out / "README.md").write_text(page(args.out))
     print(args.out / "README.md")
 
 

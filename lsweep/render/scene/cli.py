@@ -41,7 +41,9 @@ def add_parser(subparsers: Any) -> None:
     group.add_argument(
         "--seconds", type=float, default=5.0, metavar="S", help="how long it lasts (default: 5)"
     )
-    group.add_argument("--fps", type=float, metavar="N", help="frames per second (default: 30, of a GIF 20)")
+    group.add_argument(
+        "--fps", type=float, metavar="N", help="frames per second (default: 30, of a GIF 20 and at most 50)"
+    )
     group.add_argument(
         "--size", metavar="WxH", help="width and height in pixels (default: 1280x720, of a GIF 640x360)"
     )

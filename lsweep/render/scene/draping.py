@@ -18,8 +18,9 @@ def cut(corners: np.ndarray, finest: float) -> np.ndarray:
     Returns:
         (n,) rising from 0 to k - 1, all whole numbers among them: 2.5 is half-way from corner 2 to corner 3.
     """
-    lengths = np.linalg.norm(np.diff(corners, axis=0), axis=1)
-    parts = np.clip(np.ceil(lengths / finest), 1, MOST).astype(int)
+    with np.errstate(all="ignore"):  # what a file says of a path need not be finite
+        lengths = np.linalg.norm(np.diff(corners, axis=0), axis=1) / finest
+    parts = np.clip(np.ceil(np.nan_to_num(lengths, nan=1.0)), 1, MOST).astype(int)
     return np.concatenate([k + np.arange(n) / n for k, n in enumerate(parts)] + [[len(corners) - 1.0]])
 
 
@@ -31,8 +32,9 @@ def along(corners: np.ndarray, at: np.ndarray) -> np.ndarray:
 def sampled(
     x: np.ndarray, y: np.ndarray, values: np.ndarray, at_x: np.ndarray, at_y: np.ndarray
 ) -> np.ndarray:
-    """Values of a (len(y), len(x)) grid at (k,) places, bilinear; NaN outside, and beside a NaN."""
-    column, row = np.interp(at_x, x, np.arange(len(x))), np.interp(at_y, y, np.arange(len(y)))
+    """Values of a (len(y), len(x)) grid at (k,) places, bilinear; NaN outside, nowhere, and beside a NaN."""
+    column = np.nan_to_num(np.interp(at_x, x, np.arange(len(x))))
+    row = np.nan_to_num(np.interp(at_y, y, np.arange(len(y))))
     left = np.minimum(column.astype(int), max(len(x) - 2, 0))
     front = np.minimum(row.astype(int), max(len(y) - 2, 0))
     right, back = np.minimum(left + 1, len(x) - 1), np.minimum(front + 1, len(y) - 1)

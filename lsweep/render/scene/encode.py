@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lsweep.errors import InputError, MissingExtra
-from lsweep.files import replacing
+from lsweep.files import writing
 
 Frames = Iterable[np.ndarray]
 # Near what the eye can tell from the frames themselves; "faststart" lets a browser begin before it has all.
@@ -24,12 +27,14 @@ class Format:
 
     Attributes:
         size, fps: what a movie of this kind has by default.
+        most_fps: more frames per second it does not show.
         check: refuses a width and height that the format cannot have.
         write: frames of (height, width, 3) uint8 into a file; the path, the frames, (width, height), fps.
     """
 
     size: tuple[int, int]
     fps: float
+    most_fps: float
     check: Callable[[int, int], None]
     write: Callable[[Path, Frames, tuple[int, int], float], None]
 
@@ -45,8 +50,7 @@ def format_of(path: Path) -> Format:
 
 def _write_mp4(path: Path, frames: Frames, size: tuple[int, int], fps: float) -> None:
     ffmpeg = _need("imageio_ffmpeg", "MP4 needs imageio-ffmpeg")
-
-    def into(temporary: Path) -> None:
+    with writing(path) as temporary:
         writer = ffmpeg.write_frames(
             str(temporary),
             size,
@@ -56,41 +60,31 @@ def _write_mp4(path: Path, frames: Frames, size: tuple[int, int], fps: float) ->
             macro_block_size=2,
             output_params=H264,
         )
-        writer.send(None)
-        for frame in frames:
-            writer.send(frame)
-        writer.close()
-
-    _replace(path, into)
+        with closing(writer):
+            writer.send(None)
+            for frame in frames:
+                writer.send(frame)
+        # Nobody has asked for ffmpeg's exit status: where it had no room, half a movie is there, or nothing.
+        try:
+            ffmpeg.count_frames_and_secs(str(temporary))
+        except RuntimeError as error:
+            raise OSError("ffmpeg left no movie that can be played") from error
 
 
 def _write_gif(path: Path, frames: Frames, size: tuple[int, int], fps: float) -> None:
     image = _need("PIL.Image", "GIF needs Pillow")
-    pictures = [image.fromarray(frame).quantize(256, dither=image.Dither.FLOYDSTEINBERG) for frame in frames]
-    ends = np.rint(np.arange(len(pictures) + 1) * HUNDREDTHS / fps) * 10
-    milliseconds = [int(step) for step in np.diff(ends)]
-
-    def into(temporary: Path) -> None:
+    with writing(path) as temporary:  # frames take long: whether there is a place for them is known before
+        pictures = [
+            image.fromarray(frame).quantize(256, dither=image.Dither.FLOYDSTEINBERG) for frame in frames
+        ]
+        ends = np.rint(np.arange(len(pictures) + 1) * HUNDREDTHS / fps) * 10
+        milliseconds = [int(step) for step in np.diff(ends)]
         pictures[0].save(
             temporary, format="GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0
         )
 
-    _replace(path, into)
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make the file under a temporary name. Raises InputError where it cannot."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            write(temporary)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}", key="output") from error
-
 
 def _need(module: str, what: str) -> Any:
-    import importlib
-
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -111,6 +105,7 @@ def _any_size(width: int, height: int) -> None:
 
 
 FORMATS = {
-    ".mp4": Format((1280, 720), 30.0, _even, _write_mp4),
-    ".gif": Format((640, 360), 20.0, _any_size, _write_gif),
+    ".mp4": Format((1280, 720), 30.0, math.inf, _even, _write_mp4),
+    # Viewers take a frame of less than two hundredths of a second for one of ten.
+    ".gif": Format((640, 360), 20.0, 50.0, _any_size, _write_gif),
 }

@@ -96,6 +96,10 @@ def save_movie(
     film = film or Film(fps=form.fps)
     whole = Size(*(size or form.size))
     form.check(whole.width, whole.height)
+    if film.fps > form.most_fps:
+        raise InputError(
+            f"{path.suffix} shows at most {form.most_fps:g} frames per second, got {film.fps:g}", key="fps"
+        )
     several = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     if not several:
         raise InputError("nothing to film: no surface was given", key="surfaces")

@@ -27,6 +27,7 @@ MARGIN = 0.03  # of a panel's half size, around what is shown from where a movie
 LEVELS = 14  # more lines than in a flat figure, where each has a label
 TOP = 0.1  # of the picture's height, for the titles
 LEAST, MOST = 64, 16_384  # pixels along a side
+NARROWEST = 16  # pixels, of a panel
 PIXELS = 4  # along a facet, about
 SAMPLES = 4  # more cost much where OpenGL is software
 
@@ -83,6 +84,13 @@ class Show:
             raise InputError(
                 "evaluated points can be shown on flat figures and lines only", key="show_evaluated"
             )
+        self.size = size
+        self._wide = (size.width - bar_width(size.height)) // len(surfaces)
+        if self._wide < NARROWEST:
+            raise InputError(
+                f"{size.width}x{size.height} pixels leave no room for {len(surfaces)} panels and a colour bar",
+                key="size",
+            )
         opengl.require()
         from lsweep.render.scene.stage import Stage
 
@@ -95,10 +103,8 @@ class Show:
         ]
         for title, _ in captions:
             frame.check_title(title)
-        self.size = size
         self._behind, ink = BACKGROUNDS[background]
         self._oversample = oversample
-        self._wide = (size.width - bar_width(size.height)) // len(fields)
         self._top = round(size.height * TOP)
         self._reliefs = [build(field, scale, oversample * self._wide // PIXELS) for field in fields]
         self._layer = layer(
