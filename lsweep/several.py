@@ -26,8 +26,8 @@ from lsweep.perceptron import Perceptron, Product, cross_entropy_and_accuracy, p
 # Numbers per axis and one more that are kept of a split: what a perceptron's first layer makes of it.
 MOST_KNOWN = 1 << 22
 # Numbers in the widest layer of all points and examples of a batch: many enough for the time that starting kernels
-# takes to be lost among them, few enough for the processor's caches.
-BATCH_NUMBERS = 1 << 21
+# takes to be lost among them, few enough for a processor's caches; a GPU's value has not been measured.
+BATCH_NUMBERS = {"cpu": 1 << 21, "mps": 1 << 23, "cuda": 1 << 25}
 
 Measure = Callable[[Any], dict[str, torch.Tensor]]
 
@@ -50,7 +50,8 @@ class JointEvaluator(LossEvaluator):
 
     def examples_a_batch(self, points: int, examples: int) -> int:
         """How many of so many examples a batch should have where so many points share it; the same on all ranks."""
-        return max(1, min(examples, BATCH_NUMBERS // (points * self._width)))
+        numbers = BATCH_NUMBERS[self._flat.device.type]
+        return max(1, min(examples, numbers // (points * self._width)))
 
     def evaluate(self, coordinates: np.ndarray) -> Evaluation:
         """Evaluate points given as (k, ndim) coordinates, x first; see `Evaluator`."""
