@@ -436,3 +436,33 @@ def test_neither_torch_nor_mpi(tmp_path: Path) -> None:
         "import lsweep.watch.server; print(*{'torch', 'mpi4py'} & set(sys.modules), 'loaded')"
     )
     assert python("-c", code, cwd=tmp_path).stdout.splitlines()[-1] == "loaded"
+
+
+def test_the_end_waits_for_a_reader_and_lets_no_other_one_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread within HDF5 when the interpreter ends would keep h5py's lock, and the process would not end."""
+    follower = Follower(tmp_path / "to_come.h5", 0.0)
+    within, on = threading.Event(), threading.Event()
+    view = follower.look()
+
+    def reading() -> View:
+        within.set()
+        on.wait(10)
+        return view
+
+    monkeypatch.setattr(follower, "_now", reading)
+    reader = threading.Thread(target=follower.look, daemon=True)
+    reader.start()
+    assert within.wait(10)
+    end = threading.Thread(target=follower.close, daemon=True)
+    end.start()
+    end.join(0.2)
+    assert end.is_alive()
+    on.set()
+    end.join(10)
+    assert not end.is_alive()
+    late = threading.Thread(target=follower.look, daemon=True)
+    late.start()
+    late.join(0.2)
+    assert late.is_alive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 import os
 import socket
@@ -101,10 +102,9 @@ def _page(args: argparse.Namespace) -> int:
         _announce(server, args.file)
         if args.open:
             _open(server.url)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            return 0
+        follower.close()
     return 0
 
 

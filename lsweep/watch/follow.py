@@ -18,6 +18,8 @@ from lsweep.watch.pulse import Pulse
 # Seconds after which a file is read though nothing says that it has changed. Over NFS attributes are old for a while,
 # and what was cached just before a point became durable may be read with its status from just after.
 ANYWAY = 10.0
+# Seconds for which the end waits for a reader: of a file system that hangs it may never come back.
+CLOSING = 5.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,13 @@ class Follower:
                 self._looked = self._clock()
                 self._view = self._now()
             return self._view
+
+    def close(self) -> None:
+        """Wait for a reader, and let no other one begin: the last thing before the process ends.
+
+        A thread that is within HDF5 when the interpreter ends never gives h5py's lock back, and the end waits for it.
+        """
+        self._guard.acquire(timeout=CLOSING)
 
     def _now(self) -> View:
         if not os.path.lexists(self._path):
