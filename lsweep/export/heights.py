@@ -56,7 +56,9 @@ def heights(surface: Surface, how: Height) -> tuple[np.ndarray, np.ndarray]:
         InputError: unknown metric, or a log of values none of which is positive.
     """
     values, known = _drawn(surface, how)
-    return _factor(surface, values[known], how.scale) * _filled(values, known), known
+    with np.errstate(over="ignore"):  # a scale by hand may carry values beyond what float64 holds
+        heights = _factor(surface, values[known], how.scale) * _filled(values, known)
+    return np.nan_to_num(heights, copy=False), known
 
 
 def factor(surface: Surface, how: Height) -> float:
