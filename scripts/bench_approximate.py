@@ -60,7 +60,11 @@ def main() -> None:
         found = check(config.load(plain, overrides), lsweep.open(output), args)
     path = RESULTS / f"{args.network}.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    known |= {args.step: found | {"environment": provenance.collect()}}
+    environment = provenance.collect()
+    environment["command"] = [
+        "FOLDER" if word == str(args.cache) else word for word in environment["command"]
+    ]
+    known |= {args.step: found | {"environment": environment}}
     path.write_text(json.dumps(known, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 

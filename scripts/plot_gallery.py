@@ -199,12 +199,11 @@ ELSEWHERE = (
     Entry(
         "page",
         "The interactive page",
-        "[`page.html`](page.html): one file that opens without a network, to turn, clip and read values off. Below, "
-        "what Chromium shows of it.",
-        ("page.png", "page.html"),
+        "One file that opens without a network, to turn, clip and read values off. Below, what Chromium shows of it.",
+        ("page.png",),
         (
-            f"lsweep render {BOTH} {TITLES} --html page.html",
-            f"{CHROMIUM} --window-size=1280,900 --virtual-time-budget=5000 --screenshot=page.png page.html",
+            f"lsweep render {BOTH} {TITLES} --html build/page.html",
+            f"{CHROMIUM} --window-size=1280,900 --virtual-time-budget=5000 --screenshot=page.png build/page.html",
         ),
     ),
     Entry(

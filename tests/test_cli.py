@@ -25,11 +25,8 @@ from lsweep.store.lock import acquire
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, unlaunched: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder, the working directory."""
-    for name in list(os.environ):
-        if name.startswith(("SLURM_", "OMPI_", "PMI")):
-            monkeypatch.delenv(name)
     project.make(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path

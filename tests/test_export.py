@@ -187,6 +187,7 @@ def test_file_is_xml_compressed_appended_and_the_same_twice(plane, tmp_path):
         ("a.vts", {"clip": np.inf}, "clip must be a finite number"),
         ("a.vts", {"clip": 0.0, "log": True}, "with log, clip must be above 0"),
         ("a.vts", {"scale": 0}, "scale must be a number other than 0, or 'auto'"),
+        ("a.vts", {"scale": 1e308, "log": False}, "scale 1e+308 makes heights that are too large"),
         ("a.vts", {"scale": "big"}, "scale must be a number other than 0, or 'auto', got 'big'"),
         ("file/a.vts", {}, "cannot write"),
     ],

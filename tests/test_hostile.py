@@ -30,11 +30,8 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, unlaunched: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with a finished sweep `good.h5`, the working directory."""
-    for name in list(os.environ):
-        if name.startswith(("SLURM_", "OMPI_", "PMI")):
-            monkeypatch.delenv(name)
     project.make(tmp_path)
     monkeypatch.chdir(tmp_path)
     store = Place("gather", SerialComm(), tmp_path).open(GRIDS["plane"], "good.h5")

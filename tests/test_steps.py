@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +29,8 @@ trail = ["out/trail"]
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, unlaunched: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder, the working directory; `train` makes one step of gradient descent an epoch."""
-    for name in list(os.environ):
-        if name.startswith(("SLURM_", "OMPI_", "PMI")):
-            monkeypatch.delenv(name)
     path = project.make(tmp_path)
     path.write_text(path.read_text().replace('weights = "net.pt"\n', "") + DESCENT)
     monkeypatch.chdir(tmp_path)

@@ -43,11 +43,8 @@ padding = 1
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, unlaunched: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with a network to train, the working directory."""
-    for name in list(os.environ):
-        if name.startswith(("SLURM_", "OMPI_", "PMI")):
-            monkeypatch.delenv(name)
     path = project.make(tmp_path)
     text = path.read_text().replace(
         'path = "train.npz"', 'path = "train.npz"\ntest_path = "test.npz"\nsplit = ["train", "test"]'

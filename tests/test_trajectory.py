@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -189,11 +188,8 @@ trail = ["out/trail"]
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, unlaunched: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with a trained network's trail, the working directory."""
-    for name in list(os.environ):
-        if name.startswith(("SLURM_", "OMPI_", "PMI")):
-            monkeypatch.delenv(name)
     path = project.make(tmp_path)
     text = path.read_text().replace('weights = "net.pt"\n', "")
     grid = text[text.index("[grid]") : text.index("[evaluate]")]

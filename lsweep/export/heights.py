@@ -53,12 +53,15 @@ def heights(surface: Surface, how: Height) -> tuple[np.ndarray, np.ndarray]:
         Heights, float64, finite, shaped like the surface; and a boolean mask, alike: True where a value is.
 
     Raises:
-        InputError: unknown metric, or a log of values none of which is positive.
+        InputError: unknown metric, a log of values none of which is positive, or a scale beyond all numbers.
     """
     values, known = _drawn(surface, how)
-    with np.errstate(over="ignore"):  # a scale by hand may carry values beyond what float64 holds
-        heights = _factor(surface, values[known], how.scale) * _filled(values, known)
-    return np.nan_to_num(heights, copy=False), known
+    times, filled = _factor(surface, values[known], how.scale), _filled(values, known)
+    if not math.isfinite(times * float(np.abs(filled).max(initial=0.0))):
+        raise InputError(
+            f"scale {how.scale} makes heights that are too large for numbers; give a smaller one", key="scale"
+        )
+    return times * filled, known
 
 
 def factor(surface: Surface, how: Height) -> float:
