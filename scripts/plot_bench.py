@@ -89,7 +89,7 @@ def scaling(found: Found) -> Figure:
     ax.set(xlabel="ranks", ylabel="efficiency", xticks=[row["ranks"] for row in rows])
     ax.set_title("strong scaling, pinned")
     ax.margins(x=0.5)
-    ax.legend()
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""Hostile input by the thousand, the same cases in every run: no traceback, no hang, no crash.
+"""Hostile input by the thousand, the same cases in every run of the same code: no traceback, no hang, no crash.
 
 Other cases, and more of them: scripts/fuzz.py.
 """
