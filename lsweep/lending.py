@@ -70,17 +70,25 @@ class Lent:
 
 
 class Cast:
-    """Examples whose floating tensors come in the precision of the weights."""
+    """Examples whose floating tensors come in the precision of the weights.
 
-    def __init__(self, examples: Any, dtype: torch.dtype) -> None:
-        self._examples, self._dtype = examples, dtype
+    Args:
+        examples: to be cast, batch by batch.
+        dtype: that precision.
+        layout: of the tensors in memory.
+    """
+
+    def __init__(
+        self, examples: Any, dtype: torch.dtype, layout: torch.memory_format = torch.preserve_format
+    ) -> None:
+        self._examples, self._dtype, self._layout = examples, dtype, layout
         self.tree = getattr(examples, "tree", None)
         # Batches that the user's loader put together are not cut anew.
         self.can_select = getattr(examples, "can_select", hasattr(examples, "select"))
 
     def to(self, device: torch.device) -> Cast:
         """See `Examples`."""
-        return Cast(self._examples.to(device), self._dtype)
+        return Cast(self._examples.to(device), self._dtype, self._layout)
 
     def batches(self, size: int) -> Iterator[Any]:
         """See `Examples`."""
@@ -93,7 +101,9 @@ class Cast:
             yield pytree.tree_map_only(torch.Tensor, self._cast, batch)
 
     def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+        if not tensor.is_floating_point():
+            return tensor
+        return tensor.to(self._dtype, memory_format=self._layout)
 
 
 @contextmanager

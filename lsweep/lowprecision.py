@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -16,48 +17,52 @@ from lsweep.lending import Lent
 from lsweep.precision import Precision
 from lsweep.weights import tensors_of
 
-_DTYPES = {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
+_DTYPES = {Precision.TF32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 
 
 class LowPrecision:
     """Called with inputs in fp32 it gives outputs in fp32; in between it computes in `kind`.
 
     Args:
-        lent: the network in fp32; for TF32 it computes itself, with other rules for products.
+        lent: the network in fp32.
         kind: TF32, BF16 or FP16.
     """
 
     def __init__(self, lent: Lent, kind: Precision) -> None:
-        self._lent, self._kind = lent, kind
-        self._model: nn.Module = lent.model
-        if kind != Precision.TF32:
-            self._dtype = _DTYPES[kind]
-            self._flat = lent.flat.to(self._dtype)
-            views = lent.space.views(self._flat)
-            # What moves is told to the copying beforehand, so that it is never there twice in fp32.
-            twins: dict[int, Any] = {
-                id(tensor): _like(tensor, view)
-                for tensor, view in zip(tensors_of(lent.model, lent.space), views, strict=True)
-            }
-            self._model = copy.deepcopy(lent.model, twins).to(self._dtype)
-            if fusion.pays(self._model, self._dtype, lent.flat.device):
-                fusion.fuse(cast(fx.GraphModule, self._model))
+        self._lent, self._kind, self._dtype = lent, kind, _DTYPES[kind]
+        space = replace(lent.space, channels_last=True)  # tensor cores and oneDNN take images so
+        self._flat = torch.empty_like(lent.flat, dtype=self._dtype)
+        self._views, self._own = space.views(self._flat), tensors_of(lent.model, lent.space)
+        self._alike = space == lent.space
+        self.follow()
+        # What moves is told to the copying beforehand, so that it is never there twice in fp32.
+        twins: dict[int, Any] = {
+            id(tensor): _like(tensor, view) for tensor, view in zip(self._own, self._views, strict=True)
+        }
+        self._model: nn.Module = copy.deepcopy(lent.model, twins).to(self._dtype)
+        if fusion.pays(self._model, self._dtype, lent.flat.device):
+            fusion.fuse(cast(fx.GraphModule, self._model))
 
     def follow(self) -> None:
         """Go where the network is. Weights are combined in fp32 and rounded then."""
-        if self._kind != Precision.TF32:
+        if self._alike:
             self._flat.copy_(self._lent.flat)
+            return
+        for view, tensor in zip(self._views, self._own, strict=True):
+            view.copy_(tensor.detach())
 
     def __call__(self, inputs: Any) -> torch.Tensor:
         """The network's output, float32."""
-        if self._kind != Precision.TF32:
-            inputs = pytree.tree_map_only(torch.Tensor, self._cast, inputs)
+        inputs = pytree.tree_map_only(torch.Tensor, self._cast, inputs)
         with _tf32() if self._kind == Precision.TF32 else nullcontext():
             output: torch.Tensor = self._model(inputs)
         return output.float()
 
     def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+        if not tensor.is_floating_point():
+            return tensor
+        images = tensor.dim() == 4
+        return tensor.to(self._dtype, memory_format=torch.channels_last if images else torch.preserve_format)
 
 
 def _like(tensor: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

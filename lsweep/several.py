@@ -104,11 +104,7 @@ class JointEvaluator(LossEvaluator):
         weights = {}
         for entry in lent.space.entries:
             piece = moved[:, entry.offset : entry.offset + entry.numel]
-            if entry.channels_last:
-                out, into, height, width = entry.shape
-                weights[entry.name] = piece.view(count, out, height, width, into).permute(0, 1, 4, 2, 3)
-            else:
-                weights[entry.name] = piece.view(count, *entry.shape)
+            weights[entry.name] = lent.space.view(piece, entry)
         return weights
 
     def _means(self, split: str, batches: Iterable[Any], measure: Measure, count: int) -> torch.Tensor:

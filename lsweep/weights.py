@@ -33,8 +33,7 @@ class Entry:
         offset: where it begins in the flat vector, in elements.
         filter_axis: the dimension that counts filters ([Li18] §4).
         is_buffer: whether it is a running statistic rather than a parameter.
-        channels_last: whether it lies in the flat vector as (out, height, width, in), which 2-D convolutions
-            like best; its view still has `shape`.
+        is_conv2d: whether it is the weight of a 2-D convolution, which may lie in the flat vector in another order.
     """
 
     name: str
@@ -42,7 +41,7 @@ class Entry:
     offset: int
     filter_axis: int = 0
     is_buffer: bool = False
-    channels_last: bool = False
+    is_conv2d: bool = False
 
     @property
     def numel(self) -> int:
@@ -52,9 +51,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class WeightSpace:
-    """The tensors that move, in order; tied ones once. Their elements lie end to end in a flat vector (size,)."""
+    """The tensors that move, in order; tied ones once. Their elements lie end to end in a flat vector (size,).
+
+    Attributes:
+        entries: the tensors.
+        channels_last: whether weights of 2-D convolutions lie there as (out, height, width, in), which is what these
+            are fast with, except in fp32 on a GPU; the views have the entries' shapes all the same.
+    """
 
     entries: tuple[Entry, ...]
+    channels_last: bool = True
 
     @property
     def size(self) -> int:
@@ -63,7 +69,14 @@ class WeightSpace:
 
     def views(self, flat: torch.Tensor) -> list[torch.Tensor]:
         """The entries' tensors as views of a flat vector (size,): writing to one writes to the other."""
-        return [_view(flat[e.offset : e.offset + e.numel], e) for e in self.entries]
+        return [self.view(flat[e.offset : e.offset + e.numel], e) for e in self.entries]
+
+    def view(self, piece: torch.Tensor, entry: Entry) -> torch.Tensor:
+        """An entry's tensor as a view of its piece (…, numel) of a flat vector, or of several."""
+        if not (entry.is_conv2d and self.channels_last):
+            return piece.view(*piece.shape[:-1], *entry.shape)
+        out, into, height, width = entry.shape
+        return piece.view(*piece.shape[:-1], out, height, width, into).movedim(-1, -3)
 
     def flatten(self, tensors: Sequence[torch.Tensor], dtype: torch.dtype = torch.float32) -> torch.Tensor:
         """Copy tensors shaped like the entries into a new flat vector (size,) on the CPU."""
@@ -119,7 +132,7 @@ def weight_space(model: nn.Module, space: str = "weights") -> WeightSpace:
             offset,
             filter_axis=_filter_axis(owners[name.rpartition(".")[0]]),
             is_buffer=name not in parameters,
-            channels_last=tensor.dim() == 4 and isinstance(owners[name.rpartition(".")[0]], nn.Conv2d),
+            is_conv2d=tensor.dim() == 4 and isinstance(owners[name.rpartition(".")[0]], nn.Conv2d),
         )
         entries.append(entry)
         offset += entry.numel
@@ -141,13 +154,6 @@ def sha256(*tensors: torch.Tensor) -> str:
         digest.update(f"{array.dtype}{tuple(array.shape)}".encode())
         digest.update(array.view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _view(piece: torch.Tensor, entry: Entry) -> torch.Tensor:
-    if not entry.channels_last:
-        return piece.view(entry.shape)
-    out, into, height, width = entry.shape
-    return piece.view(out, height, width, into).permute(0, 3, 1, 2)
 
 
 def _behind(tensor: torch.Tensor, size: int) -> torch.Tensor | None:

@@ -1,13 +1,15 @@
 """What errors that are bounded save: subset, refinement and lower precision together, and whether the bounds hold.
 
     python scripts/bench_approximate.py measure resnet56 --ranks 2
-    python scripts/bench_approximate.py check resnet56 --cache FOLDER
+    python scripts/bench_approximate.py full resnet56 --ranks 2
+    python scripts/bench_approximate.py check resnet56
 
 `measure` times a sweep of 51 × 51 points and 5000 images at a tolerance of 2 %, as one whole command, between two
 rounds of a loop in the released code's manner at random points, from which that loop's time for all points follows.
-`check` holds the file against strict fp32 of all images: at random evaluated points, at random interpolated ones, and
-to both sides of places on its contour lines. What it evaluates is kept in --cache, and it goes on where it stopped.
-Both write results/bench/approximate/NETWORK.json.
+`full` evaluates all images at all points, in strict fp32 unless --set says otherwise: hours on a few cores, minutes on
+a GPU; it goes on where it stopped. `check` holds the one file against the other: at every point, evaluated and
+interpolated ones apart, and along the contour lines. Each writes its part of FOLDER/NETWORK.json, by default under
+results/bench/approximate.
 """
 
 from __future__ import annotations
@@ -18,53 +20,49 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import bench_evaluator
 import bench_refine
 import numpy as np
-import torch
-from reference import Reference
 
 import lsweep
 from lsweep import agreement, config, problem, provenance, weights
 from lsweep.comm import SerialComm
+from lsweep.device import choose_device
 from lsweep.render.levels import round_levels
 from lsweep.surface import Status, Surface
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "bench" / "approximate"
+GRID = ("data.limit=5000", "grid.x.num=51", "grid.y.num=51")
 SETTINGS = (
-    "data.limit=5000",
-    "grid.x.num=51",
-    "grid.y.num=51",
+    *GRID,
     "grid.refine.tolerance=0.02",
     'evaluate.precision="auto"',
     "evaluate.tolerance=0.02",
     "evaluate.relative_error=0.02",
 )
 SEED = 2018
-LEVELS = 11  # contour lines, as `lsweep render` draws them
+LEVELS = 11  # of contour lines, as `lsweep render` draws them
 
 
 def main() -> None:
     args = parse()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    output, full = (args.folder / f"{args.network}{kind}.h5" for kind in ("", "_full"))
     plain = ROOT / "results" / "li2018_resnet56" / f"{args.network}.toml"
-    output = RESULTS / f"{args.network}.h5"
-    overrides = [*SETTINGS, f'output="{output.relative_to(ROOT)}"', *args.set]
-    RESULTS.mkdir(parents=True, exist_ok=True)
     if args.step == "measure":
-        found = measure(plain, overrides, output, args)
+        found = measure(plain, settings(SETTINGS, output, args), output, args)
+    elif args.step == "full":
+        overrides = settings(GRID, full, args)
+        found = {"seconds": round(timed_sweep(plain, overrides, args.ranks), 1), "settings": overrides}
     else:
-        found = check(config.load(plain, overrides), lsweep.open(output), args)
-    path = RESULTS / f"{args.network}.json"
+        found = check(lsweep.open(output), lsweep.open(full))
+    path = args.folder / f"{args.network}.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    environment = provenance.collect()
-    environment["command"] = [
-        "FOLDER" if word == str(args.cache) else word for word in environment["command"]
-    ]
-    known |= {args.step: found | {"environment": environment}}
+    known |= {args.step: found | {"environment": provenance.collect()}}
     path.write_text(json.dumps(known, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
@@ -73,18 +71,20 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("step", choices=("measure", "check"))
+    parser.add_argument("step", choices=("measure", "full", "check"))
     parser.add_argument("network", choices=("resnet56", "resnet56_noshort"))
     parser.add_argument("--set", action="append", default=[], help="as in lsweep sweep, after the others")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--manner-points", type=int, default=3, help="before the sweep, and after it")
-    parser.add_argument("--cache", type=Path, help="folder for the truth, outside of the repository")
-    parser.add_argument("--points", type=int, default=200, help="of each kind")
-    parser.add_argument("--places", type=int, default=60, help="on contour lines")
-    args = parser.parse_args()
-    if args.step == "check" and args.cache is None:
-        parser.error("check needs --cache FOLDER")
-    return args
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="of the files")
+    return parser.parse_args()
+
+
+def settings(common: Sequence[str], output: Path, args: argparse.Namespace) -> list[str]:
+    """Overrides of the configuration; paths that are the same on any machine."""
+    output = output.resolve()
+    shown = output.relative_to(ROOT) if output.is_relative_to(ROOT) else output
+    return [*common, f'output="{shown}"', *args.set]
 
 
 def measure(plain: Path, overrides: list[str], output: Path, args: argparse.Namespace) -> dict:
@@ -128,7 +128,7 @@ def manner_a(read: config.Config) -> Callable[[np.ndarray, int | None], float]:
     swept = problem.build(read, SerialComm())
     space = weights.weight_space(swept.model)
     directions = agreement.make(read, swept.model, SerialComm(), space)
-    device = torch.device("cpu")
+    device = choose_device(read.evaluate.device, SerialComm())
 
     def evaluate(point: np.ndarray, examples: int | None) -> float:
         run = bench_evaluator.released_manner(swept, space, directions, device, point, examples)
@@ -154,27 +154,26 @@ def spent(surface: Surface) -> dict:
     }
 
 
-def check(read: config.Config, surface: Surface, args: argparse.Namespace) -> dict:
-    """Errors at random points, and where the contour lines are."""
-    truth = Reference(read, args.cache / args.network)
-    order = np.random.default_rng(SEED).permutation(read.grid.size)
-    filled = surface.filled("loss").reshape(-1)
-    found = {}
-    for kind, chosen in (("evaluated", surface.done), ("interpolated", surface.settled)):
-        own = order[chosen.reshape(-1)[order]][: args.points]
-        errors = []
-        for flat, point in zip(own, read.grid.coordinates(own), strict=True):
-            errors.append(abs(filled[flat] / truth.losses(point).mean() - 1))
-            print(f"{kind} {len(errors)} of {len(own)}: {point} off by {errors[-1]:.4f}", flush=True)
-        found[kind] = summary(np.array(errors)) | {"of": int(chosen.sum())}
-    places = [
-        between(read, surface, truth, place, level) for place, level in contour_places(surface, args.places)
-    ]
-    found["contour lines"] = {
-        "places": len(places),
-        "true line within a cell": round(float(np.mean(places)), 4) if places else None,
+def check(surface: Surface, full: Surface) -> dict:
+    """Errors of the loss at all points, and how far the contour lines of the plot are from the true ones."""
+    if surface.shape != full.shape or not full.done.all():
+        raise SystemExit(
+            f"the full surface has {full.done.sum()} of {surface.done.size} points: run `full` first"
+        )
+    filled = surface.filled("loss")
+    errors = np.abs(filled / full.loss - 1)
+    levels = round_levels(float(np.nanmin(filled)), float(np.nanmax(filled)), LEVELS, log=True)
+    moved = bench_refine.displacement(full.loss, filled, [float(level) for level in levels])
+    return {
+        "evaluated": summary(errors[surface.done]),
+        "interpolated": summary(errors[surface.settled]),
+        "contour lines": {
+            "levels": len(levels),
+            "cells of length, both ways": round(len(moved) * bench_refine.STEP),
+            "displaced by at most a cell": round(float((moved <= 1).mean()), 4),
+            "95 % displacement in cells": round(float(np.percentile(moved, 95)), 3),
+        },
     }
-    return found
 
 
 def summary(errors: np.ndarray) -> dict:
@@ -183,32 +182,6 @@ def summary(errors: np.ndarray) -> dict:
     median, most, largest = np.percentile(errors, [50, 95, 100])
     shown = {"median error": median, "95 % error": most, "largest error": largest}
     return {"points": len(errors)} | {name: round(float(value), 5) for name, value in shown.items()}
-
-
-def contour_places(surface: Surface, count: int) -> Iterator[tuple[np.ndarray, float]]:
-    """Random places on all contour lines together, by length, in cells from the corner; and their levels."""
-    filled = surface.filled("loss")
-    lo, hi = float(np.nanmin(filled)), float(np.nanmax(filled))
-    levels = round_levels(lo, hi, LEVELS, log=True)
-    lines = [(place, float(level)) for level in levels for place in bench_refine.lines(filled, level)]
-    dice = np.random.default_rng(SEED)
-    for index in dice.choice(len(lines), min(count, len(lines)), replace=False):
-        yield lines[index]
-
-
-def between(read: config.Config, surface: Surface, truth: Reference, place: np.ndarray, level: float) -> bool:
-    """Whether the true loss passes the level between a cell down the slope and a cell up."""
-    logs = np.log(surface.filled("loss"))
-    row, column = (int(np.clip(round(place[k]), 1, logs.shape[1 - k] - 2)) for k in (1, 0))
-    slope = np.array(
-        [logs[row, column + 1] - logs[row, column - 1], logs[row + 1, column] - logs[row - 1, column]]
-    )
-    along = slope / np.hypot(*slope)
-    cells = np.array([(axis.max - axis.min) / (axis.num - 1) for axis in read.grid.axes])
-    corner = np.array([axis.min for axis in read.grid.axes])
-    below, above = (float(truth.losses(corner + cells * (place + sign * along)).mean()) for sign in (-1, 1))
-    print(f"contour {level:g} at {place}: {below:.4g} to {above:.4g}", flush=True)
-    return below <= level <= above
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Images per second of the evaluator against a loop in the released code's manner and a strong eager loop.
 
-    python scripts/bench_evaluator.py results/li2018_resnet56/resnet56.toml --examples 500 --rounds 5
+    python scripts/bench_evaluator.py results/li2018_resnet56/resnet56.toml --low bf16
+    python scripts/bench_evaluator.py results/li2018_resnet56/resnet56.toml --low tf32 bf16 --examples 50000  # a GPU
 
 Candidates take turns, round by round, so that a machine that drifts does so for all; medians and ratios within a
 round are reported. Writes JSON with the environment.
@@ -14,6 +15,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,18 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.flop_counter import FlopCounterMode
 
 from lsweep import agreement, config, problem, provenance, weights
+from lsweep.accuracies import LOW
 from lsweep.comm import SerialComm
+from lsweep.device import describe
 from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator
-from lsweep.precision import Precision
 from lsweep.preparation import prepare
 from lsweep.rule import Accuracy
 
 POINT = (0.3, -0.2)
+# Side of the matrices whose product is timed, and bytes that are copied: enough to keep the device busy.
+PRODUCTS = {"cpu": 2048, "cuda": 8192}
+COPIED = {"cpu": 1 << 26, "cuda": 1 << 30}
 
 
 def main() -> None:
@@ -55,23 +61,16 @@ def main() -> None:
         device = ready.device
         passes = {
             "manner_a": released_manner(swept, space, directions, device),
-            "eager_b": eager_loop(swept, space, directions, device, args.batch_size),
+            "eager_b": eager_loop(swept, space, directions, device),
             "lsweep_fp32": lambda: ours.evaluate(point).values[0, 0],
         }
-        if args.bf16:
-            certified = EstimatingEvaluator(
-                ours.lent, ours.batch_size, Accuracy(Precision.BF16, args.tolerance)
-            )
-
-            def raw() -> float:
-                certified._low.follow()
-                with torch.no_grad():
-                    return float(certified.values("train", 0, args.examples, low=True)[:, 0].mean())
-
-            passes["lsweep_bf16_raw"] = raw
-            passes["lsweep_bf16_certified"] = lambda: certified.evaluate(point).values[0, 0]
-        rates = take_turns(passes, args.rounds, args.examples, device)
-    report(args, rates, gflop_per_image(settings), device)
+        for kind in args.low:
+            certified = EstimatingEvaluator(ours.lent, ours.batch_size, Accuracy(LOW[kind], args.tolerance))
+            passes[f"lsweep_{kind}_raw"] = partial(raw, certified, args.examples)
+            passes[f"lsweep_{kind}_certified"] = partial(whole, certified, point)
+        rates = take_turns(passes, args, device)
+        batch_size = ours.batch_size
+    report(args, rates, gflop_per_image(settings), device, batch_size)
 
 
 def parse() -> argparse.Namespace:
@@ -82,10 +81,22 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch-size", default="auto")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--tolerance", type=float, default=0.01)
-    parser.add_argument("--bf16", action="store_true", help="the low-precision passes as well")
+    parser.add_argument("--low", nargs="*", choices=tuple(LOW), default=[], help="these precisions as well")
     parser.add_argument("--cpu", action="store_true", help="on the CPU, whatever else is there")
     parser.add_argument("--output", type=Path, default=Path("results/bench/evaluator.json"))
     return parser.parse_args()
+
+
+def raw(certified: EstimatingEvaluator, examples: int) -> float:
+    """The pass of low precision alone."""
+    assert certified._low is not None
+    certified._low.follow()
+    with torch.no_grad():
+        return float(certified.values("train", 0, examples, low=True)[:, 0].mean())
+
+
+def whole(evaluator: EstimatingEvaluator, point: np.ndarray) -> float:
+    return float(evaluator.evaluate(point).values[0, 0])
 
 
 class Images(Dataset[tuple[torch.Tensor, int]]):
@@ -160,12 +171,17 @@ def eager_loop(
     space: weights.WeightSpace,
     directions: list[Any],
     device: torch.device,
-    batch_size: str,
 ) -> Callable[[], float]:
-    """Normalised images on the device, batches of 100, one host read at the end; the network as it is."""
+    """Normalised images on the device, one host read at the end; the network as it is.
+
+    Batches of 100 on a CPU. On a GPU of 1000, in the layout that cuDNN is fast with in fp32.
+    """
     model = copy.deepcopy(swept.model).to(device)
     move = at_point(model, space, directions, device)
     (inputs, targets) = next(next(iter(swept.splits.values())).to(device).batches(10**9))
+    size = 100
+    if device.type == "cuda":
+        inputs, size = inputs.contiguous(), 1000
 
     def evaluate() -> float:
         move()
@@ -173,47 +189,66 @@ def eager_loop(
         with torch.inference_mode():
             losses = [
                 nn.functional.cross_entropy(model(some), labels, reduction="sum")
-                for some, labels in zip(inputs.split(100), targets.split(100), strict=True)
+                for some, labels in zip(inputs.split(size), targets.split(size), strict=True)
             ]
         return float(torch.stack(losses).double().sum() / len(targets))
 
     return evaluate
 
 
-def matrix_product(device: torch.device, dtype: torch.dtype, size: int = 2048) -> Callable[[], float]:
+def matrix_product(device: torch.device, kind: str, size: int) -> Callable[[], float]:
+    """Four products; `kind` is a precision."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(kind, torch.float32)
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     out = torch.empty(size, size, device=device, dtype=dtype)
 
     def multiply() -> float:
+        torch.backends.cuda.matmul.allow_tf32 = kind == "tf32"
         for _ in range(4):
             torch.mm(a, b, out=out)
+        torch.backends.cuda.matmul.allow_tf32 = False
         return float(out[0, 0])
 
     return multiply
 
 
+def copying(device: torch.device) -> Callable[[], float]:
+    """Four copies within the device's memory, of a gigabyte each on a GPU."""
+    source = torch.ones(COPIED[device.type], dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+
+    def copy_them() -> float:
+        for _ in range(4):
+            target.copy_(source)
+        return float(target[0])
+
+    return copy_them
+
+
 def take_turns(
-    passes: dict[str, Callable[[], float]], rounds: int, examples: int, device: torch.device
+    passes: dict[str, Callable[[], float]], args: argparse.Namespace, device: torch.device
 ) -> dict[str, list[float]]:
-    """Images per second by candidate and round; for matrix products, GFLOP/s."""
-    products = {
-        "matmul_fp32": matrix_product(device, torch.float32),
-        "matmul_bf16": matrix_product(device, torch.bfloat16),
+    """Images per second by candidate and round; for matrix products, GFLOP/s; GB/s, read and written, for copies."""
+    size = PRODUCTS[device.type]
+    works = {
+        f"matmul_{kind}": (matrix_product(device, kind, size), 4 * 2 * size**3 / 1e9)
+        for kind in ("fp32", *args.low)
     }
-    rates: dict[str, list[float]] = {name: [] for name in [*passes, *products]}
+    works["copy"] = (copying(device), 4 * 2 * COPIED[device.type] / 1e9)
+    rates: dict[str, list[float]] = {name: [] for name in [*passes, *works]}
     losses = {name: evaluate() for name, evaluate in passes.items()}  # warms up as well
     print({name: round(loss, 6) for name, loss in losses.items()})
-    for product in products.values():
-        product()
-    for number in range(rounds):
+    for work, _ in works.values():
+        work()
+    for number in range(args.rounds):
         for name, evaluate in passes.items():
             start = time.perf_counter()
             evaluate()
-            rates[name].append(examples / (time.perf_counter() - start))
-        for name, product in products.items():
+            rates[name].append(args.examples / (time.perf_counter() - start))
+        for name, (work, amount) in works.items():
             start = time.perf_counter()
-            product()
-            rates[name].append(4 * 2 * 2048**3 / 1e9 / (time.perf_counter() - start))
+            work()
+            rates[name].append(amount / (time.perf_counter() - start))
         print(f"round {number + 1}: " + ", ".join(f"{n} {r[-1]:.0f}" for n, r in rates.items()), flush=True)
     return rates
 
@@ -226,7 +261,11 @@ def gflop_per_image(settings: config.Config) -> float:
 
 
 def report(
-    args: argparse.Namespace, rates: dict[str, list[float]], gflop: float, device: torch.device
+    args: argparse.Namespace,
+    rates: dict[str, list[float]],
+    gflop: float,
+    device: torch.device,
+    batch_size: int,
 ) -> None:
     def ratio(one: str, other: str, factor: float = 1.0) -> float:
         pairs = zip(rates[one], rates[other], strict=True)
@@ -235,16 +274,20 @@ def report(
     ratios = {f"{name} / manner_a": ratio(name, "manner_a") for name in rates if name.startswith("lsweep")}
     ratios["lsweep_fp32 / eager_b"] = ratio("lsweep_fp32", "eager_b")
     ratios["lsweep_fp32 GFLOP/s / matmul_fp32"] = ratio("lsweep_fp32", "matmul_fp32", gflop)
-    if "lsweep_bf16_raw" in rates:
-        ratios["lsweep_bf16_raw GFLOP/s / matmul_bf16"] = ratio("lsweep_bf16_raw", "matmul_bf16", gflop)
+    for kind in args.low:
+        ratios[f"lsweep_{kind}_raw GFLOP/s / matmul_{kind}"] = ratio(
+            f"lsweep_{kind}_raw", f"matmul_{kind}", gflop
+        )
     medians = {name: round(statistics.median(values), 1) for name, values in rates.items()}
     result = {
-        "what": "images/s per candidate (matmul: GFLOP/s), medians over rounds that take turns; ratios per round",
+        "what": "images/s per candidate (matmul: GFLOP/s; copy: GB/s, read and written), medians over rounds that take "
+        "turns; ratios per round",
         "config": args.config,
         "examples": args.examples,
         "rounds": args.rounds,
         "threads": torch.get_num_threads(),
-        "device": str(device),
+        "device": describe(device),
+        "batch_size": batch_size,
         "gflop_per_image": round(gflop, 4),
         "medians": medians,
         "ratios": ratios,

@@ -28,6 +28,7 @@ from torch import nn
 
 from lsweep import agreement, config, job, problem, provenance, weights
 from lsweep.comm import SerialComm
+from lsweep.device import describe
 from lsweep.preparation import prepare
 
 NET = """
@@ -61,6 +62,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--at-once", default="auto", help="evaluate.points_at_once")
     parser.add_argument("--batch-size", default="auto")
     parser.add_argument("--output", type=Path, default=Path("results/bench/small_networks.json"))
@@ -77,7 +79,7 @@ def configuration(folder: Path, args: argparse.Namespace) -> config.Config:
         [
             f"evaluate.points_at_once={args.at_once}",
             f"evaluate.batch_size={args.batch_size}",
-            "evaluate.device=cpu",
+            f"evaluate.device={args.device}",
             f"grid.x.num={args.points}",
             f"grid.y.num={args.points}",
         ],
@@ -109,10 +111,12 @@ def examples(swept: problem.Problem) -> tuple[torch.Tensor, torch.Tensor]:
 
 def plain_loop(settings: config.Config, swept: problem.Problem) -> Callable[[], np.ndarray]:
     """(points, 2): loss and accuracy, one point after another."""
-    model: nn.Module = swept.model
-    space = weights.weight_space(model)
-    one, other = agreement.make(settings, model, SerialComm(), space)
-    inputs, targets = examples(swept)
+    device = settings.evaluate.device
+    space = weights.weight_space(swept.model)
+    drawn = agreement.make(settings, swept.model, SerialComm(), space)
+    one, other = ([tensor.to(device) for tensor in axis] for axis in drawn)
+    model: nn.Module = swept.model.to(device)
+    inputs, targets = (tensor.to(device) for tensor in examples(swept))
     points = settings.grid.coordinates(np.arange(settings.grid.size)).tolist()
 
     def evaluate() -> np.ndarray:
@@ -189,6 +193,7 @@ def report(
         "points": settings.grid.size,
         "hidden": args.hidden,
         "points_at_once": at_once,
+        "device": describe(torch.device(args.device)),
         "threads": torch.get_num_threads(),
         "ratios": ratios,
         "seconds": {name: [round(s, 4) for s in times] for name, times in seconds.items()},

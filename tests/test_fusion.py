@@ -107,5 +107,47 @@ def test_where_it_pays() -> None:
     cpu = torch.device("cpu")
     assert not fusion.pays(nn.Linear(1, 1), torch.bfloat16, cpu)
     assert not fusion.pays(graph, torch.float32, cpu)
-    assert not fusion.pays(graph, torch.bfloat16, torch.device("cuda"))
+    assert not fusion.pays(nn.Linear(1, 1), torch.float32, torch.device("cuda"))
+    assert not fusion.pays(graph, torch.float64, torch.device("cuda"))
     assert fusion.pays(graph, torch.bfloat16, cpu) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def test_a_twin_shares_all_that_moves_and_the_network_stays_as_it_is() -> None:
+    traced = fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)).eval())
+    twin = fusion.twin(traced)
+    assert not any(isinstance(m, fusion.FusedConvolution) for m in traced.modules())
+    assert sum(isinstance(m, fusion.FusedConvolution) for m in twin.modules()) == 1
+    for own, other in ((traced.parameters(), twin.parameters()), (traced.buffers(), twin.buffers())):
+        assert {id(tensor) for tensor in own} == {id(tensor) for tensor in other}
+    inputs = torch.randn(2, 3, 5, 5)
+    with torch.no_grad():
+        next(traced.parameters()).mul_(2.0)
+        torch.testing.assert_close(twin(inputs), traced(inputs))
+
+
+class Refusing:
+    """What cuDNN does with shapes that it has no kernel for; it counts how often it is asked."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason, self.asked = reason, 0
+
+    def __call__(self, *_: object) -> torch.Tensor:
+        self.asked += 1
+        raise RuntimeError(self.reason)
+
+
+def test_what_cudnn_has_no_kernel_for_goes_in_steps_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing = Refusing("cuDNN Frontend error: No execution plans support the graph")
+    monkeypatch.setattr(fusion, "_KERNELS", {"cpu": refusing})
+    model = Block(lambda conv, shortcut: conv + shortcut)
+    traced, done = fused(model)
+    for _ in range(3):
+        agree(model, traced, torch.randn(3, 4, 6, 5))
+    assert done == refusing.asked == 2
+
+
+def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusion, "_KERNELS", {"cpu": Refusing("CUDA out of memory")})
+    traced, _ = fused(Block(lambda conv, shortcut: conv + shortcut))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        traced(torch.randn(3, 4, 6, 5))

