@@ -61,7 +61,7 @@ def scheduler(found: Found) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.4), layout="constrained")
     for (mode, kind), rows in grouped(found["table"], "mode", "kind"):
         style = {"color": MODES[mode], "ls": DASHES[kind], "marker": "o", "label": f"{mode}, {kind}"}
-        errors(left, [r for r in rows if "overhead" in r], "ranks", "overhead", 100, **style)
+        errors(left, [r for r in rows if "overhead" in r], "ranks", "scheduling_and_storing", 100, **style)
         null = [r for r in rows if "microseconds_per_point" in r]
         errors(right, null, "ranks", "microseconds_per_point", **style)
     left.axhline(100 * found["goal"], color="0.5", lw=0.8)
