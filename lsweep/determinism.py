@@ -5,6 +5,7 @@ On a GPU to rounding: some operations have no deterministic kernel, and where me
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,8 +19,14 @@ from lsweep.weights import sha256
 
 log = logging.getLogger("lsweep")
 
-# Of the largest value: two orders of a sum in fp32 differ by less, and anything drawn at random by more.
+# Of the largest loss of a batch, or of 1: losses near zero are differences of outputs around ten. Two orders of a sum
+# in fp32 differ by less.
 ROUNDING = 1e-4
+
+
+def repeats(measure: Callable[[], Mapping[str, Any]]) -> bool:
+    """Whether two calls give the same bits."""
+    return _fingerprint(measure()) == _fingerprint(measure())
 
 
 def require_deterministic(model: nn.Module, measure: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -33,10 +40,7 @@ def require_deterministic(model: nn.Module, measure: Callable[[], Mapping[str, A
     if _fingerprint(first) == _fingerprint(second):
         return first
     if _is_of_gpu(first) and differs_by_rounding(first, second):
-        log.warning(
-            "two evaluations of the same weights and images differ by rounding: this GPU has no deterministic kernels "
-            "for all of the network, and a repeated sweep will not have the same bits"
-        )
+        warn_once()
         return second
     culprit = _find_random_module(model, measure)
     raise ModelError(
@@ -46,29 +50,33 @@ def require_deterministic(model: nn.Module, measure: Callable[[], Mapping[str, A
     )
 
 
+@functools.cache
+def warn_once() -> None:
+    """Say that a sweep will not repeat to the last bit; once for all evaluators of a process."""
+    log.warning(
+        "two evaluations of the same weights and images differ by rounding: this GPU has no deterministic kernels "
+        "for all of the network, and a repeated sweep will not have the same bits"
+    )
+
+
 def differs_by_rounding(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether all tensors of two results agree to `ROUNDING`; integers, to the last one."""
-    pairs = [
-        (a, b)
-        for a, b in zip(pytree.tree_leaves(dict(one)), pytree.tree_leaves(dict(other)), strict=True)
-        if isinstance(a, torch.Tensor)
-    ]
-    return all(_near(a, b) for a, b in pairs)
+    """Whether the losses of two results agree to `ROUNDING`; what else is measured may flip where scores tie."""
+    a, b = (_losses(result) for result in (one, other))
+    if a is None or b is None or a.shape != b.shape:
+        return False
+    finite = a[a.isfinite()].abs()
+    scale = max(1.0, finite.max().item() if finite.numel() else 0.0)
+    return torch.allclose(a, b, rtol=0.0, atol=ROUNDING * scale, equal_nan=True)
 
 
-def _near(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if one.shape != other.shape or not one.is_floating_point():
-        return one.shape == other.shape and torch.equal(one, other)
-    finite = one[one.isfinite()].abs()
-    scale = finite.max().item() if finite.numel() else 0.0
-    return torch.allclose(one, other, rtol=0.0, atol=ROUNDING * scale, equal_nan=True)
+def _losses(result: Mapping[str, Any]) -> torch.Tensor | None:
+    leaves = pytree.tree_leaves(result.get("loss"))
+    return leaves[0] if leaves and isinstance(leaves[0], torch.Tensor) else None
 
 
 def _is_of_gpu(result: Mapping[str, Any]) -> bool:
-    return any(
-        isinstance(leaf, torch.Tensor) and leaf.device.type == "cuda"
-        for leaf in pytree.tree_leaves(dict(result))
-    )
+    losses = _losses(result)
+    return losses is not None and losses.device.type == "cuda"
 
 
 def _find_random_module(model: nn.Module, measure: Callable[[], Any]) -> str:

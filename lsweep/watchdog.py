@@ -82,16 +82,13 @@ class Watchdog:
         """Warn of whoever has been silent for too long since the last warning."""
         own = self._own
         if own is not None:
-            self._warn(
-                "own",
-                self._clock() - own[1],
-                lambda: f"this rank has been at {own[0]()} for {{}}{self._usual()}",
-            )
+            silent = self._clock() - own[1]
+            if self._is_long("own", silent):
+                self._warn("own", silent, f"this rank has been at {own[0]()} for {{}}{self._usual()}")
         for rank, name in enumerate(self._ranks):
             if not self._finished[rank]:
                 silent = self._listened - self._heard[rank]
-                words = f"rank {rank} ({name}) has been silent for {{}}{self._usual()}"
-                self._warn(rank, silent, lambda words=words: words)
+                self._warn(rank, silent, f"rank {rank} ({name}) has been silent for {{}}{self._usual()}")
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -110,10 +107,13 @@ class Watchdog:
             over.set()
             thread.join()
 
-    def _warn(self, who: int | str, silent: float, text: Callable[[], str]) -> None:
-        if silent > max(self._patience, _SLACK * self._slowest, 2 * self._warned.get(who, 0.0)):
+    def _is_long(self, who: int | str, silent: float) -> bool:
+        return silent > max(self._patience, _SLACK * self._slowest, 2 * self._warned.get(who, 0.0))
+
+    def _warn(self, who: int | str, silent: float, text: str) -> None:
+        if self._is_long(who, silent):
             self._warned[who] = silent
-            self._say(text().format(duration(silent)))
+            self._say(text.format(duration(silent)))
 
     def _usual(self) -> str:
         return f"; until now the slowest point took {self._slowest:.3g} s" if self._slowest else ""

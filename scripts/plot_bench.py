@@ -143,7 +143,7 @@ def scale(found: Found) -> Figure:
 
 def evaluator(found: Found) -> Figure:
     figure, ax = plt.subplots(figsize=(4.8, 2.6), layout="constrained")
-    rates = {name: rate for name, rate in found["medians"].items() if not name.startswith("matmul")}
+    rates = {name: rate for name, rate in found["medians"].items() if not name.startswith(("matmul", "copy"))}
     ax.barh(list(rates), list(rates.values()), color=COLOURS[0])
     ax.invert_yaxis()
     ax.set(xlabel="images/s", title=Path(found["config"]).stem)

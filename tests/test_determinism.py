@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from lsweep import determinism
-from lsweep.determinism import ROUNDING, differs_by_rounding, require_deterministic
+from lsweep.determinism import ROUNDING, differs_by_rounding, repeats, require_deterministic
 from lsweep.errors import ModelError
 
 Noise = Callable[[torch.Tensor], torch.Tensor]
@@ -27,8 +28,11 @@ class Noisy(nn.Module):
         return self.inner(x) + self.noise(x)
 
 
+TURNS = itertools.cycle([0.0, 1e-6])
+
+
 def rounds(x: torch.Tensor) -> torch.Tensor:
-    return x * torch.rand(()) * 1e-6
+    return x * next(TURNS)
 
 
 def measured(model: nn.Module) -> dict[str, tuple[torch.Tensor, None]]:
@@ -53,6 +57,7 @@ def test_on_a_gpu_rounding_is_warned_of_and_chance_refused(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(determinism, "_is_of_gpu", lambda result: True)
+    determinism.warn_once.cache_clear()
     model = Noisy(rounds)
     found = require_deterministic(model, lambda: measured(model))
     torch.testing.assert_close(found["loss"][0], torch.arange(5.0), rtol=1e-5, atol=0)
@@ -70,7 +75,8 @@ def test_on_a_gpu_rounding_is_warned_of_and_chance_refused(
         ([float("nan"), 1.0], [float("nan"), 1.0], True),
         ([float("nan"), 1.0], [0.0, 1.0], False),
         ([float("inf"), 1.0], [float("inf"), 1.0], True),
-        ([0.0, 0.0], [0.0, 1e-9], False),
+        ([0.0, 1e-3], [1e-5, 1e-3], True),
+        ([0.0, 1e-3], [1e-3, 1e-3], False),
         ([1.0], [1.0, 1.0], False),
     ],
 )
@@ -79,6 +85,13 @@ def test_what_rounding_is(one: list[float], other: list[float], alike: bool) -> 
     assert differs_by_rounding(*pair) == alike
 
 
-def test_whole_numbers_are_not_rounded() -> None:
-    one, other = ({"right": (torch.tensor([value, 1000]), None)} for value in (3, 4))
-    assert differs_by_rounding(one, one) and not differs_by_rounding(one, other)
+def test_where_scores_tie_an_accuracy_may_flip() -> None:
+    one, other = ({"loss": torch.ones(2), "accuracy": torch.tensor([value, 1.0])} for value in (0.0, 1.0))
+    assert differs_by_rounding(one, other)
+
+
+def test_repeats() -> None:
+    model = Noisy(torch.zeros_like)
+    assert repeats(lambda: measured(model))
+    model = Noisy(rounds)
+    assert not repeats(lambda: measured(model))
