@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def run(
                         comm.poll()
                     if stop.due(slowest * len(tile.points)):
                         break
-                    books.watch.begin(_place(config, tile))
+                    books.watch.begin(partial(_place, config, tile))
                     with clock.span("evaluating points"):
                         batch = _evaluate(config, comm, evaluator, tile)
                     books.watch.end()

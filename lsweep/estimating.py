@@ -13,15 +13,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from lsweep import precision
 from lsweep.errors import InputError
 from lsweep.evaluation import Evaluation
-from lsweep.evaluator import LossEvaluator
+from lsweep.evaluator import LossEvaluator, is_plausible
 from lsweep.example_field import Measured
 from lsweep.graphs import Capture, Replay
 from lsweep.lending import Lent
@@ -99,26 +100,25 @@ class EstimatingEvaluator(LossEvaluator):
         for batch in self._splits[split].select(torch.from_numpy(examples), self.batch_size):
             measured = measure(batch)
             parts.append(torch.stack([measured[n][0].to(torch.float64) for n in self._metrics[split]], dim=1))
-        return torch.cat(parts).cpu().numpy() if parts else np.empty((0, len(self._metrics[split])))
+        found = torch.cat(parts).cpu().numpy() if parts else np.empty((0, len(self._metrics[split])))
+        if low or not self.is_fused or is_plausible(found).all():
+            return found
+        with self.in_steps():
+            return self._values(split, examples)
 
     def capture(self, recorder: Capture | None) -> None:
         """See `LossEvaluator`; the lower precision has recordings of its own."""
         super().capture(recorder)
-        self._recorder = recorder
         self._replay_low: Replay | None = None
 
     def _measure_low(self, batch: Any) -> Mapping[str, Any]:
+        # Of parts, and not a method: a recording must not keep its evaluator alive, nor its memory.
+        measure = partial(self.lent.objective, cast(nn.Module, self._low))
         if self._recorder is None:
-            return self._in_low(batch)
+            return measure(batch)
         if self._replay_low is None:
-            self._replay_low = Replay(self._in_low, self._recorder)
+            self._replay_low = Replay(measure, self._recorder)
         return self._replay_low(batch, self.batch_size)
-
-    def _in_low(self, batch: Any) -> Mapping[str, Any]:
-        inputs, target = batch
-        objective, low = self.lent.objective, self._low
-        assert isinstance(objective, Supervised) and low is not None
-        return objective.measure(low(inputs), target)
 
     def _split(self, split: str, point: int | None) -> Found:
         names, order = self._metrics[split], self.designs[split].strata.order

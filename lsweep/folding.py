@@ -17,6 +17,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
+from lsweep.fusion import OURS
 from lsweep.weights import WeightSpace, tensors_of, weight_space
 
 Tensors = list[torch.Tensor]
@@ -108,6 +109,7 @@ def fold(
     traced.graph.lint()
     traced.recompile()
     traced.delete_all_unused_submodules()
+    traced.meta[OURS] = True
     folded_space = weight_space(traced)
     unfolded = tensors_of(traced, folded_space)
     for tensor, view in zip(unfolded, _laid_flat(folded_space, unfolded, folds, dtype), strict=True):

@@ -55,6 +55,8 @@ class Replay:
     def __call__(self, batch: Any, size: int) -> Measured:
         """Measure a batch; those of `size` examples are worth a recording."""
         form = _form(batch, size)
+        if self._recording is not None and len(pytree.tree_leaves(self._recording.batch)[0]) != size:
+            self._recording = None  # batches were halved for want of memory
         if self._given_up or form is None:
             return self._measure(batch)
         if self._recording is None or self._recording.form != form:

@@ -33,7 +33,7 @@ class LowPrecision:
         space = replace(lent.space, channels_last=True)  # tensor cores and oneDNN take images so
         self._flat = torch.empty_like(lent.flat, dtype=self._dtype)
         self._views, self._own = space.views(self._flat), tensors_of(lent.model, lent.space)
-        self._alike = space == lent.space
+        self._alike = space == lent.space or not any(entry.is_conv2d for entry in space.entries)
         self.follow()
         # What moves is told to the copying beforehand, so that it is never there twice in fp32.
         twins: dict[int, Any] = {

@@ -18,9 +18,9 @@ from lsweep.lattice import Step, coarsest, ladder, usable
 
 # How much smaller the errors of a step are taken to be than those around it a halving before. A cubic's fall by 16
 # where the loss is smooth; on the paper's networks the median fell by 4 with shortcuts and by 2.7 without. Tried from
-# 1/8 to 1/2 on both, at tolerances of 1 to 10 %: from 1/5 up, 95 % of the errors stay below 1.4 tolerances. 1/5 evaluates
-# 6 % fewer points of the network with shortcuts; but what it settles within the chaos of the other, at a tolerance of
-# 2 % and of losses that are themselves known to 2 % only, was off by 4.6 % at worst of 95 %.
+# 1/8 to 1/2 on both, at tolerances of 1 to 10 %: from 1/5 up, 95 % of the errors stay below 1.4 tolerances. 1/5
+# evaluates 6 % fewer points of the network with shortcuts; but of what it settles within the chaos of the other, at a
+# tolerance of 2 % and from losses that are themselves known to 2 % only, 95 % were off by up to 4.6 %.
 DECAY = 1 / 4
 CORE = 2  # points to each side of the origin, at every step, that are evaluated: a trained network's sharp minimum
 

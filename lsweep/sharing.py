@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -43,7 +45,8 @@ def share_tree(comm: Comm, load: Callable[[], Any]) -> Any:
     if comm.is_root:
         leaves, spec = pytree.tree_flatten(tree)
         slots = _plan(leaves)
-    slots, spec = comm.bcast((slots, spec))
+    with _quiet():
+        slots, spec = comm.bcast((slots, spec))
     end = max((slot.stop for slot in slots if isinstance(slot, _Slot)), default=0)
     memory = comm.share(end, lambda flat: _pack(leaves, slots, flat))
     return pytree.tree_unflatten([_unpack(slot, memory) for slot in slots], spec)
@@ -81,10 +84,19 @@ def _is_tensor(leaf: Any) -> bool:
 
 def _can_pickle(value: Any) -> bool:
     try:
-        pickle.dumps(value)
+        with _quiet():
+            pickle.dumps(value)
     except Exception:  # pickle raises what the object raises
         return False
     return True
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Some versions of torch warn of how they themselves read a tree's structure from a pickle."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        yield
 
 
 def _plan(leaves: list[Any]) -> list[Any]:

@@ -41,7 +41,7 @@ class Watchdog:
         self._finished = [False] * len(self._ranks)
         self._warned: dict[int | str, float] = {}
         self._listened = now
-        self._own: tuple[str, float] | None = None
+        self._own: tuple[Callable[[], str], float] | None = None
         self._slowest = 0.0
 
     def heard(self, rank: int) -> None:
@@ -69,8 +69,8 @@ class Watchdog:
         """A point took so long, here or elsewhere."""
         self._slowest = max(self._slowest, seconds)
 
-    def begin(self, place: str) -> None:
-        """This rank starts to evaluate there."""
+    def begin(self, place: Callable[[], str]) -> None:
+        """This rank starts to evaluate there; the words are only made if they are said."""
         self._own = (place, self._clock())
         self._warned.pop("own", None)
 
@@ -82,9 +82,9 @@ class Watchdog:
         """Warn of whoever has been silent for too long since the last warning."""
         own = self._own
         if own is not None:
-            self._warn(
-                "own", self._clock() - own[1], f"this rank has been at {own[0]} for {{}}{self._usual()}"
-            )
+            silent = self._clock() - own[1]
+            if self._is_long("own", silent):
+                self._warn("own", silent, f"this rank has been at {own[0]()} for {{}}{self._usual()}")
         for rank, name in enumerate(self._ranks):
             if not self._finished[rank]:
                 silent = self._listened - self._heard[rank]
@@ -107,8 +107,11 @@ class Watchdog:
             over.set()
             thread.join()
 
+    def _is_long(self, who: int | str, silent: float) -> bool:
+        return silent > max(self._patience, _SLACK * self._slowest, 2 * self._warned.get(who, 0.0))
+
     def _warn(self, who: int | str, silent: float, text: str) -> None:
-        if silent > max(self._patience, _SLACK * self._slowest, 2 * self._warned.get(who, 0.0)):
+        if self._is_long(who, silent):
             self._warned[who] = silent
             self._say(text.format(duration(silent)))
 

@@ -26,6 +26,7 @@ from pathlib import Path
 import bench_evaluator
 import bench_refine
 import numpy as np
+from reference import Reference
 
 import lsweep
 from lsweep import agreement, config, problem, provenance, weights
@@ -59,10 +60,14 @@ def main() -> None:
         overrides = settings(GRID, full, args)
         found = {"seconds": round(timed_sweep(plain, overrides, args.ranks), 1), "settings": overrides}
     else:
-        found = check(lsweep.open(output), lsweep.open(full))
+        found = check(lsweep.open(output), truth(full, plain, args))
     path = args.folder / f"{args.network}.json"
     known = json.loads(path.read_text()) if path.exists() else {}
-    known |= {args.step: found | {"environment": provenance.collect()}}
+    environment = provenance.collect()
+    environment["command"] = [
+        "FOLDER" if word == str(args.cache) else word for word in environment["command"]
+    ]
+    known |= {args.step: found | {"environment": environment}}
     path.write_text(json.dumps(known, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
@@ -76,6 +81,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], help="as in lsweep sweep, after the others")
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--manner-points", type=int, default=3, help="before the sweep, and after it")
+    parser.add_argument("--cache", type=Path, help="check: points that `full` lacks, evaluated and kept here")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="of the files")
     return parser.parse_args()
 
@@ -154,16 +160,29 @@ def spent(surface: Surface) -> dict:
     }
 
 
-def check(surface: Surface, full: Surface) -> dict:
+def truth(path: Path, plain: Path, args: argparse.Namespace) -> np.ndarray:
+    """(y, x): the loss of all images at all points.
+
+    Raises:
+        SystemExit: some are not there, and no folder to keep them in was given.
+    """
+    full = lsweep.open(path)
+    losses, lacking = full.loss.copy(), np.argwhere(~full.done)
+    if len(lacking) and args.cache is None:
+        raise SystemExit(f"{path} lacks {len(lacking)} points: run `full` to its end, or give --cache FOLDER")
+    if len(lacking):
+        reference = Reference(config.load(plain, settings(GRID, path, args)), args.cache / args.network)
+        for row, column in lacking:
+            losses[row, column] = reference.losses(np.array([full.x[column], full.y[row]])).mean()
+    return losses
+
+
+def check(surface: Surface, full: np.ndarray) -> dict:
     """Errors of the loss at all points, and how far the contour lines of the plot are from the true ones."""
-    if surface.shape != full.shape or not full.done.all():
-        raise SystemExit(
-            f"the full surface has {full.done.sum()} of {surface.done.size} points: run `full` first"
-        )
     filled = surface.filled("loss")
-    errors = np.abs(filled / full.loss - 1)
+    errors = np.abs(filled / full - 1)
     levels = round_levels(float(np.nanmin(filled)), float(np.nanmax(filled)), LEVELS, log=True)
-    moved = bench_refine.displacement(full.loss, filled, [float(level) for level in levels])
+    moved = bench_refine.displacement(full, filled, [float(level) for level in levels])
     return {
         "evaluated": summary(errors[surface.done]),
         "interpolated": summary(errors[surface.settled]),

@@ -25,10 +25,8 @@ shared=(--set schedule.share_gpu=true --set "data.limit=$IMAGES")
 mkdir -p "$FOLDER"
 
 evaluator() {
-    for network in resnet56; do
-        python3 scripts/bench_evaluator.py "results/li2018_resnet56/$network.toml" --low tf32 bf16 \
-            --examples "$IMAGES" --rounds 3 --output "$FOLDER/evaluator_$network.json"
-    done
+    python3 scripts/bench_evaluator.py results/li2018_resnet56/resnet56.toml --low tf32 bf16 \
+        --examples "$IMAGES" --rounds 3 --output "$FOLDER/evaluator.json"
 }
 
 layers() {

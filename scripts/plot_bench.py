@@ -61,7 +61,7 @@ def scheduler(found: Found) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.4), layout="constrained")
     for (mode, kind), rows in grouped(found["table"], "mode", "kind"):
         style = {"color": MODES[mode], "ls": DASHES[kind], "marker": "o", "label": f"{mode}, {kind}"}
-        errors(left, [r for r in rows if "overhead" in r], "ranks", "overhead", 100, **style)
+        errors(left, [r for r in rows if "overhead" in r], "ranks", "scheduling_and_storing", 100, **style)
         null = [r for r in rows if "microseconds_per_point" in r]
         errors(right, null, "ranks", "microseconds_per_point", **style)
     left.axhline(100 * found["goal"], color="0.5", lw=0.8)
@@ -143,7 +143,7 @@ def scale(found: Found) -> Figure:
 
 def evaluator(found: Found) -> Figure:
     figure, ax = plt.subplots(figsize=(4.8, 2.6), layout="constrained")
-    rates = {name: rate for name, rate in found["medians"].items() if not name.startswith("matmul")}
+    rates = {name: rate for name, rate in found["medians"].items() if not name.startswith(("matmul", "copy"))}
     ax.barh(list(rates), list(rates.values()), color=COLOURS[0])
     ax.invert_yaxis()
     ax.set(xlabel="images/s", title=Path(found["config"]).stem)

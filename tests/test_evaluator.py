@@ -15,6 +15,7 @@ from small_models import MODELS, Quadratic, conv_net, images
 from torch import nn
 from torch.utils.data import DataLoader
 
+from lsweep import folding, fusion
 from lsweep.data import from_object
 from lsweep.errors import DataError, InputError, ModelError
 from lsweep.evaluator import LossEvaluator, borrow
@@ -429,3 +430,49 @@ def test_other_errors_are_not_mended_with_smaller_batches() -> None:
     data = torch.randn(12, 4), torch.randint(0, 3, (12,))
     with pytest.raises(RuntimeError, match="mat1"), lent(model, data, batch_size=12):
         pass
+
+
+def clamping(conv: nn.Conv2d, inputs: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
+    """As fused kernels may do it: an infinity becomes the largest number."""
+    output = conv(inputs) if other is None else conv(inputs) + other
+    return output.clamp(0.0, torch.finfo(output.dtype).max)
+
+
+@contextmanager
+def fused(monkeypatch: pytest.MonkeyPatch, kernel: Any) -> Iterator[LossEvaluator]:
+    """An evaluator of a folded network whose convolutions run by this kernel."""
+    monkeypatch.setattr(fusion, "pays", lambda *_: True)
+    monkeypatch.setattr(fusion, "_KERNELS", {"cpu": kernel})
+    torch.manual_seed(0)
+    model = conv_net()
+    space = weight_space(model)
+    directions = [[torch.randn(p.shape) for p in model.parameters()] for _ in range(2)]
+    directions = [[d * (p.dim() > 1) for d, p in zip(a, model.parameters(), strict=True)] for a in directions]
+    made = folding.fold(model, space, directions)
+    data = from_object((torch.randn(20, 3, 6, 5), torch.arange(20) % 3))
+    moves = [made.direction(direction) for direction in directions]
+    with borrow(made.model, {"train": data}, Supervised(cross_entropy), made.space, moves) as evaluator:
+        yield evaluator
+
+
+FAR = np.array([[0.1, 0.2], [1e38, 1e38], [-0.3, 0.1]])
+
+
+def test_a_point_that_overflows_is_evaluated_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    with fused(monkeypatch, clamping) as evaluator:
+        assert evaluator.is_fused
+        found = evaluator.evaluate(FAR).values
+        with evaluator.in_steps():
+            steps = evaluator.evaluate(FAR).values
+        assert evaluator.is_fused
+    np.testing.assert_allclose(found, steps, rtol=1e-5, equal_nan=True)
+    assert not np.isfinite(steps[1, 0]) and np.isfinite(steps[[0, 2]]).all()
+
+
+def test_fused_kernels_that_do_not_repeat_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsteady(conv: nn.Conv2d, inputs: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
+        return clamping(conv, inputs, other) * (1 + 1e-6 * torch.rand(()))
+
+    with fused(monkeypatch, unsteady) as evaluator:
+        assert not evaluator.is_fused
+        assert evaluator.evaluate(FAR).values.tobytes() == evaluator.evaluate(FAR).values.tobytes()

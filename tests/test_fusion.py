@@ -104,11 +104,13 @@ def test_the_paper_s_network_with_the_parameters_where_they_were() -> None:
 
 def test_where_it_pays() -> None:
     graph = fx.symbolic_trace(nn.Sequential(nn.Conv2d(1, 1, 1)))
-    cpu = torch.device("cpu")
-    assert not fusion.pays(nn.Linear(1, 1), torch.bfloat16, cpu)
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    for device in (cpu, gpu):  # a user's graph may have more to it than a copy has
+        assert not fusion.pays(graph, torch.bfloat16, device)
+        assert not fusion.pays(nn.Linear(1, 1), torch.bfloat16, device)
+    graph.meta[fusion.OURS] = True
     assert not fusion.pays(graph, torch.float32, cpu)
-    assert not fusion.pays(nn.Linear(1, 1), torch.float32, torch.device("cuda"))
-    assert not fusion.pays(graph, torch.float64, torch.device("cuda"))
+    assert not fusion.pays(graph, torch.float64, gpu)
     assert fusion.pays(graph, torch.bfloat16, cpu) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
@@ -126,28 +128,66 @@ def test_a_twin_shares_all_that_moves_and_the_network_stays_as_it_is() -> None:
 
 
 class Refusing:
-    """What cuDNN does with shapes that it has no kernel for; it counts how often it is asked."""
+    """cuDNN, with a kernel for batches of two alone; it counts how often it is asked for others."""
 
     def __init__(self, reason: str) -> None:
         self.reason, self.asked = reason, 0
 
-    def __call__(self, *_: object) -> torch.Tensor:
+    def __call__(self, conv: nn.Conv2d, inputs: torch.Tensor, other: torch.Tensor | None) -> torch.Tensor:
+        if len(inputs) == 2:
+            return F.relu(conv(inputs) if other is None else conv(inputs) + other)
         self.asked += 1
         raise RuntimeError(self.reason)
 
 
-def test_what_cudnn_has_no_kernel_for_goes_in_steps_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    refusing = Refusing("cuDNN Frontend error: No execution plans support the graph")
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "GET was unable to find an engine to execute this computation",
+        "cuDNN Frontend error: [cudnn_frontend] Error: No execution plans support the graph.",
+        "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",
+    ],
+)
+def test_a_shape_without_a_kernel_goes_in_steps_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    refusing = Refusing(reason)
     monkeypatch.setattr(fusion, "_KERNELS", {"cpu": refusing})
     model = Block(lambda conv, shortcut: conv + shortcut)
     traced, done = fused(model)
-    for _ in range(3):
-        agree(model, traced, torch.randn(3, 4, 6, 5))
+    for size in (3, 2, 3, 2):
+        agree(model, traced, torch.randn(size, 4, 6, 5))
     assert done == refusing.asked == 2
+    agree(model, traced, torch.randn(5, 4, 6, 5))
+    assert refusing.asked == 4
 
 
-def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fusion, "_KERNELS", {"cpu": Refusing("CUDA out of memory")})
+@pytest.mark.parametrize("reason", ["CUDA out of memory", "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"])
+def test_other_errors_are_not_hidden(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    monkeypatch.setattr(fusion, "_KERNELS", {"cpu": Refusing(reason)})
     traced, _ = fused(Block(lambda conv, shortcut: conv + shortcut))
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(RuntimeError, match=reason):
         traced(torch.randn(3, 4, 6, 5))
+
+
+def test_layers_with_like_names() -> None:
+    """`a.b` and `a_b` are two convolutions."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.ModuleDict({"b": nn.Conv2d(1, 1, 1)})
+            self.a_b = nn.Conv2d(1, 1, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.relu(self.a_b(F.relu(self.a["b"](x))))
+
+    model = Net()
+    traced, done = fused(model)
+    assert done == 2
+    agree(model, traced, torch.randn(2, 1, 3, 3))
+
+
+def test_nothing_to_fuse_is_no_copy() -> None:
+    traced = fx.symbolic_trace(nn.Sequential(nn.Conv2d(1, 1, 1), nn.Sigmoid()))
+    assert fusion.twin(traced) is traced

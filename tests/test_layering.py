@@ -45,9 +45,9 @@ DRAWN = {
     "directions": "config errors grid weights",
     "eigenpairs": "lanczos",
     "example_field": "importance lattice strata",
-    "evaluator": "batchnorm determinism errors evaluation graphs lending memory objective weights",
+    "evaluator": "batchnorm determinism errors evaluation fusion graphs lending memory objective weights",
     "files": "errors",
-    "folding": "weights",
+    "folding": "fusion weights",
     "grid": "errors",
     "hessian": "errors lending memory objective weights",
     "importance": "intervals spending subset",
@@ -59,8 +59,8 @@ DRAWN = {
     "objective": "config errors plugins",
     "optimisers": "config errors",
     "plugins": "errors",
-    "estimating": """errors evaluation evaluator example_field lending lowprecision neighbours objective precision rule
-        subset""",
+    "estimating": """errors evaluation evaluator example_field graphs lending lowprecision neighbours objective
+        precision rule subset""",
     "lowprecision": "fusion lending precision weights",
     "perceptron": "lending weights",
     "precision": "subset",

@@ -540,3 +540,15 @@ def test_the_papers_style_fills_in_what_was_not_asked_for(plane, tmp_path):
     for style, kind in (("li2019", "contour"), ("li2018", "line")):
         with pytest.raises(InputError, match=style):
             styled(Look(), style, kind)
+
+
+def test_the_papers_style_in_a_notebook(plane):
+    plain_one, paper = (
+        render.heatmap(plane, style=style).collections[0].get_cmap().name for style in ("lsweep", "li2018")
+    )
+    assert plain_one == paper == "viridis"  # the study has it too
+    maps = [render.filled(plane, style=style).collections[0].get_cmap().name for style in (None, "li2018")]
+    assert maps == ["viridis", "summer"]
+    assert plane.plot("surface3d", style="li2018").collections
+    with pytest.raises(InputError, match="li2019"):
+        render.filled(plane, style="li2019")

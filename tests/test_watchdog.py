@@ -48,7 +48,7 @@ def test_who_has_finished_may_be_silent() -> None:
 
 def test_others_are_not_silent_while_rank_0_does_not_listen() -> None:
     room = Room()
-    room.dog.begin("point (0, 1)")
+    room.dog.begin(lambda: "point (0, 1)")
     assert room.pass_time(99, listening=False) == []
     assert room.pass_time(2, listening=False) == ["this rank has been at point (0, 1) for 1:41"]
     room.dog.end()
@@ -68,7 +68,7 @@ def test_the_thread_looks_by_itself_and_goes() -> None:
     said: list[str] = []
     dog = Watchdog(patience=0.05, say=said.append)
     with dog.watching():
-        dog.begin("point (1)")
+        dog.begin(lambda: "point (1)")
         end = time.monotonic() + 10
         while not said and time.monotonic() < end:
             time.sleep(0.01)

@@ -14,6 +14,7 @@ from lsweep.progress import in_notebook
 from lsweep.render.field import wide_axes
 from lsweep.render.look import Look, LookOptions
 from lsweep.render.panels import check_axes, draw_panels, finish
+from lsweep.render.styles import styled
 from lsweep.surface import Surface
 
 
@@ -134,7 +135,9 @@ def settle(figure: Figure) -> None:
 
 
 def _draw(kind: str, surface: Surface, ax: Axes | None, options: LookOptions) -> Axes:
-    look = Look(**options)
+    own_look: dict[str, Any] = {**options}
+    style = own_look.pop("style", None)
+    look = styled(Look(**own_look), style, kind)
     own = ax is None
     if ax is None:
         width, height = matplotlib.rcParams["figure.figsize"]

@@ -32,6 +32,7 @@ class LookOptions(TypedDict, total=False):
     show_evaluated: dots where points were evaluated, on flat figures of a refined sweep; the others are interpolated.
     colorbar: whether to draw one; by default for `filled` and `heatmap`. A 3D surface has none: its
         vertical axis says the same.
+    style: "li2018" for the colours and levels of [Li18]'s figures, where nothing else is asked for.
     """
 
     metric: str
@@ -45,6 +46,7 @@ class LookOptions(TypedDict, total=False):
     title: str | None
     colorbar: bool | None
     show_evaluated: bool
+    style: str | None
 
 
 @dataclass(frozen=True)
