@@ -205,6 +205,7 @@ def test_the_train_split_beyond_its_limit(here: Path) -> None:
     assert (few.loss != plain.loss).all()
 
 
+@pytest.mark.slow
 def test_with_curvature(here: Path) -> None:
     """The Hessian at recalibrated statistics is that of the network as it then is."""
     surface = sweep(table(**RECALIBRATED, metrics=["hessian"]))

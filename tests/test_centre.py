@@ -45,6 +45,7 @@ def truth(here: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.linalg.eigh(dense(swept.model, next(swept.splits["train"].batches(40)), "cross_entropy"))
 
 
+@pytest.mark.slow
 def test_against_the_dense_spectrum(
     here: Path, truth: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +77,7 @@ def test_against_the_dense_spectrum(
     assert Path("out/c.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_its_vectors_are_directions(here: Path, truth: tuple[np.ndarray, np.ndarray]) -> None:
     """Along the first eigenvector the loss curves by λmax, along d₂ by the second; both through the file."""
     assert run(*FULL) == 0

@@ -79,6 +79,7 @@ def agrees(made: Certificate, swept: Surface, full: Surface) -> None:
             np.testing.assert_allclose(made.relative_error(name), np.abs(ours - truth) / truth, rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_an_exact_sweep_is_exact(here: Path) -> None:
     assert lsweep("sweep") == 0
     before = read(OUTPUT)

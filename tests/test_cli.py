@@ -325,6 +325,7 @@ def test_a_whole_sweep_and_its_status(here: Path, capsys: pytest.CaptureFixture[
     )
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_is_uninterrupted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sweep(*sets("output=whole.h5")) == 0
     assert sweep("--max-points", "4") == 75
@@ -396,6 +397,7 @@ def test_a_failing_centre_ends_it(here: Path, capfd: pytest.CaptureFixture[str])
     assert "the centre (0, 0) cannot be evaluated: ValueError: no" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_user_s_dataset_and_torchvision(here: Path) -> None:
     """A ResNet-18 with random weights, 64×64 random images from the user's own file."""
     pytest.importorskip("torchvision")
@@ -487,6 +489,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_without_torch_and_mpi_readers_work(here: Path) -> None:
     assert sweep("--max-points", "9") == 75
 

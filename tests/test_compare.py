@@ -53,6 +53,7 @@ def test_diagonal_neighbours_touch():
     assert len(local_minima(values)) == 1
 
 
+@pytest.mark.slow
 def test_egg_box_in_three_dimensions():
     axis = np.cos(np.linspace(0, 4 * np.pi, 41))
     box = axis[:, None, None] + axis[None, :, None] + axis[None, None, :]

@@ -374,6 +374,7 @@ def test_comparing_in_python(two):
     assert found.verdicts[0, 1]["roughness"].separated and len(found.networks[1].sweeps) == 3
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_mpi_is_needed(two, tmp_path):
     code = (
         "import sys; sys.modules['torch'] = sys.modules['mpi4py'] = sys.modules['scipy'] = None\n"

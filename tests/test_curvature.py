@@ -112,6 +112,7 @@ def test_fp32_and_the_loss_beside_it() -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "saving",
     [{"precision": "bf16", "tolerance": 0.05}, {"relative_error": 0.2}],
@@ -212,6 +213,7 @@ def sweep(*overrides: str, **options: Any) -> Surface:
     return lsweep.open(made.output)
 
 
+@pytest.mark.slow
 def test_the_file_and_a_resume(here: Path) -> None:
     whole = sweep("output=whole.h5")
     part = sweep(max_points=7)
@@ -269,6 +271,7 @@ def test_what_it_does_not_go_with(here: Path) -> None:
     assert sweep("evaluate.points_at_once=auto").complete
 
 
+@pytest.mark.slow
 def test_two_splits_and_a_cheap_precision(here: Path) -> None:
     """The eigenvalues are the first split's, in fp32, whatever the loss is computed in."""
     plain = sweep("output=plain.h5")

@@ -79,6 +79,7 @@ def test_fewer_examples_and_the_same_surface(whole: tuple[Outcome, Surface, Samp
     assert (off <= 0.03).mean() >= 0.97 and off.max() < 0.06
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [1, 4])
 @pytest.mark.parametrize("kept", [True, False])
 def test_stopped_anywhere_and_resumed(

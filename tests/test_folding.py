@@ -54,6 +54,7 @@ def assert_same_function(
     return folded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-4)])
 @pytest.mark.parametrize(
     ("name", "count"),

@@ -11,15 +11,15 @@ import pytest
 from fuzzing import campaign
 
 FEW = {
-    "configuration": 300,
-    "seeds": 200,
-    "time limit": 200,
-    "hdf5 bytes": 300,
-    "hdf5 structure": 200,
-    "foreign bytes": 150,
-    "table bytes": 200,
-    "npz bytes": 300,
-    "npz structure": 300,
+    "configuration": 150,
+    "seeds": 100,
+    "time limit": 100,
+    "hdf5 bytes": 60,
+    "hdf5 structure": 60,
+    "foreign bytes": 60,
+    "table bytes": 100,
+    "npz bytes": 100,
+    "npz structure": 100,
 }
 MANY = {
     "configuration": 4000,

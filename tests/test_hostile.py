@@ -256,6 +256,7 @@ def test_figures_and_exports_of_such_a_file_are_well_formed(
     assert err == "" and out.isascii()
 
 
+@pytest.mark.slow
 def test_a_configuration_made_to_keep_the_parser_is_no_title(here: Path) -> None:
     for text in ("a." * 90_000 + "b = 1", "a = " + "[" * 9000):
         with h5py.File("good.h5", "r+", libver=("v108", "v108")) as file:

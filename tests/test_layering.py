@@ -254,6 +254,7 @@ def test_the_package_itself_is_light() -> None:
     assert not loaded_by("import lsweep, lsweep.cli") & heavy
 
 
+@pytest.mark.slow
 def test_the_ground_floor_needs_neither_mpi_nor_hdf5_nor_matplotlib() -> None:
     ground = ", ".join(f"lsweep.{room}" for room, floor in FLOOR.items() if floor == 0)
     loaded = loaded_by(f"import {ground}, lsweep.schedule, lsweep.provenance")
@@ -267,6 +268,7 @@ def test_the_ground_floor_needs_neither_mpi_nor_hdf5_nor_matplotlib() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_sweep_starts_without_the_compiler_and_scipy() -> None:
     """Together they take longer to import than torch itself; torch's compiler brings sympy."""
     loaded = loaded_by(
@@ -295,6 +297,7 @@ def test_reading_needs_neither_torch_nor_mpi() -> None:
     assert "h5py" in loaded and not loaded & {"torch", "mpi4py", "xarray", "pandas", "matplotlib"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "act",
     [

@@ -116,6 +116,7 @@ def test_counts_of_he_et_al(depth: int) -> None:
     assert count_resnet(depth) == pytest.approx(HE[depth], rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", models.names())
 def test_output_shape_and_fx(name: str) -> None:
     with torch.device("meta"):
@@ -159,6 +160,7 @@ def test_option_a_subsamples_and_pads_with_zeros() -> None:
     assert torch.equal(y[0, 1], torch.tensor([[0.0, 2.0], [8.0, 10.0]]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet56", "resnet56_noshort"])
 def test_the_papers_checkpoints(shared: Path, name: str) -> None:
     model = models.build(name)

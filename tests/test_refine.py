@@ -196,6 +196,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_interrupted_after_any_number_of_points_it_evaluates_the_same(name: str) -> None:
     """In the middle of any round, whatever the ranks had got done of it."""

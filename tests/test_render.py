@@ -254,6 +254,7 @@ ODD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["contour", "filled", "heatmap", "surface"])
 def test_odd_values_are_drawn_without_a_warning(kind, tmp_path):
     states = (np.zeros(SIZE), np.arange(63).reshape(SIZE) == 31, np.full(SIZE, Status.SETTLED))
@@ -267,6 +268,7 @@ def test_odd_values_are_drawn_without_a_warning(kind, tmp_path):
     render.save(odd[0], tmp_path / "one.png", kind=kind, dpi=20)
 
 
+@pytest.mark.slow
 def test_odd_lines_are_drawn_without_a_warning(tmp_path):
     for loss in ODD.values():
         render.save(make((X,), loss[3]), tmp_path / "line.png", dpi=20)
@@ -294,6 +296,7 @@ def test_box_is_cut_at_the_slice():
         render.heatmap(box, index=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix,magic", [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
 def test_files_are_what_they_say_and_the_same_twice(plane, tmp_path, suffix, magic):
     for kind in ("filled", "surface"):
@@ -415,6 +418,7 @@ def test_importing_is_light():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_drawing_needs_neither_torch_nor_mpi(tmp_path):
     path = store(tmp_path / "a.h5", bowl())
     code = (

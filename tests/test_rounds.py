@@ -105,6 +105,7 @@ def test_one_point_per_session(whole: Surface, tmp_path: Path) -> None:
     same(surface, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [1, 4])
 def test_stopped_anywhere_and_resumed(tile: int, whole: Surface, tmp_path: Path) -> None:
     for index, count in enumerate((1, 50, 98, 99, 120)):

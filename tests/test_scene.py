@@ -264,6 +264,7 @@ def decoded(movie: Path, width: int, height: int) -> np.ndarray:
     return np.frombuffer(run.stdout, np.uint8).reshape(-1, height, width, 3).astype(int)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mp4", ".gif"])
 def test_a_turntable_decodes_and_goes_around(tmp_path: Path, suffix: str) -> None:
     made = save_movie(
@@ -279,6 +280,7 @@ def test_a_turntable_decodes_and_goes_around(tmp_path: Path, suffix: str) -> Non
     assert [p.name for p in made.parent.iterdir()] == [made.name]
 
 
+@pytest.mark.slow
 def test_a_flight_ends_at_the_picture(tmp_path: Path) -> None:
     film = Film("fly-in", 0.5, 10, "black")
     frames = decoded(save_movie([plane(), plane()], tmp_path / "a.mp4", film=film, size=(240, 120)), 240, 120)

@@ -221,6 +221,7 @@ store.put(results([3, 4, 5, 6]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [1, -1, 2, -2])
 @pytest.mark.parametrize("mode", ["gather", pytest.param("mpio", marks=pytest.mark.mpi)])
 def test_a_writer_killed_in_mid_batch(mode: str, step: int, tmp_path: Path) -> None:

@@ -189,6 +189,7 @@ def test_someone_who_saw_a_dead_holder_too_does_not_bury_the_new_one(
     assert [p.name for p in output.parent.iterdir()] == ["sweep.h5.lock"]
 
 
+@pytest.mark.slow
 def test_one_of_many_at_once_wins(output: Path) -> None:
     forge(output, pid=dead_pid())
     code = (

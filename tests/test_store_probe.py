@@ -90,6 +90,7 @@ def test_a_crash_is_one_line(call: Any, tmp_path: Path) -> None:
     assert path.read_bytes() == CRASHES
 
 
+@pytest.mark.slow
 def test_a_hang_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "CPU_SECONDS", 1)
     said = refused(written(tmp_path, HANGS), read)
@@ -172,6 +173,7 @@ CHILDREN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", CHILDREN)
 def test_what_ends_a_child(call: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "CPU_SECONDS", 1)
@@ -224,6 +226,7 @@ def test_once_per_file_and_call(sweep: Path, children: list[str]) -> None:
     assert len(children) == 3
 
 
+@pytest.mark.slow
 def test_a_refused_file_is_looked_at_again(sweep: Path, children: list[str]) -> None:
     valid = sweep.read_bytes()
     with h5py.File(sweep, "r+") as file:

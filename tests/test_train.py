@@ -135,6 +135,7 @@ def test_the_same_seed_is_the_same_trail_and_another_is_not(here: Path) -> None:
     assert a["epoch_0001.safetensors"] != d["epoch_0001.safetensors"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_sigkill_at_any_time_and_resume_end_with_the_same_bits(here: Path, optimizer: str) -> None:
     """Eight lives, each killed a little later after its first checkpoint than the one before."""
@@ -199,6 +200,7 @@ def test_stopped_between_two_steps_and_resumed_is_as_if_nothing_was(
     assert contents(here / "out/trail") == contents(here / "out/whole")
 
 
+@pytest.mark.slow
 def test_a_signal_and_a_time_limit_stop_it(here: Path) -> None:
     child = forked(lambda: train("train.epochs=100000"))
     while last(here / "out/trail") < 1:

@@ -61,6 +61,7 @@ def test_principal_axes_are_those_of_the_svd(centred: bool) -> None:
     assert (projected.coordinates[0] > 0).all() and not projected.coordinates[-1].any()
 
 
+@pytest.mark.slow
 def test_pca_of_scikit_learn_has_the_same_numbers() -> None:
     decomposition = pytest.importorskip("sklearn.decomposition")
     matrix = walk(seed=3)
