@@ -2,7 +2,7 @@
 
 python scripts/paper/fig7.py [--size small|full] [--slurm OPTIONS]
 
-Small: the paper's two ResNet-56, 5 × 5 points, 50 images. DenseNet-121 takes figure 4's training, in the full form.
+Small: the paper's two ResNet-56, 5 × 5 points, 32 images. DenseNet-121 takes figure 4's training, in the full form.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from study import Study, axis, begin, cifar10
 
 from lsweep import render
 
-POINTS, IMAGES = {"tiny": 1, "small": 5, "full": 51}, {"tiny": 2, "small": 50, "full": None}
+POINTS, IMAGES = {"tiny": 1, "small": 5, "full": 51}, {"tiny": 2, "small": 32, "full": None}
 DENSE = "densenet121"
 
 
