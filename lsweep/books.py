@@ -139,9 +139,9 @@ class Books:
     def count(self, batch: Batch) -> None:
         """This rank evaluated so much. It counts for others once it is durable; failures count at once."""
         self.watch.took(float(batch.seconds.max()))
-        failed = int((batch.status == Status.FAILED).sum())
+        failed = np.count_nonzero(batch.status == Status.FAILED)
         if failed:
-            self._comm.post(0, "failed", failed)
+            self._comm.post(0, "failed", int(failed))
 
     def finished(self) -> None:
         """This rank has no more points to evaluate, or stops."""

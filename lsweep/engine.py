@@ -249,6 +249,7 @@ def _is_fatal(error: Exception) -> bool:
 
 def _batch(comm: Comm, evaluator: Evaluator, points: np.ndarray, result: Evaluation, status: Status) -> Batch:
     announced: dict[str, Column] = getattr(evaluator, "columns", {})
+    given = result.columns
     return Batch(
         points=points,
         values=result.values,
@@ -256,7 +257,7 @@ def _batch(comm: Comm, evaluator: Evaluator, points: np.ndarray, result: Evaluat
         seconds=result.seconds.astype(np.float32),
         rank=np.full(len(points), comm.rank, dtype=np.int32),
         columns={
-            name: np.asarray(result.columns.get(name, np.full(len(points), fill)), dtype=dtype)
+            name: np.asarray(given[name] if name in given else np.full(len(points), fill), dtype=dtype)
             for name, (dtype, fill) in announced.items()
         },
     )

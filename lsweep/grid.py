@@ -86,7 +86,7 @@ class Grid:
         if self.size > MOST_POINTS:
             raise ConfigError(f"a grid has at most {MOST_POINTS:.0e} points, got {self.size:.3g}", key="grid")
 
-    @property
+    @cached_property
     def axes(self) -> tuple[Axis, ...]:
         """The axes that exist, x first."""
         return tuple(axis for axis in (self.x, self.y, self.z) if axis is not None)
@@ -96,12 +96,12 @@ class Grid:
         """The names of the axes that exist, x first."""
         return AXIS_NAMES[: len(self.axes)]
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, ...]:
         """The shape of an array over the grid, slowest axis (the last one) first."""
         return tuple(axis.num for axis in reversed(self.axes))
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The number of points."""
         return math.prod(self.shape)
@@ -116,9 +116,10 @@ class Grid:
             (k, ndim) float64; column 0 is x, column 1 is y, column 2 is z.
         """
         indices = np.unravel_index(np.asarray(flat, dtype=np.int64), self.shape)
-        return np.stack(
-            [axis.values[index] for axis, index in zip(self.axes, reversed(indices), strict=True)], axis=1
-        )
+        found = np.empty((len(indices[0]), len(self.axes)))
+        for column, (axis, index) in enumerate(zip(self.axes, reversed(indices), strict=True)):
+            found[:, column] = axis.values[index]
+        return found
 
     def levels(self) -> np.ndarray:
         """For each point, flat, how early it is worth evaluating: 0 is the coarsest subgrid.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -23,18 +23,19 @@ class Stopwatch:
         self.seconds: dict[str, float] = {}
         self._inner = [0.0]
 
-    @contextmanager
-    def span(self, name: str) -> Iterator[None]:
+    def span(self, name: str) -> AbstractContextManager[None]:
         """Count the block's time under `name`, less that of spans inside it."""
+        return _Span(self, name)
+
+    def _begin(self, name: str) -> float:
         self.seconds.setdefault(name, 0.0)
         self._inner.append(0.0)
-        start = self._clock()
-        try:
-            yield
-        finally:
-            whole = self._clock() - start
-            self.seconds[name] += whole - self._inner.pop()
-            self._inner[-1] += whole
+        return self._clock()
+
+    def _end(self, name: str, start: float) -> None:
+        whole = self._clock() - start
+        self.seconds[name] += whole - self._inner.pop()
+        self._inner[-1] += whole
 
     def each(self, name: str, items: Iterable[T]) -> Iterator[T]:
         """The items; the time it takes to come by each of them counts under `name`."""
@@ -50,6 +51,19 @@ class Stopwatch:
         """Where all seconds since the watch was made have gone: by span, and what no span has covered."""
         rest = self._clock() - self._made - sum(self.seconds.values())
         return {**self.seconds, "everything else": rest}
+
+
+class _Span:
+    """A block of a stopwatch. A class, because every point has several, and a generator takes longer to make."""
+
+    def __init__(self, watch: Stopwatch, name: str) -> None:
+        self._watch, self._name = watch, name
+
+    def __enter__(self) -> None:
+        self._start = self._watch._begin(self._name)
+
+    def __exit__(self, *_: object) -> None:
+        self._watch._end(self._name, self._start)
 
 
 def table(ranks: Sequence[dict[str, float]]) -> list[str]:
