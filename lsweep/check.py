@@ -82,7 +82,11 @@ def _sweep(config: Config, comm: Comm, output: Path, more_ranks: int | None) -> 
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        yield Finding("torch", "fail", str(MissingExtra("sweeping needs torch: pip install 'lsweep[torch]'")))
+        yield Finding(
+            "torch",
+            "fail",
+            str(MissingExtra("sweeping needs torch: pip install '.[torch]' in lsweep's clone")),
+        )
         return
     try:
         swept = problem.build(config, comm)

@@ -133,7 +133,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         from safetensors.torch import load_file
     except ImportError:
         raise MissingExtra(
-            "reading .safetensors needs safetensors: pip install 'lsweep[torch]'", key=str(path)
+            "reading .safetensors needs safetensors: pip install '.[torch]' in lsweep's clone", key=str(path)
         ) from None
     try:
         tensors: dict[str, torch.Tensor] = load_file(path, device="cpu")

@@ -107,8 +107,8 @@ class Supervised:
         output = model(inputs)
         if not isinstance(output, torch.Tensor):
             raise InputError(
-                f"the network returns {type(output).__name__}, not a tensor; write an objective for it "
-                "(evaluate.objective)"
+                f"the network returns {type(output).__name__}, not a tensor; write an objective for it, "
+                'a function of the model and a batch: evaluate.objective = "file.py:function"'
             )
         return self.measure(output, target)
 

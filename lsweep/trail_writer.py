@@ -121,7 +121,7 @@ def _write(path: Path, tensors: Tensors) -> None:
     try:
         from safetensors.torch import save_file
     except ImportError:
-        raise MissingExtra("training needs safetensors: pip install 'lsweep[torch]'") from None
+        raise MissingExtra("training needs safetensors: pip install '.[torch]' in lsweep's clone") from None
     # Copies: tensors that share memory, tied weights, are refused.
     own = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
     with _in_words(path.parent), replacing(path) as temporary:

@@ -33,4 +33,4 @@ def need_torch(who: str) -> None:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise MissingExtra(f"{who} torch: pip install 'lsweep[torch]'") from None
+        raise MissingExtra(f"{who} torch: pip install '.[torch]' in lsweep's clone") from None

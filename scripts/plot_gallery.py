@@ -46,6 +46,12 @@ def _curvature(name: str, files: str, titles: str, whose: str) -> Entry:
 
 
 CURVATURES = (  # a line each: name, files, titles, of which network
+    (
+        "curvature_resnet56",
+        "data/curvature_resnet56_noshort.h5 data/curvature_resnet56.h5",
+        TITLES,
+        "the paper's networks, 32 images",
+    ),
     ("curvature", "data/curvature_digits.h5", '--title "Around a solution"', "the digits' network"),
 )
 FIGURES = (

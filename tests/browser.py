@@ -23,7 +23,7 @@ def programs() -> tuple[str, str]:
     try:
         import selenium  # noqa: F401
     except ImportError:
-        absent("selenium is absent (pip install 'lsweep[dev]')")
+        absent("selenium is absent (pip install '.[dev]' in lsweep's clone)")
     found = [shutil.which(name) for name in ("chromium", "chromedriver")]
     if not all(found):
         absent("chromium or chromedriver is absent (apt-get install chromium chromium-driver)")

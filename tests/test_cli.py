@@ -499,7 +499,7 @@ def test_without_torch_and_mpi_readers_work(here: Path) -> None:
 
     done = run("sweep", "sweep.toml")
     assert done.returncode == 2
-    assert done.stderr == "lsweep: error: sweeping needs torch: pip install 'lsweep[torch]'\n"
+    assert done.stderr == "lsweep: error: sweeping needs torch: pip install '.[torch]' in lsweep's clone\n"
     done = run("status", "out/sweep.h5")
     assert (done.returncode, done.stderr) == (0, "")
     assert "pending   6" in done.stdout
@@ -521,7 +521,7 @@ def test_without_mpi4py_one_process_sweeps(
     assert sweep() == 2
     err = capsys.readouterr().err
     assert "2 processes were started, but MPI cannot be used" in err
-    assert "lsweep[mpi]" in err
+    assert "pip install '.[mpi]'" in err
 
 
 SLOW = """

@@ -362,3 +362,10 @@ def test_seeds_without_a_random_axis_are_refused():
 def test_a_grid_too_large_to_hold_is_refused():
     with pytest.raises(ConfigError, match="at most 1e\\+08 points"):
         config.parse(SMALLEST, ["grid.x.num=10000000000"])
+
+
+def test_a_sweep_s_output_is_no_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.h5"
+    path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    with pytest.raises(ConfigError, match="is an HDF5 file, a sweep's output perhaps; expected a TOML"):
+        config.load(path)

@@ -602,4 +602,4 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, capsys, package, suff
     store(surface(AXES["line"]), tmp_path / "a.h5")
     monkeypatch.setattr(builtins, "__import__", without)
     assert cli.main(["convert", str(tmp_path / "a.h5"), str(tmp_path / f"b{suffix}")]) == 2
-    assert "pip install 'lsweep[xarray]'" in capsys.readouterr().err
+    assert "pip install '.[xarray]' in lsweep's clone" in capsys.readouterr().err

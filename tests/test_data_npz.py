@@ -233,8 +233,8 @@ def test_npz_files_that_differ(two_files: Path) -> None:
 @pytest.mark.parametrize(
     ("statistics", "message"),
     [
-        ({"mean": (0.5,)}, r"data\.mean has 1 values, the images have 3 channels"),
-        ({"std": (0.5,) * 4}, r"data\.std has 4 values, the images have 3 channels"),
+        ({"mean": (0.5,)}, r"data\.mean has 1 values, the images .* have 3 channels"),
+        ({"std": (0.5,) * 4}, r"data\.std has 4 values, the images .* have 3 channels"),
         ({"std": (0.5, 0.0, 0.5)}, r"data\.std must be positive"),
         ({"mean": (0.5, float("nan"), 0.5)}, r"data\.mean must be finite"),
     ],

@@ -85,7 +85,7 @@ def scene_of(path: Path):
     try:
         import trimesh
     except ImportError:
-        absent("trimesh is absent (pip install 'lsweep[dev]')")
+        absent("trimesh is absent (pip install '.[dev]' in lsweep's clone)")
     return trimesh.load_scene(path, process=False)
 
 

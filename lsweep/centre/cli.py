@@ -59,7 +59,9 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "scipy"):
             raise
-        raise MissingExtra("curvature needs torch and scipy: pip install 'lsweep[torch]'") from None
+        raise MissingExtra(
+            "curvature needs torch and scipy: pip install '.[torch]' in lsweep's clone"
+        ) from None
     comm = ranks.connect()
     if comm.size > 1:
         raise InputError("lsweep curvature is one process's work: start it without mpirun or srun")

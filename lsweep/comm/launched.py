@@ -46,7 +46,7 @@ def connect(*, need_mpi: bool = False) -> Comm:
         if expected > 1 or need_mpi:
             raise MissingExtra(
                 f"{expected} processes were started, but MPI cannot be used: {error}; "
-                "install an MPI library and pip install 'lsweep[mpi]'"
+                "install an MPI library and pip install '.[mpi]' in lsweep's clone"
             ) from None
         return SerialComm()
     if MPI.COMM_WORLD.size == 1 and expected > 1:

@@ -25,6 +25,10 @@ def load(path: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Confi
     try:
         with open(path, "rb") as file:
             content = file.read(MOST_BYTES + 1)  # of a device there is no end
+        if content.startswith(b"\x89HDF"):
+            raise ConfigError(
+                f"{str(path)!r} is an HDF5 file, a sweep's output perhaps; expected a TOML configuration"
+            )
         text = content.decode("utf-8")
     except (OSError, ValueError) as error:  # ValueError: no UTF-8, or a zero byte in the path
         raise ConfigError(f"cannot read the configuration {str(path)!r}: {_reason(error)}") from None

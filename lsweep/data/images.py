@@ -75,6 +75,9 @@ def _check_statistics(key: str, values: Channels | None, channels: int) -> None:
     if values is None:
         return
     if len(values) != channels:
-        raise DataError(f"{key} has {len(values)} values, the images have {channels} channels", key=key)
+        raise DataError(
+            f"{key} has {len(values)} values, the images (N, height, width, channels) have {channels} channels",
+            key=key,
+        )
     if not all(math.isfinite(value) for value in values):
         raise DataError(f"{key} must be finite, got {list(values)}", key=key)

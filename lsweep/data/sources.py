@@ -70,7 +70,8 @@ def _cifar10(config: Any, split: str) -> ResidentData:
         from torchvision.datasets import CIFAR10
     except ModuleNotFoundError:
         raise MissingExtra(
-            "data.source 'cifar10' needs torchvision: pip install 'lsweep[torch]'", key="data.source"
+            "data.source 'cifar10' needs torchvision: pip install '.[torch]' in lsweep's clone",
+            key="data.source",
         ) from None
     root = config.path or "data"
     if split != config.split[0] and config.test_path is not None:
@@ -99,7 +100,8 @@ def _digits(config: Any, split: str) -> ResidentData:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError:
         raise MissingExtra(
-            "data.source 'digits' needs scikit-learn: pip install 'lsweep[demo]'", key="data.source"
+            "data.source 'digits' needs scikit-learn: pip install '.[demo]' in lsweep's clone",
+            key="data.source",
         ) from None
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))

@@ -70,7 +70,8 @@ def missing(what: str, package: str, error: ModuleNotFoundError) -> Exception:
     if error.name != package:
         return error
     return MissingExtra(
-        f"{what} needs {package}, which is not installed: pip install 'lsweep[xarray]'", key=package
+        f"{what} needs {package}, which is not installed: pip install '.[xarray]' in lsweep's clone",
+        key=package,
     )
 
 

@@ -68,7 +68,9 @@ def build(source: str, **kwargs: Any) -> torch.nn.Module:
     try:
         import torch
     except ModuleNotFoundError:
-        raise MissingExtra("networks need torch: pip install 'lsweep[torch]'", key=_KEY) from None
+        raise MissingExtra(
+            "networks need torch: pip install '.[torch]' in lsweep's clone", key=_KEY
+        ) from None
     factory, arguments = _factory(source)
     try:
         model = factory(**arguments, **kwargs)
@@ -104,7 +106,8 @@ def _torchvision_factory(name: str) -> tuple[Any, dict[str, Any]]:
         from torchvision import models
     except ModuleNotFoundError:
         raise MissingExtra(
-            f"{_KEY} '{_TORCHVISION}{name}' needs torchvision: pip install 'lsweep[torch]'", key=_KEY
+            f"{_KEY} '{_TORCHVISION}{name}' needs torchvision: pip install '.[torch]' in lsweep's clone",
+            key=_KEY,
         ) from None
     known = models.list_models()
     if name not in known:

@@ -91,7 +91,7 @@ def _need(module: str, what: str) -> Any:
         if error.name not in (module, module.split(".")[0]):
             raise
         raise MissingExtra(
-            f"{what}, which is not installed: pip install 'lsweep[movie]'", key="movie"
+            f"{what}, which is not installed: pip install '.[movie]' in lsweep's clone", key="movie"
         ) from error
 
 

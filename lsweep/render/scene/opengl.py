@@ -33,7 +33,8 @@ def require() -> None:
         if error.name != "pyvista":
             raise
         raise MissingExtra(
-            "scenes and movies need PyVista, which is not installed: pip install 'lsweep[vtk]'", key="vtk"
+            "scenes and movies need PyVista, which is not installed: pip install '.[vtk]' in lsweep's clone",
+            key="vtk",
         ) from error
     try:
         run = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, timeout=120, check=False)
