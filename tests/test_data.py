@@ -145,7 +145,7 @@ def test_digits() -> None:
 
 def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'lsweep\[demo\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install '.\[demo\]'"):
         load(DataConfig("digits"), "train")
 
 
