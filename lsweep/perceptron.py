@@ -163,24 +163,19 @@ def cross_entropy_and_accuracy(
     """`lsweep.objective`'s cross entropy, and whether the first of the largest scores is the target's.
 
     Args:
-        output: (k, C, B) scores; what is in it is lost.
+        output: (k, C, B) scores.
         target: (B,) classes.
 
     Returns:
         (k, B) each.
     """
     index = target.expand(len(output), 1, -1)
-    own = output.gather(1, index)
-    rival = output.scatter_(1, index, -torch.inf).amax(dim=1, keepdim=True)
+    logs = F.log_softmax(output, dim=1)
+    own = logs.gather(1, index)
+    rival = logs.scatter_(1, index, -torch.inf).amax(dim=1, keepdim=True)
     right, wrong = (own > rival)[:, 0], (own < rival)[:, 0]
     # Where several share the first place, or something is NaN, the first of them counts: that is rare.
     if not bool((decided := right | wrong).all()):
         point, example = (~decided).nonzero(as_tuple=True)
-        classes = target[example]
-        scores = output[point, :, example].scatter_(1, classes[:, None], own[point, :, example])
-        right[point, example] = scores.max(dim=1).indices == classes
-    most = torch.maximum(own, rival)
-    own.sub_(most)
-    # Numbers too small for the processor's fast path would take six times as long; beside 1 they are nothing.
-    total = output.sub_(most).clamp_(min=-80).exp_().sum(dim=1, keepdim=True).add_(own.exp())
-    return total.log_().sub_(own)[:, 0], right
+        right[point, example] = output[point, :, example].max(dim=1).indices == target[example]
+    return own.neg_()[:, 0], right
