@@ -101,6 +101,11 @@ class Supervised:
     def __init__(self, loss: PerExample, metrics: Mapping[str, PerExample] | None = None) -> None:
         self.loss, self.metrics = loss, dict(metrics or {})
 
+    @property
+    def is_own(self) -> bool:
+        """Whether all of it is lsweep's own, without state and fit for several threads."""
+        return not self.metrics and any(self.loss is own for own in LOSSES.values())
+
     def __call__(self, model: nn.Module, batch: Any) -> dict[str, Weighted]:
         """Evaluate one batch."""
         inputs, target = _pair(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -122,10 +123,11 @@ def prepare(
         stored = comm.on_root(lambda: _stored(output))
         with comm.together():
             together = compatibility.points_at_once(config)
+        joint: JointEvaluator | None = None
         with clock.span("tuning"):
             if together == "auto":
                 known = stored.get("points_at_once", 1) if stored else None
-                together = known or _most_at_once(comm, evaluator, problem, wanted, chosen)
+                together, joint = (known, None) if known else _most_at_once(comm, evaluator, problem, wanted)
             if wanted == "auto" and together == 1:
                 batch_size = stored.get("batch_size") or _fastest_batch(comm, evaluator, problem, chosen)
                 evaluator.batch_size = batch_size
@@ -143,7 +145,7 @@ def prepare(
             evaluator.neighbours = accuracies.neighbours(config, comm, evaluator)
             identity.update(accuracies.identity(accuracy, evaluator))
         if together > 1:  # files of a time before it could be more lack the field
-            evaluator = _joint(comm, evaluator)
+            evaluator = joint or _joint(comm, evaluator)
             if not isinstance(wanted, int):
                 batch_size = stored.get("batch_size") or evaluator.examples_a_batch(
                     together, _largest(problem)
@@ -235,9 +237,9 @@ def _stored(output: Path | None) -> dict[str, Any]:
 
 
 def _most_at_once(
-    comm: Comm, evaluator: LossEvaluator, problem: Problem, batch_size: object, chosen: torch.device
-) -> int:
-    """Collective: how many points together are the fastest; 1 where they cannot be evaluated together.
+    comm: Comm, evaluator: LossEvaluator, problem: Problem, batch_size: object
+) -> tuple[int, JointEvaluator | None]:
+    """Collective: how many points together are the fastest, and what evaluates them; 1 where nothing can.
 
     Args:
         batch_size: as configured: a number of examples, or whatever leaves the choice to us.
@@ -245,25 +247,25 @@ def _most_at_once(
     try:
         joint = _joint(comm, evaluator)
     except InputError:
-        return 1
-    axes = len(evaluator.lent.directions)
+        return 1, None
+    lent = evaluator.lent
     examples = sum(len(split) for split in problem.splits.values())
 
     def work(count: int) -> int:
         if not isinstance(batch_size, int):
             joint.batch_size = joint.examples_a_batch(count, _largest(problem))
-        (evaluator if count == 1 else joint).evaluate(np.zeros((count, axes)))
+        (evaluator if count == 1 else joint).evaluate(np.zeros((count, len(lent.directions))))
         return count * examples
 
-    candidates = [
-        c
-        for c in tuning.TOGETHER[chosen.type]
-        if c == 1 or c * evaluator.lent.space.size <= tuning.MOST_WEIGHTS
-    ]
-    count = tuning.fastest(comm, candidates, work)
+    start = time.perf_counter()
+    work(1)
+    alone = max(comm.allgather(time.perf_counter() - start))
+    most = min(tuning.MOST_WEIGHTS / max(1, lent.space.size), tuning.LONGEST_TRIAL / alone)
+    candidates = [c for c in tuning.TOGETHER[lent.flat.device.type] if c <= max(1, most)]
+    count = tuning.fastest(comm, candidates, work, repeats=2)
     if comm.is_root and count > 1:
         log.info("%d points at once are the fastest here", count)
-    return count
+    return count, joint
 
 
 def _dtype(config: Config) -> torch.dtype:

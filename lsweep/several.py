@@ -8,7 +8,8 @@ are pending.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -22,14 +23,18 @@ from lsweep.evaluator import LossEvaluator
 from lsweep.lending import Lent
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.perceptron import Perceptron, Product, cross_entropy_and_accuracy, perceptron
+from lsweep.workers import Map, Workers
 
 # Numbers per axis and one more that are kept of a split: what a perceptron's first layer makes of it.
 MOST_KNOWN = 1 << 22
 # Numbers in the widest layer of all points and examples of a batch: many enough for the time that starting kernels
 # takes to be lost among them, few enough for a processor's caches; a GPU's value has not been measured.
 BATCH_NUMBERS = {"cpu": 1 << 21, "mps": 1 << 23, "cuda": 1 << 25}
+# Threads that find as many batches to do as one another where there is more than one.
+_SHARED_BY = 4
 
 Measure = Callable[[Any], dict[str, torch.Tensor]]
+Prepare = Callable[[Any], Any]
 
 
 class JointEvaluator(LossEvaluator):
@@ -47,53 +52,74 @@ class JointEvaluator(LossEvaluator):
         inputs = next(next(iter(lent.splits.values())).batches(1))[0]
         self._perceptron = perceptron(lent, inputs)
         self._width = _width(self._perceptron, inputs)
+        # Of a perceptron batches go on side by side. `functional_call` would put weights into the one module that there
+        # is, and a user's function need not bear several threads.
+        own = isinstance(lent.objective, Supervised) and lent.objective.is_own
+        divides = self._perceptron is not None and own and self._flat.device.type == "cpu"
+        self._workers = Workers() if divides else None
 
     def examples_a_batch(self, points: int, examples: int) -> int:
         """How many of so many examples a batch should have where so many points share it; the same on all ranks."""
-        numbers = BATCH_NUMBERS[self._flat.device.type]
-        return max(1, min(examples, numbers // (points * self._width)))
+        most = max(1, BATCH_NUMBERS[self._flat.device.type] // (points * self._width))
+        batches = -(-examples // most)
+        # Of one size, and as many as several threads can share.
+        batches = batches if batches == 1 else -(-batches // _SHARED_BY) * _SHARED_BY
+        return -(-examples // batches)
 
     def evaluate(self, coordinates: np.ndarray) -> Evaluation:
         """Evaluate points given as (k, ndim) coordinates, x first; see `Evaluator`."""
         start = time.perf_counter()
-        with torch.no_grad():
-            values = self._in_memory(lambda: self._together(coordinates)).cpu().numpy()
+        with torch.no_grad(), self._workers.side_by_side() if self._workers else nullcontext(map) as each:
+            values = self._in_memory(lambda: self._together(coordinates, each)).cpu().numpy()
         count = len(coordinates)
         seconds = np.full(count, (time.perf_counter() - start) / max(1, count))
         return Evaluation(values, seconds, {"batch_size": np.full(count, self.batch_size, dtype=np.int32)})
 
-    def _together(self, coordinates: np.ndarray) -> torch.Tensor:
-        """(k, metrics), float64."""
+    def _together(self, coordinates: np.ndarray, each: Map) -> torch.Tensor:
+        """(k, metrics), float64; `each` is a `map`."""
         at = torch.from_numpy(coordinates)
         if self._perceptron is not None:
             run = self._perceptron.at(self.lent, at.to(self._flat))
             measure: Measure = partial(_measure_perceptron, self.lent.objective, run, len(at))
-            batches = self._bases
         else:
             measure = partial(_measure, self.lent, self._weights(at), len(at))
-            batches = self._batches
-        return torch.cat(
-            [self._means(split, batches(split), measure, len(at)) for split in self._splits], dim=1
-        )
+        means = []
+        for split, names in self._metrics.items():
+            batches, prepare = self._batches(split, each)
+            sums_of = partial(self._sums_of, names, len(at), measure, prepare)
+            sums = list(each(sums_of, batches))
+            examples = sum(count for count, _ in sums)
+            means.append(torch.stack([total for _, total in sums]).sum(dim=0) / examples)
+        return torch.cat(means, dim=1)
 
-    def _batches(self, split: str) -> Iterable[Any]:
-        batches: Iterable[Any] = self._splits[split].batches(self.batch_size)
-        return batches
+    def _sums_of(
+        self, names: Sequence[str], points: int, measure: Measure, prepare: Prepare, batch: Any
+    ) -> tuple[int, torch.Tensor]:
+        """How many examples a batch has, and the sums over them: (k, metrics), float64."""
+        measured = measure(prepare(batch))
+        double = torch.float64 if self._flat.device.type != "mps" else torch.float32
+        sums = [measured[name].reshape(points, -1).to(double).sum(dim=1) for name in names]
+        return len(batch[1]), torch.stack(sums, dim=1)
 
-    def _bases(self, split: str) -> Iterable[Any]:
-        """What the perceptron makes of each batch, and its target; made once where that is small."""
+    def _batches(self, split: str, each: Map) -> tuple[Iterable[Any], Prepare]:
+        """A split's batches, and what is to be done with each before it is measured.
+
+        What a perceptron's first layer makes of them is kept where it is small.
+        """
         network, key = self._perceptron, (split, self.batch_size)
-        assert network is not None
+        batches: Iterable[Any] = self._splits[split].batches(self.batch_size)
+        if network is None:
+            return batches, _as_it_is
         if key in self._known:
-            return self._known[key]
-        made = ((network.basis(self.lent, inputs), target) for inputs, target in self._batches(split))
-        examples = sum(len(target) for _, target in self._batches(split))
+            return self._known[key], _as_it_is
+        prepare = partial(_with_basis, network, self.lent)
+        examples = sum(len(target) for _, target in self._splits[split].batches(self.batch_size))
         if examples * network.first.weight.shape[0] > MOST_KNOWN:
-            return made
+            return batches, prepare
         # Batches of another size are no more: they were halved for want of memory, or that was a trial.
         self._known = {known: bases for known, bases in self._known.items() if known[1] == self.batch_size}
-        self._known[key] = list(made)
-        return self._known[key]
+        self._known[key] = list(each(prepare, batches))
+        return self._known[key], _as_it_is
 
     def _weights(self, coordinates: torch.Tensor) -> dict[str, torch.Tensor]:
         """Every moving tensor at every point: name → (k, *shape)."""
@@ -106,18 +132,6 @@ class JointEvaluator(LossEvaluator):
             piece = moved[:, entry.offset : entry.offset + entry.numel]
             weights[entry.name] = lent.space.view(piece, entry)
         return weights
-
-    def _means(self, split: str, batches: Iterable[Any], measure: Measure, count: int) -> torch.Tensor:
-        names = self._metrics[split]
-        double = torch.float64 if self._flat.device.type != "mps" else torch.float32
-        totals = torch.zeros(count, len(names), dtype=double, device=self._flat.device)
-        examples = 0
-        for batch in batches:
-            measured = measure(batch)
-            examples += len(batch[1])
-            for index, name in enumerate(names):
-                totals[:, index] += measured[name].reshape(count, -1).to(double).sum(dim=1)
-        return totals / examples
 
 
 def _width(network: Perceptron | None, inputs: Any) -> int:
@@ -157,6 +171,16 @@ def _refused(reason: str) -> InputError:
         f"several points at once cannot be evaluated here ({reason}); set evaluate.points_at_once = 1",
         key="evaluate.points_at_once",
     )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _with_basis(network: Perceptron, lent: Lent, batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the network's first layer makes of a batch, and its target."""
+    inputs, target = batch
+    return network.basis(lent, inputs), target
 
 
 def _measure(lent: Lent, weights: dict[str, torch.Tensor], count: int, batch: Any) -> dict[str, torch.Tensor]:

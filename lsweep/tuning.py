@@ -15,9 +15,11 @@ CANDIDATES = {
     "mps": (100, 250, 500, 1000),
 }
 # Points at once; a processor's caches are full long before a GPU is busy.
-TOGETHER = {"cpu": (1, 4, 16, 64), "cuda": (1, 4, 16, 64, 256), "mps": (1, 4, 16, 64, 256)}
+TOGETHER = {"cpu": (1, 4, 16, 64, 256), "cuda": (1, 4, 16, 64, 256), "mps": (1, 4, 16, 64, 256)}
 # No more of them than have so many weights together: each point has a network of its own.
 MOST_WEIGHTS = 1 << 24
+# Nor than would take longer than so many seconds if nothing were gained by it.
+LONGEST_TRIAL = 3.0
 # Examples per trial, or one batch if that is more.
 SAMPLE = {"cpu": 128, "cuda": 8000, "mps": 1000}
 _REPEATS = 3

@@ -22,7 +22,7 @@ FLOORS = {
         plugins progress stop seeds slurm_job filesystem files stopwatch watchdog archives moments spending intervals
         subset trail trajectory checkpoint_rows augmentation label_noise optimisers measurement alignment graphs
         perceptron batchnorm rescale memory isolation hessian lanczos eigenpairs spectrum curvature importance
-        example_field neighbours rule""",
+        example_field neighbours rule workers""",
     1: "example_cache comm tickets cores tuning sharing device schedule store provenance models data",
     2: """engine exchange books rounds problem agreement accuracies preparation certification job preflight
         compatibility eigenvectors train training training_data trail_writer trajectories projections steps""",
@@ -67,7 +67,7 @@ DRAWN = {
     "spectrum": "lanczos",
     "rescale": "errors",
     "rule": "importance intervals precision subset",
-    "several": "errors evaluation evaluator lending objective perceptron",
+    "several": "errors evaluation evaluator lending objective perceptron workers",
     "seeds": "errors",
     "stop": "errors slurm_job",
     "subset": "errors intervals spending strata",

@@ -105,6 +105,30 @@ def test_what_the_first_layer_makes_is_kept_only_where_it_is_small(monkeypatch: 
     assert np.array_equal(kept, anew)
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_the_same_bits_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch, keeps: bool) -> None:
+    if not keeps:
+        monkeypatch.setattr("lsweep.several.MOST_KNOWN", 10)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.manual_seed(0)
+            torch.set_num_threads(threads)
+            _, joint, _, together = both(chain(nn.ReLU()))
+            assert joint._workers is not None
+            assert torch.get_num_threads() == threads
+            found.append(together.tobytes())
+    finally:
+        torch.set_num_threads(before)
+    assert len(set(found)) == 1
+
+
+def test_a_loss_of_the_users_own_runs_in_one_thread() -> None:
+    _, joint, _, _ = both(chain(nn.ReLU()), lambda output, target: objective.cross_entropy(output, target))
+    assert joint._perceptron is not None
+    assert joint._workers is None
+
+
 def test_inputs_that_are_no_numbers_are_no_perceptrons() -> None:
     model = nn.Sequential(nn.Linear(3, 2))
     data = {"train": from_object((torch.randn(5, 3), torch.arange(5) % 2))}

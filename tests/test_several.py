@@ -189,7 +189,7 @@ def test_auto_goes_with_everything(
     """Where errors are estimated, or points are chosen one by one, points are evaluated one by one."""
     project.make(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(preparation, "_most_at_once", lambda *_: 4)
+    monkeypatch.setattr(preparation, "_most_at_once", lambda *_: (4, None))
     read = config.load("sweep.toml", ["evaluate.points_at_once=auto", *settings])
     with preparation.prepare(read, problem.build(read, SerialComm()), SerialComm(), None) as ready:
         assert ready.points_at_once == (1 if single else 4)
