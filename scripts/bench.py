@@ -72,14 +72,22 @@ def work(task: str, worker: Callable[[Comm, dict[str, Any]], Any]) -> None:
         print(json.dumps(found), flush=True)
 
 
-class Sleeping:
-    """An evaluator whose points take a known time and no processor."""
+class Timed:
+    """An evaluator whose points take a known time.
+
+    Args:
+        seconds: for a point, from the call until it returns.
+        naps: whether ranks sleep meanwhile, so that there may be more of them than cores; else they compute, and as a
+            network's points do, they leave nothing in the caches.
+    """
 
     names = ("loss", "accuracy")
     columns = {"batch_size": ("<i4", 0)}  # noqa: RUF012 - as LossEvaluator has it, so that as much is stored
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float, *, naps: bool) -> None:
+        self._seconds, self._naps = seconds, naps
+        # More than a processor's caches hold; each piece takes microseconds, and none is cut off in the middle.
+        self._pieces = np.ones((0 if naps else 1024, 8192), dtype=np.float32)
         self.started: float | None = None
         self.spent = 0.0
 
@@ -87,11 +95,22 @@ class Sleeping:
         """See `Evaluator`. Zero seconds make no system call."""
         start = time.perf_counter()
         self.started = self.started or time.time()
-        if self._seconds:
-            time.sleep(self._seconds * len(coordinates))
-        self.spent += (seconds := time.perf_counter() - start)
         values, count = np.stack([coordinates.sum(axis=1), coordinates[:, 0]], axis=1), len(coordinates)
-        return Evaluation(values, np.full(count, seconds / count), {"batch_size": np.full(count, 50)})
+        columns = {"batch_size": np.full(count, 50)}
+        self._pass_time(start + self._seconds * count)
+        self.spent += (seconds := time.perf_counter() - start)
+        return Evaluation(values, np.full(count, seconds / count), columns)
+
+    def _pass_time(self, until: float) -> None:
+        if self._naps and (left := until - time.perf_counter()) > 0:
+            time.sleep(left)
+        while True:
+            for piece in self._pieces:
+                if time.perf_counter() >= until:
+                    return
+                piece += 1.0
+            if self._naps:
+                return
 
 
 def in_turn(rounds: int, cases: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:

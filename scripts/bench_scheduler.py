@@ -2,14 +2,15 @@
 
     python scripts/bench_scheduler.py
 
-Whole sweeps by `engine.run`, with the lock, the file and messages as ever; only the points are naps. Naps need no
-processor, so that more ranks than cores mean something. `scheduling_and_storing` is the share of a sweep's wall time,
+Whole sweeps by `engine.run`, with the lock, the file and messages as ever; only the points do nothing but take time.
+Ranks that have a core each compute meanwhile, over more memory than caches hold; where there are more ranks than cores
+they take naps, which need no processor but end late. `scheduling_and_storing` is the share of a sweep's wall time,
 from its first point until all is durable, that `lsweep sweep --profile` shows for scheduling, messages, storing and
 waiting for other ranks, on rank 0 or on the others, whichever is more. `overhead` is all that the points' nominal time
-does not explain: that the system wakes a rank late, and how a point's arrays are made, count too.
-`overhead_beyond_naps` takes the naps as they were. `probing` comes before: how long a dynamic schedule takes to see
-whether its counter is of use. `processor` is the processor's time per point, of which naps have
-none: it hardly depends on what else the machine does. With points of no time the engine's own speed shows.
+does not explain: that a point ends late, and what else the engine does for it, count too. `overhead_beyond_points`
+takes the points' time as it was. `probing` comes before: how long a dynamic schedule takes to see whether its counter
+is of use. `processor` is the processor's time per point of naps, which have none: it hardly depends on what else the
+machine does. With points of no time the engine's own speed shows.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--ranks", nargs="+", type=int, default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--modes", nargs="+", default=["gather", "mpio"], choices=["gather", "mpio"])
     parser.add_argument("--kinds", nargs="+", default=["static", "dynamic"], choices=["static", "dynamic"])
-    parser.add_argument("--naps", type=int, default=150, help=f"points of {SLEEP} s for each rank")
+    parser.add_argument("--points", type=int, default=150, help=f"points of {SLEEP} s for each rank")
     parser.add_argument("--null", type=int, default=2000, help="points of no time for each rank")
     parser.add_argument("--tickets", type=int, default=1000, help="drawn by each rank to time the counter")
     args = parser.parse_args()
@@ -49,11 +50,18 @@ def main() -> None:
         return
     print(f"about {args.rounds * estimate(args) / 60:.0f} minutes")
     sweeps = [
-        {"ranks": ranks, "kind": kind, "mode": mode, "seconds": seconds, "points_per_rank": points}
+        {
+            "ranks": ranks,
+            "kind": kind,
+            "mode": mode,
+            "seconds": seconds,
+            "points_per_rank": points,
+            "naps": ranks > bench.CORES,
+        }
         for ranks in args.ranks
         for kind in args.kinds
         for mode in args.modes
-        for seconds, points in ((SLEEP, args.naps), (0.0, args.null))
+        for seconds, points in ((SLEEP, args.points), (0.0, args.null))
     ]
     rows, tickets = [], []
     with tempfile.TemporaryDirectory(prefix="bench_scheduler-", dir=args.folder) as folder:
@@ -68,25 +76,27 @@ def main() -> None:
 
 
 def estimate(args: Any) -> float:
-    """Seconds of one round: naps, and about three for each start."""
-    each = args.naps * SLEEP + 6 + 0.1 * max(args.ranks)
+    """Seconds of one round: points, and about three for each start."""
+    each = args.points * SLEEP + 6 + 0.1 * max(args.ranks)
     return float(len(args.ranks) * len(args.modes) * len(args.kinds) * each)
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By ranks, schedule and store: the overhead of naps, and microseconds per point of no time."""
+    """By ranks, schedule and store: the overhead of points of known time, and microseconds per point of no time."""
     found = []
     for key in dict.fromkeys((row["ranks"], row["kind"], row["mode"]) for row in rows):
         mine = [row for row in rows if (row["ranks"], row["kind"], row["mode"]) == key]
-        naps = [row for row in mine if row["seconds"]]
+        timed = [row for row in mine if row["seconds"]]
         null = [row for row in mine if not row["seconds"]]
         line: dict[str, Any] = dict(zip(("ranks", "kind", "mode"), key, strict=True))
-        if naps:
-            shares = [row["scheduling_and_storing"] for row in naps]
+        if timed:
+            shares = [row["scheduling_and_storing"] for row in timed]
             line["scheduling_and_storing"] = bench.summary(shares)
-            line["overhead"] = bench.summary([row["overhead"] for row in naps])
-            line["overhead_beyond_naps"] = bench.summary([row["overhead_beyond_naps"] for row in naps])
-            line["processor"] = bench.summary([row["processor"] for row in naps])
+            line["overhead"] = bench.summary([row["overhead"] for row in timed])
+            line["overhead_beyond_points"] = bench.summary([row["overhead_beyond_points"] for row in timed])
+            line["points"] = "naps" if timed[0]["naps"] else "busy"
+            if timed[0]["naps"]:
+                line["processor"] = bench.summary([row["processor"] for row in timed])
             line["goal_met"] = line["overhead"]["median"] < GOAL
         if null:
             line["microseconds_per_point"] = bench.summary(
@@ -113,10 +123,10 @@ def sweep(comm: Comm, task: dict[str, Any]) -> dict[str, Any]:
         store=StoreConfig(sync_seconds=task.get("sync_seconds", 5.0)),
     )
     lock = comm.on_root(lambda: acquire(output))
-    header = Header(grid, bench.Sleeping.names, columns=bench.Sleeping.columns)
+    header = Header(grid, bench.Timed.names, columns=bench.Timed.columns)
     store = open_store(output, task["mode"], comm, header, config.store.sync_seconds)
     store.guard = lock.check
-    evaluator, clock = bench.Sleeping(task["seconds"]), Stopwatch()
+    evaluator, clock = bench.Timed(task["seconds"], naps=task["naps"]), Stopwatch()
     comm.barrier()
     begun, processor = time.time(), time.process_time()
     outcome = engine.run(config, comm, store, evaluator, clock=clock)
@@ -138,8 +148,8 @@ def sweep(comm: Comm, task: dict[str, Any]) -> dict[str, Any]:
         "scheduling_and_storing": (max(sum(on_rank_0.values()), sum(on_others.values())) - probed) / wall,
         "overhead": 1 - points * task["seconds"] / wall,
         # Of all ranks' time, because a dynamic schedule gives them unlike numbers of points.
-        "overhead_beyond_naps": 1 - sum(spent) / (comm.size * wall),
-        "processor": sum(used) / grid.size,
+        "overhead_beyond_points": 1 - sum(spent) / (comm.size * wall),
+        "processor": sum(used) / grid.size if task["naps"] else None,
         "probing": probing,
         "on_rank_0": on_rank_0,
         "on_others": on_others,

@@ -27,7 +27,7 @@ from lsweep.store import Batch, Header, open_store
 
 MODES = ("memory", "gather", "mpio")
 METRICS = ("loss", "accuracy")
-COLUMNS = bench.Sleeping.columns
+COLUMNS = bench.Timed.columns
 
 
 def main() -> None:

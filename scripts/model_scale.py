@@ -4,8 +4,8 @@
 
 Reads store.json, scheduler.json, scaling.json and startup.json of the same folder, derives what each step of a sweep
 costs, and simulates (scripts/sweep_model.py) a 1001 x 1001 grid with static and dynamic schedules and both stores.
-Every parameter is written down with where it comes from. `against_measured` holds the model to the sweeps of naps
-that bench_scheduler.py measured.
+Every parameter is written down with where it comes from. `against_measured` holds the model to the sweeps that
+bench_scheduler.py measured.
 """
 
 from __future__ import annotations
@@ -198,19 +198,19 @@ def with_start(args: Any, startup: dict[str, Any], row: dict[str, Any]) -> dict[
 
 
 def against_measured(scheduler: dict[str, Any], costs: dict[str, Costs]) -> list[dict[str, Any]]:
-    """Overhead of the measured sweeps of naps, and of the same in the model, naps as long as they really were."""
+    """Overhead of the measured sweeps, and of the same in the model, points as long as they really were."""
     found = []
-    naps = [row for row in scheduler["rows"] if row["seconds"]]
-    for key in dict.fromkeys((row["ranks"], row["kind"], row["mode"]) for row in naps):
-        mine = [row for row in naps if (row["ranks"], row["kind"], row["mode"]) == key]
+    timed = [row for row in scheduler["rows"] if row["seconds"]]
+    for key in dict.fromkeys((row["ranks"], row["kind"], row["mode"]) for row in timed):
+        mine = [row for row in timed if (row["ranks"], row["kind"], row["mode"]) == key]
         ranks, kind, mode = key
-        really = [(1 - r["overhead_beyond_naps"]) * r["wall"] / r["points_per_rank"] for r in mine]
+        really = [(1 - r["overhead_beyond_points"]) * r["wall"] / r["points_per_rank"] for r in mine]
         seconds = np.full(ranks * mine[0]["points_per_rank"], median(really))
         modelled = simulate(Plan(ranks, kind, mode, SYNC_SECONDS), costs[mode], seconds)
         found.append(
             {
                 **dict(zip(("ranks", "kind", "mode"), key, strict=True)),
-                "measured": median([row["overhead_beyond_naps"] for row in mine]),
+                "measured": median([row["overhead_beyond_points"] for row in mine]),
                 "modelled": 1 - modelled.efficiency,
             }
         )
