@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from drawing import panels
-from study import Study, axis, cifar10, drops
+from study import Study, axis, cifar10, counted, drops
 
 from lsweep import render
 from lsweep.compare import local_minima, share_below
@@ -110,8 +110,8 @@ def numbers(study: Study, networks: Sequence[str]) -> dict[str, Any]:
 def sentences(found: dict[str, Any]) -> list[str]:
     return [
         f"{network}: training loss {row['loss']:.3g}, test error {100 * (1 - row['accuracy_test']):.1f} %, "
-        f"{100 * row['share below 1']:.1f} % of the plane below loss 1, {row['minima']} minima, largest loss "
-        f"{row['largest']:.3g}."
+        f"{100 * row['share below 1']:.1f} % of the plane below loss 1, "
+        f"{counted(row['minima'], 'minimum', 'minima')}, largest loss {row['largest']:.3g}."
         for network, row in found.items()
     ]
 

@@ -48,10 +48,22 @@ def line(surface: lsweep.Surface, ax: Axes, title: str, clip: float = 10.0) -> N
     _one_legend(ax)
 
 
-def path(surface: lsweep.Surface, ax: Axes, title: str, levels: list[float] | int) -> None:
-    """A training's path as `lsweep render` draws it, its plane stretched to fill the panel, one legend for all."""
+def path(
+    surface: lsweep.Surface, ax: Axes, title: str, levels: list[float] | int, name: str | None = None
+) -> None:
+    """A training's path as `lsweep render` draws it, its plane stretched to fill the panel, one legend for all.
+
+    Args:
+        surface: with the path.
+        ax: the panel.
+        title: its title.
+        levels: of the loss.
+        name: of the path in the legend, where panels show several; None: the trail's own.
+    """
     render.trajectory(surface, ax, title=title, log=True, levels=levels)
     ax.set_aspect("auto")
+    if name is not None and (legend := ax.get_legend()):
+        legend.get_texts()[0].set_text(name)
     _one_legend(ax)
 
 

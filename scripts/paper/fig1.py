@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from study import SHARED, Study, axis, begin, cifar10
+from study import SHARED, Study, axis, begin, cifar10, counted
 
 import lsweep
 from lsweep import render
@@ -66,7 +66,7 @@ def main() -> None:
         drawn=f"the paper's own networks, {len(first.x)} × {len(first.y)} points, "
         f"{IMAGES.get(study.size, 500) or 'all'} training images",
         found=[
-            f"{NETWORKS[network]}: {row['minima']} minima deeper than 0.1 in ln(loss), "
+            f"{NETWORKS[network]}: {counted(row['minima'], 'minimum', 'minima')} deeper than 0.1 in ln(loss), "
             f"{100 * row['share below 1']:.1f} % of the plane below loss 1, largest loss {row['largest']:.3g}."
             for network, row in numbers.items()
         ],

@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import vgg9
+from drawing import panels, path
 from fig8 import LEVELS, along
 from study import Study, begin
-
-from lsweep import render
 
 POINTS = {"tiny": 3, "small": 9, "full": 51}
 IMAGES = {"tiny": 32, "small": 256, "full": None}
@@ -29,12 +28,11 @@ def sweeps(study: Study) -> dict[str, Any]:
 def draw(study: Study) -> None:
     for optimizer in OPTIMIZERS:
         tables = vgg9.trainings(study.size, optimizer)
-        titles = [
-            f"decay {t['train']['weight_decay']:g}, batch {t['train']['batch_size']}" for t in tables.values()
-        ]
-        surfaces = [study.surface(f"fig9_{run}") for run in tables]
-        output = study.out / f"{optimizer}.png"
-        render.save(surfaces, output, kind="trajectory", levels=LEVELS, titles=titles, dpi=150)
+        with panels(study.out / f"{optimizer}.png", 2, 2, width=3.6, height=2.9) as axes:
+            for ax, (run, table) in zip(axes.flat, tables.items(), strict=True):
+                recipe = table["train"]
+                title = f"decay {recipe['weight_decay']:g}, batch {recipe['batch_size']}"
+                path(study.surface(f"fig9_{run}"), ax, title, LEVELS, name=optimizer)
 
 
 def main() -> None:
@@ -48,11 +46,15 @@ def main() -> None:
     draw(study)
     numbers, found = {}, []
     for run, table in trainings.items():
-        path = study.surface(f"fig9_{run}").trajectory
-        assert path is not None
-        numbers[run] = {"explained": list(path.explained), "captured": path.captured, **vgg9.last(study, run)}
+        walked = study.surface(f"fig9_{run}").trajectory
+        assert walked is not None
+        numbers[run] = {
+            "explained": list(walked.explained),
+            "captured": walked.captured,
+            **vgg9.last(study, run),
+        }
         recipe = table["train"]
-        first, second = (100 * share for share in path.explained)
+        first, second = (100 * share for share in walked.explained)
         found.append(
             f"{recipe.get('optimizer', 'sgd')}, decay {recipe['weight_decay']:g}, batch {recipe['batch_size']}: "
             f"{first:.1f} % + {second:.1f} % of the variance."

@@ -12,6 +12,7 @@ from typing import Any
 
 import architectures
 from drawing import BLUE, RED, frame, panels
+from matplotlib.ticker import LogLocator, NullFormatter
 from study import Study, begin
 
 STARTS = {"tiny": 2, "small": 3, "full": 10}
@@ -50,7 +51,14 @@ def draw(study: Study) -> None:
                 losses = [epoch.values["running_loss"] for epoch in epochs]
                 ax.plot([epoch.number for epoch in epochs], losses, color=color, linewidth=0.9)
             frame(ax, network.replace("_", " "), "epoch", "training loss")
+            ax.axhline(WELL, color="0.5", linewidth=0.6, linestyle="--")
             ax.set_yscale("log")
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_minor_formatter(NullFormatter())
+        limits = [ax.get_ylim() for ax in axes[0]]
+        for ax in axes[0]:
+            ax.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def main() -> None:

@@ -52,6 +52,11 @@ def drops(epochs: int) -> list[int]:
     return [round(epochs * share) for share in (0.5, 0.75, 275 / 300)]
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """The number with the word that goes with it."""
+    return f"{number} {one if number == 1 else many}"
+
+
 @dataclass(frozen=True)
 class Study:
     """One figure at one size.
