@@ -32,10 +32,10 @@ PAPER = {
     "second_depth": ("+", "dramatic non-convexities"),
     "roughness": ("+", "gradients that do not point to the minimiser"),
     "largest": ("+", "the loss becomes extremely large"),
-    "curvature_x": ("+", "a sharp minimiser"),
-    "curvature_y": ("+", "a sharp minimiser"),
-    "below_0.1": ("-", "a sharp minimiser"),
-    "below_1": ("-", "a sharp minimiser"),
+    "curvature_x": ("+", "flatter minimisers have lower test errors"),
+    "curvature_y": ("+", "flatter minimisers have lower test errors"),
+    "below_0.1": ("-", "flatter minimisers have lower test errors"),
+    "below_1": ("-", "flatter minimisers have lower test errors"),
     "below_10": ("-", "the loss becomes extremely large"),
 }
 
