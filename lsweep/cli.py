@@ -271,7 +271,8 @@ def _sweep_each(configs: Sequence[Config], comm: Comm, args: argparse.Namespace,
 
 
 def _report(config: Config, outcome: Outcome) -> None:
-    from lsweep import certify_cli
+    from lsweep import certify_cli, status
+    from lsweep.store.reader import read
 
     if outcome.broken and outcome.pending:
         _say(f"{outcome.reason}; nothing acknowledged is lost: make room and run the same command again")
@@ -287,6 +288,8 @@ def _report(config: Config, outcome: Outcome) -> None:
         f", {outcome.failed} failed (--retry-failed tries again)" if outcome.failed else "",
         f", {outcome.pending} pending (run the same command to go on)" if outcome.pending else "",
     )
+    if outcome.evaluated and not outcome.broken and (measured := status.centre(read(Path(config.output)))):
+        log.info("at the centre, the network itself: %s", measured)
     if outcome.pending and not outcome.evaluated and not outcome.broken:
         log.warning("not one point was evaluated: status 1, so that a job which resubmits itself ends")
     if outcome.certificate is not None:

@@ -17,7 +17,7 @@ _SILENT = 120.0
 
 
 def describe(surface: Surface) -> str:
-    """Points by status, rate and time left of the session that is running, the best point, the sessions.
+    """Points by status, rate and time left of the session that is running, the centre and the best point, the sessions.
 
     What the file says of itself is escaped where it does not print: it may be anything.
     """
@@ -39,6 +39,7 @@ def describe(surface: Surface) -> str:
         f"  {name:<9} {text}"
         for name, text in (
             ("rate", _pace(surface, pending)),
+            ("centre", centre(surface)),
             ("best", best(surface)),
             ("halved", _halved(surface)),
         )
@@ -81,6 +82,25 @@ def best(surface: Surface) -> str:
         f"{n} = {v[i]:g}" for (n, v), i in zip(surface.axes.items(), reversed(index), strict=True)
     )
     return f"loss {surface.loss[index]:.6g} at {place}"
+
+
+def centre(surface: Surface) -> str:
+    """What was measured at the network itself, in words; "" where that is no point of the grid, or not done.
+
+    Who knows the network's test error sees here whether the data are prepared as in its training.
+    """
+    at = [np.flatnonzero(values == 0) for values in [*surface.axes.values()][::-1]]
+    if not all(len(found) for found in at):
+        return ""
+    index = tuple(int(found[0]) for found in at)
+    if surface.status[index] != Status.DONE:
+        return ""
+    return ", ".join(
+        f"{name} {100 * values[index]:.4g} %"
+        if name.startswith("accuracy")
+        else f"{name} {values[index]:.6g}"
+        for name, values in surface.metrics.items()
+    )
 
 
 def _halved(surface: Surface) -> str:

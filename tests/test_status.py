@@ -39,6 +39,23 @@ def surface(*states: int, sessions: tuple[dict[str, Any], ...] = (), loss: Any =
     )
 
 
+def test_the_centre_is_told_once_it_is_done() -> None:
+    axes = {"x": np.linspace(-1, 1, 3), "y": np.array([0.0, 0.5])}
+    values = np.arange(6.0).reshape(2, 3)
+
+    def plane(axes: dict[str, np.ndarray], state: int) -> Surface:
+        status = np.full((2, 3), state, dtype=np.uint8)
+        metrics = {"loss": values, "accuracy": values / 8, "accuracy_test": values / 3}
+        return Surface(axes, metrics, status, np.ones((2, 3), np.float32), np.zeros((2, 3), np.int32))
+
+    expected = "loss 1, accuracy 12.5 %, accuracy_test 33.33 %"
+    assert status.centre(plane(axes, Status.DONE)) == expected
+    assert f"  centre    {expected}" in describe(plane(axes, Status.DONE)).splitlines()
+    for state in (Status.PENDING, Status.FAILED, Status.SETTLED):
+        assert status.centre(plane(axes, state)) == ""
+    assert status.centre(plane({**axes, "x": axes["x"] + 0.5}, Status.DONE)) == ""
+
+
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status.time, "time", lambda: 1020.0)
