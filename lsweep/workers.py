@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,6 +58,7 @@ class Workers:
             finally:
                 for future in running:
                     future.cancel()
+                wait(running)  # what goes on in vain would hold memory that the next try may need
 
         return in_order
 
