@@ -136,9 +136,12 @@ class Books:
         """Collective: whether any rank stops. A signal may reach one alone, and between two rounds."""
         return any(self._comm.allgather(bool(self._stop.reason)))
 
-    def count(self, batch: Batch) -> None:
-        """This rank evaluated so much. It counts for others once it is durable; failures count at once."""
-        self.watch.took(float(batch.seconds.max()))
+    def count(self, batch: Batch, slowest: float) -> None:
+        """This rank evaluated so much, a point in `slowest` seconds at most.
+
+        It counts for others once it is durable; failures count at once.
+        """
+        self.watch.took(slowest)
         failed = np.count_nonzero(batch.status == Status.FAILED)
         if failed:
             self._comm.post(0, "failed", int(failed))

@@ -107,10 +107,10 @@ def run(
                     with clock.span("evaluating points"):
                         batch = _evaluate(config, comm, evaluator, tile)
                     books.watch.end()
-                    slowest = max(slowest, float(batch.seconds.max()))
+                    slowest = max(slowest, longest := float(batch.seconds.max()))
                     if turn.again:
                         continue
-                    books.count(batch)
+                    books.count(batch, longest)
                     with clock.span("storing"):
                         store.put(batch)
                 with clock.span("storing"):

@@ -172,7 +172,8 @@ def cross_entropy_and_accuracy(
     index = target.expand(len(output), 1, -1)
     logs = F.log_softmax(output, dim=1)
     own = logs.gather(1, index)
-    rival = logs.scatter_(1, index, -torch.inf).amax(dim=1, keepdim=True)
+    others = torch.zeros(output.shape[1:], dtype=logs.dtype, device=logs.device)
+    rival = logs.add_(others.scatter_(0, target[None], -torch.inf)).amax(dim=1, keepdim=True)
     right, wrong = (own > rival)[:, 0], (own < rival)[:, 0]
     # Where several share the first place, or something is NaN, the first of them counts: that is rare.
     if not bool((decided := right | wrong).all()):

@@ -36,20 +36,27 @@ def test_results_come_in_order_from_as_many_threads(threads: int) -> None:
     assert torch.get_num_threads() == threads
 
 
-def test_only_few_pieces_are_taken_ahead(threads: int) -> None:
-    taken = []
+def test_a_piece_is_taken_when_the_one_before_is_done(threads: int) -> None:
+    done, most = [], 0
 
     def pieces() -> Iterator[int]:
-        for piece in range(1000):
-            taken.append(piece)
+        nonlocal most
+        for piece in range(200):
+            most = max(most, piece + 1 - len(done))
             yield piece
 
     with Workers().side_by_side() as each:
-        for count, found in enumerate(each(lambda piece: piece, pieces())):
-            assert found == count
-            assert len(taken) <= count + 1 + 2 * threads
-            if count == 100:
-                break
+        assert list(each(lambda piece: done.append(piece) or piece, pieces())) == list(range(200))
+    assert most <= threads
+
+
+def test_an_iterator_that_fails_is_an_error_too(threads: int) -> None:
+    def pieces() -> Iterator[int]:
+        yield 1
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"), Workers().side_by_side() as each:
+        list(each(lambda piece: piece, pieces()))
 
 
 def test_an_error_comes_through_and_threads_are_as_before(threads: int) -> None:
