@@ -44,8 +44,9 @@ def commit(folder: Path) -> str:
 
     try:
         git("ls-files", "--error-unmatch", "__init__.py")
-        # Only tracked files make it dirty: results that this very run writes must not.
-        dirty = "-dirty" if git("status", "--porcelain", "--untracked-files=no") else ""
+        # Only tracked files make it dirty, and no results: those that this very run writes must not.
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
+        dirty = "-dirty" if changed else ""
         return git("rev-parse", "HEAD") + dirty
     except (OSError, subprocess.SubprocessError):
         return ""

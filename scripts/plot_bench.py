@@ -53,7 +53,7 @@ def store(found: Found) -> Figure:
         ax.set(xscale="log", yscale="log", xlabel="ranks", title=mode)
         plain_ranks(ax, rates)
     axes[0][0].set_ylabel("points/s made durable")
-    axes[0][-1].legend(title="points in a batch", loc="lower right")
+    axes[0][-1].legend(title="points in a batch", loc="upper right")
     return figure
 
 

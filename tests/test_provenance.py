@@ -23,6 +23,8 @@ def git(folder: Path, *arguments: str) -> str:
 def checkout(tmp_path: Path) -> Path:
     git(tmp_path, "init", "-q")
     (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "bench.json").write_text("{}")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "first")
     return tmp_path
@@ -38,6 +40,8 @@ def test_json_and_complete() -> None:
 def test_commit(checkout: Path) -> None:
     head = git(checkout, "rev-parse", "HEAD")
     (checkout / "results.h5").write_text("untracked")
+    assert provenance.commit(checkout) == head
+    (checkout / "results" / "bench.json").write_text('{"seconds": 1}')
     assert provenance.commit(checkout) == head
     (checkout / "__init__.py").write_text("changed = 1")
     assert provenance.commit(checkout) == f"{head}-dirty"
