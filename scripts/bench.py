@@ -6,6 +6,7 @@ A benchmark that needs ranks starts itself under mpiexec with `--task JSON`; ran
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -104,13 +105,10 @@ class Timed:
     def _pass_time(self, until: float) -> None:
         if self._naps and (left := until - time.perf_counter()) > 0:
             time.sleep(left)
-        while True:
-            for piece in self._pieces:
-                if time.perf_counter() >= until:
-                    return
-                piece += 1.0
-            if self._naps:
-                return
+        pieces = itertools.cycle(self._pieces)
+        while time.perf_counter() < until:
+            piece = next(pieces)
+            piece += 1.0
 
 
 def in_turn(rounds: int, cases: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:

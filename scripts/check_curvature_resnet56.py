@@ -2,8 +2,8 @@
 
 python scripts/check_curvature_resnet56.py [--points 3] [--images 100] [--shared DIR] [--no-double]
 
-Measures and writes results/curvature_resnet56/check.json. Exit status 1 where a residual exceeds 1e-2·λmax or an
-eigenvalue in float64 differs by more than 1 %.
+Measures and writes check.json and README.md in results/curvature_resnet56/. Exit status 1 where a
+residual exceeds 1e-2·λmax or an eigenvalue in float64 differs by more than 1 %.
 """
 
 from __future__ import annotations
@@ -65,6 +65,36 @@ def judge(single: dict[str, Any], double: dict[str, Any] | None) -> dict[str, An
     return verdict
 
 
+def readme(found: dict[str, Any]) -> str:
+    """The check as a table, from its JSON."""
+    rows = []
+    for row in found["points"]:
+        single = row["fp32"]
+        place = ", ".join(f"{value:g}" for value in row["point"])
+        differ = f"{row['fp32 against fp64']:.1e}" if row["fp64"] else "not run"
+        rows.append(
+            f"| ({place}) | {single['loss']:.4g} | {single['eig_min']:.4g} | {single['eig_max']:.4g} | "
+            f"{row['residual / eig_max']:.1e} | {differ} | {single['products']:.0f} |"
+        )
+    return "\n".join(
+        [
+            f"# The Hessian of the paper's {found['network']}, in fp32 and in fp64",
+            "",
+            "Written by `python scripts/check_curvature_resnet56.py`: both ends of the spectrum at points of the",
+            "filter-normalised plane of [Li18] figure 1 (directions of seed 2018), over the first",
+            f'{found["images"]} training images, as a sweep with `metrics = ["hessian"]` computes them.',
+            "Residuals are |Hv − λv| for a unit v. All values are in [`check.json`](check.json).",
+            "",
+            "| (α, β) | loss | λmin | λmax | largest residual in fp32, share of λmax | fp32 against fp64 | products |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+            "A map of |λmin/λmax| is figure 7 of [the paper's figures](../paper/README.md#fig7).",
+            "",
+        ]
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -93,6 +123,7 @@ def main() -> int:
     }
     Path(args.output).parent.mkdir(parents=True, exist_ok=True)
     Path(args.output).write_text(json.dumps(found, indent=2, default=lambda v: np.asarray(v).tolist()) + "\n")
+    Path(args.output).with_name("README.md").write_text(readme(found))
     return 0 if holds else 1
 
 
