@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lsweep._version import __version__
-from lsweep.lazy import attach
+from lsweep.tools.lazy import attach
 
 if TYPE_CHECKING:
     from lsweep.api import sweep

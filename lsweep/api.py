@@ -13,7 +13,7 @@ from torch import nn
 
 from lsweep import comm as ranks
 from lsweep import config as configuration
-from lsweep import job, progress, weights
+from lsweep import job, weights
 from lsweep import objective as objectives
 from lsweep.comm import Comm
 from lsweep.config import (
@@ -34,6 +34,7 @@ from lsweep.isolation import isolated
 from lsweep.objective import Objective, PerExample, Supervised
 from lsweep.problem import Problem
 from lsweep.surface import Surface
+from lsweep.tools import progress
 
 # The tables of a configuration whose keys `overrides` may give, and those of `evaluate` that are arguments of `sweep`.
 OVERRIDDEN = {

@@ -20,11 +20,11 @@ from lsweep.errors import (
     PointError,
     StoreError,
 )
-from lsweep.progress import Progress
-from lsweep.stop import Stop
 from lsweep.store.base import Store
 from lsweep.store.batch import Batch
 from lsweep.surface import Status
+from lsweep.tools.progress import Progress
+from lsweep.tools.stop import Stop
 from lsweep.watchdog import Watchdog
 
 log = logging.getLogger("lsweep")

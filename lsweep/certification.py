@@ -29,8 +29,8 @@ from lsweep.evaluation import Evaluator
 from lsweep.preparation import Prepared
 from lsweep.store import Header, Store, StoredDirections, open_store, opening, reader
 from lsweep.store import certificate as stored
-from lsweep.store.lock import Lock
 from lsweep.surface import Surface
+from lsweep.tools.lock import Lock
 
 log = logging.getLogger("lsweep")
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lsweep.errors import InputError
-from lsweep.verbs import add_config
+from lsweep.tools.arguments import add_config
 
 if TYPE_CHECKING:
     from lsweep.books import Outcome
     from lsweep.comm import Comm
     from lsweep.config import Config
-    from lsweep.stop import Stop
+    from lsweep.tools.stop import Stop
 
 log = logging.getLogger("lsweep")
 
@@ -69,9 +69,10 @@ def check(args: argparse.Namespace) -> None:
 
 def certify(config: Config, comm: Comm, args: argparse.Namespace, stop: Stop) -> int:
     """Collective: certify, say on rank 0 how it ended, and return the exit status."""
-    from lsweep import job, progress
+    from lsweep import job
     from lsweep.certification import Request
-    from lsweep.stop import deadline
+    from lsweep.tools import progress
+    from lsweep.tools.stop import deadline
 
     stop.deadline = comm.on_root(lambda: deadline(args.time_limit))
     shown = progress.Silent() if args.quiet else progress.default()

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lsweep import filesystem, preflight, provenance, stop
+from lsweep import preflight
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.errors import EXIT_BAD_INPUT, EXIT_COMPLETE, InputError, MissingExtra
 from lsweep.grid import Axis, Grid
 from lsweep.preflight import Finding, size
-from lsweep.progress import duration
-from lsweep.store import audit, choose_mode, lock, opening
+from lsweep.store import audit, choose_mode, opening
 from lsweep.store.audit import Verdict
+from lsweep.tools import filesystem, lock, provenance, stop
+from lsweep.tools.progress import duration
 
 if TYPE_CHECKING:
     from lsweep.preparation import Prepared

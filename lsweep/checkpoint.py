@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from lsweep import archives, trail
+from lsweep import trail
 from lsweep.errors import CheckpointError, MissingExtra
+from lsweep.tools import archives
 
 # Under which keys training scripts keep the state dict, most telling first.
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "weights")

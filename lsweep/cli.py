@@ -23,15 +23,15 @@ from lsweep.errors import (
     LsweepError,
     one_line,
 )
-from lsweep.verbs import add_config, need_torch
+from lsweep.tools.arguments import add_config, need_torch
 
 if TYPE_CHECKING:
     from lsweep.comm import Comm
     from lsweep.config import Config
     from lsweep.engine import Outcome
     from lsweep.job import Options
-    from lsweep.stop import Stop
-    from lsweep.stopwatch import Stopwatch
+    from lsweep.tools.stop import Stop
+    from lsweep.tools.stopwatch import Stopwatch
 
 log = logging.getLogger("lsweep")
 
@@ -155,8 +155,8 @@ def _beside_ranks(
     args: argparse.Namespace, base: Config, work: Callable[[Comm, Stop, Stopwatch], int]
 ) -> int:
     """Find the ranks, do the work with them and return its exit status; signals and the time limit stop it."""
-    from lsweep.stop import Stop, check_limit
-    from lsweep.stopwatch import Stopwatch
+    from lsweep.tools.stop import Stop, check_limit
+    from lsweep.tools.stopwatch import Stopwatch
 
     check_limit(args.time_limit)
     clock = Stopwatch()
@@ -234,8 +234,9 @@ def _sweep_all(
     configs: Sequence[Config], comm: Comm, args: argparse.Namespace, stop: Stop, clock: Stopwatch
 ) -> int:
     with clock.span("importing modules"):
-        from lsweep import job, progress
-    from lsweep.stop import deadline
+        from lsweep import job
+        from lsweep.tools import progress
+    from lsweep.tools.stop import deadline
 
     stop.deadline = comm.on_root(lambda: deadline(args.time_limit))
     shown = progress.Silent() if args.quiet else progress.default()
@@ -248,7 +249,7 @@ def _sweep_all(
 
 def _tell_profile(comm: Comm, clock: Stopwatch) -> None:
     """Collective: where the time went, on rank 0's standard error."""
-    from lsweep.stopwatch import table
+    from lsweep.tools.stopwatch import table
 
     everyone = comm.allgather(clock.account())
     if comm.is_root:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from lsweep.verbs import add_config, need_torch
+from lsweep.tools.arguments import add_config, need_torch
 
 if TYPE_CHECKING:
     import torch

@@ -21,13 +21,13 @@ from lsweep.config import Config
 from lsweep.errors import LsweepError, PointError
 from lsweep.evaluation import Column, Evaluation, Evaluator
 from lsweep.exchange import Exchange
-from lsweep.progress import Progress, Silent
 from lsweep.rounds import Rounds, nothing
-from lsweep.stop import Stop
-from lsweep.stopwatch import Stopwatch
 from lsweep.store.base import Store
 from lsweep.store.batch import Batch, concatenate
 from lsweep.surface import Status
+from lsweep.tools.progress import Progress, Silent
+from lsweep.tools.stop import Stop
+from lsweep.tools.stopwatch import Stopwatch
 
 __all__ = ["Outcome", "run", "to_evaluate"]
 

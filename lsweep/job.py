@@ -22,12 +22,12 @@ from lsweep.example_cache import ExampleCache
 from lsweep.exchange import Exchange
 from lsweep.preparation import Prepared, prepare
 from lsweep.problem import Problem, build
-from lsweep.progress import Progress
-from lsweep.stop import Stop
-from lsweep.stopwatch import Stopwatch
 from lsweep.store import Store, open_store, opening, prepare_output
-from lsweep.store.lock import Lock, acquire
 from lsweep.surface import Surface
+from lsweep.tools.lock import Lock, acquire
+from lsweep.tools.progress import Progress
+from lsweep.tools.stop import Stop
+from lsweep.tools.stopwatch import Stopwatch
 
 log = logging.getLogger("lsweep")
 

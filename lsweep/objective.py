@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lsweep import plugins
 from lsweep.config import EvaluateConfig
 from lsweep.errors import ConfigError, DataError, InputError, nearest
+from lsweep.tools import plugins
 
 Weighted = tuple[torch.Tensor, torch.Tensor | None]
 Objective = Callable[[nn.Module, Any], Mapping[str, Any]]

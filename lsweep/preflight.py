@@ -17,11 +17,12 @@ from typing import Literal
 
 import numpy as np
 
-from lsweep import cores, filesystem
+from lsweep import cores
 from lsweep.comm import Comm
 from lsweep.errors import LsweepError
 from lsweep.grid import Axis, Grid
 from lsweep.store import Batch, Header, open_store, opening, reader
+from lsweep.tools import filesystem
 
 # After so long a probe write hangs: a sound file system takes milliseconds, a busy one seconds.
 HANGS_AFTER = 60.0

@@ -20,7 +20,6 @@ from lsweep import (
     device,
     eigenvectors,
     folding,
-    provenance,
     trajectories,
     tuning,
     weights,
@@ -36,8 +35,9 @@ from lsweep.neighbours import Neighbours
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem
 from lsweep.several import JointEvaluator, over
-from lsweep.stopwatch import Stopwatch
 from lsweep.store import Header, choose_mode, reader, schema
+from lsweep.tools import provenance
+from lsweep.tools.stopwatch import Stopwatch
 from lsweep.weights import WeightSpace
 
 log = logging.getLogger("lsweep")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from lsweep.errors import printable
-from lsweep.progress import duration
 from lsweep.surface import Status, Surface
+from lsweep.tools.progress import duration
 
 # A session that has not reported for so long is taken for ended; running ones report every few seconds.
 _SILENT = 120.0

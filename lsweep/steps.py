@@ -22,7 +22,7 @@ from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.hessian import pack
 from lsweep.problem import Problem
-from lsweep.progress import Progress, Silent
+from lsweep.tools.progress import Progress, Silent
 from lsweep.trail import Trail
 from lsweep.weights import WeightSpace
 

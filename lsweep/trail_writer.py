@@ -19,9 +19,9 @@ from lsweep import trail as trails
 from lsweep import weights
 from lsweep.checkpoint import read_tensors
 from lsweep.errors import InputError, MissingExtra, StoreError
-from lsweep.files import replacing
 from lsweep.store.opening import require_same
 from lsweep.store.schema import fsync_path
+from lsweep.tools.files import replacing
 from lsweep.trail import Epoch, Resume, Trail
 
 Tensors = Mapping[str, torch.Tensor]

@@ -15,15 +15,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from lsweep import checkpoint, data, device, models, objective, provenance, weights
+from lsweep import checkpoint, data, device, models, objective, weights
 from lsweep.comm import Comm
 from lsweep.config import Config, TrainConfig
 from lsweep.data import ResidentData
 from lsweep.errors import ConfigError, DataError
 from lsweep.preparation import BATCH_SIZE
-from lsweep.progress import Progress, Silent
-from lsweep.stop import Stop
-from lsweep.store.lock import acquire
+from lsweep.tools import provenance
+from lsweep.tools.lock import acquire
+from lsweep.tools.progress import Progress, Silent
+from lsweep.tools.stop import Stop
 from lsweep.trail import Trail
 from lsweep.trail_writer import TrailWriter, claim
 from lsweep.training import Outcome, Training

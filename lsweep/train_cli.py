@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from lsweep.errors import LsweepError
-from lsweep.verbs import add_config, need_torch
+from lsweep.tools.arguments import add_config, need_torch
 
 log = logging.getLogger("lsweep")
 
@@ -34,8 +34,9 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, say how it ended, and return the exit status. Raises LsweepError."""
     from lsweep import comm as ranks
-    from lsweep import config, progress
-    from lsweep.stop import Stop, check_limit, deadline
+    from lsweep import config
+    from lsweep.tools import progress
+    from lsweep.tools.stop import Stop, check_limit, deadline
 
     check_limit(args.time_limit)
     settings = config.load(args.config, args.overrides)

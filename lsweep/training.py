@@ -20,8 +20,8 @@ from lsweep.errors import EXIT_COMPLETE, EXIT_ERROR, EXIT_STOPPED, ConfigError, 
 from lsweep.lending import evaluation_mode
 from lsweep.measurement import measure, weighted_sum
 from lsweep.objective import Objective, Supervised, check_labels
-from lsweep.progress import Progress
-from lsweep.stop import Stop
+from lsweep.tools.progress import Progress
+from lsweep.tools.stop import Stop
 from lsweep.trail import Epoch, Resume, Trail
 from lsweep.trail_writer import TrailWriter
 from lsweep.training_data import TrainingBatches, seed_of

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsweep.errors import ConfigError
-from lsweep.verbs import add_config, need_torch
+from lsweep.tools.arguments import add_config, need_torch
 
 if TYPE_CHECKING:
     from lsweep.projections import Report
@@ -46,7 +46,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the report, and write it where asked. Raises InputError."""
     from lsweep import config as configuration
-    from lsweep.files import write_bytes
+    from lsweep.tools.files import write_bytes
 
     config = configuration.load(args.config, args.overrides)
     if not config.directions.trail:
@@ -54,8 +54,9 @@ def run(args: argparse.Namespace) -> int:
             "directions.trail must name the folder that `lsweep train` wrote", key="directions.trail"
         )
     need_torch("trajectories need")
-    from lsweep import problem, progress, projections, steps, trajectories, weights
+    from lsweep import problem, projections, steps, trajectories, weights
     from lsweep.comm import alone
+    from lsweep.tools import progress
 
     comm = alone()
     made = problem.build(config, comm) if args.steps else None

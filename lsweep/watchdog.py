@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from lsweep.progress import duration
+from lsweep.tools.progress import duration
 
 log = logging.getLogger("lsweep")
 

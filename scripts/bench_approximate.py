@@ -29,11 +29,12 @@ import numpy as np
 from reference import Reference
 
 import lsweep
-from lsweep import agreement, config, problem, provenance, weights
+from lsweep import agreement, config, problem, weights
 from lsweep.comm import SerialComm
 from lsweep.device import choose_device
 from lsweep.render.levels import round_levels
 from lsweep.surface import Status, Surface
+from lsweep.tools import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "bench" / "approximate"

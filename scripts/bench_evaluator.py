@@ -25,7 +25,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.flop_counter import FlopCounterMode
 
-from lsweep import agreement, config, problem, provenance, weights
+from lsweep import agreement, config, problem, weights
 from lsweep.accuracies import LOW
 from lsweep.comm import SerialComm
 from lsweep.device import describe
@@ -33,6 +33,7 @@ from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator
 from lsweep.preparation import prepare
 from lsweep.rule import Accuracy
+from lsweep.tools import provenance
 
 POINT = (0.3, -0.2)
 # Side of the matrices whose product is timed, and bytes that are copied: enough to keep the device busy.

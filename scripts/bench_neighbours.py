@@ -16,13 +16,14 @@ from pathlib import Path
 import numpy as np
 from reference import Reference
 
-from lsweep import config, provenance
+from lsweep import config
 from lsweep.example_field import Measured
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.neighbours import Neighbours
 from lsweep.precision import Precision
 from lsweep.rule import Accuracy, Known, Rule
 from lsweep.subset import Tolerance, design
+from lsweep.tools import provenance
 
 HERE = Path(__file__).resolve().parent.parent
 GRID = Grid(Axis(-1.0, 1.0, 51), refine=Refine(0.02))

@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from browser import Browser
 from pages import make
 
-from lsweep import provenance
 from lsweep.render import save_page
 from lsweep.surface import Surface
+from lsweep.tools import provenance
 
 WINDOW = {"width": 1280, "height": 800}
 SIZES = (51, 101, 251)

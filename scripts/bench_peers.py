@@ -164,8 +164,8 @@ def task(folder: Path) -> tuple[Any, Any, Any, list[Any], list[Any]]:
 def lsweep(folder: Path, points: int, at_once: str = "1") -> tuple[float, np.ndarray]:
     from lsweep import job
     from lsweep.comm import alone
-    from lsweep.stopwatch import Stopwatch
     from lsweep.store import reader
+    from lsweep.tools.stopwatch import Stopwatch
 
     settings = configuration(folder, points, f"evaluate.points_at_once={at_once}", "evaluate.batch_size=auto")
     output = Path(settings.output)
@@ -254,7 +254,7 @@ def report(
     versions: dict[str, str],
     failures: dict[str, str],
 ) -> None:
-    from lsweep import provenance
+    from lsweep.tools import provenance
 
     def ratios(what: str, ours: str) -> dict[str, float]:
         mine, others = (

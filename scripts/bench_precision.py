@@ -17,7 +17,8 @@ import numpy as np
 from bench_approximate import ROOT, SEED, manner_a, spent, summary, timed_sweep
 
 import lsweep
-from lsweep import config, provenance
+from lsweep import config
+from lsweep.tools import provenance
 
 PLANE = ("data.limit=1000", "grid.x.num=21", "grid.y.num=21")
 CENTRE = ("data.limit=1000", "grid.x={min=0.0,max=0.0,num=1}", "grid.y={min=0.0,max=0.0,num=1}")

@@ -18,10 +18,11 @@ from contourpy import contour_generator
 from scipy.spatial import cKDTree
 
 import lsweep
-from lsweep import provenance, refine
+from lsweep import refine
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.lattice import coarsest, interpolate, ladder
 from lsweep.render.levels import round_levels
+from lsweep.tools import provenance
 
 ROOT = Path(__file__).resolve().parent.parent / "results"
 NETWORKS = ("resnet56", "resnet56_noshort")

@@ -27,9 +27,9 @@ from lsweep import engine
 from lsweep.comm import Comm
 from lsweep.config import Config, DataConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.grid import Axis, Grid
-from lsweep.stopwatch import Stopwatch
 from lsweep.store import Header, open_store
-from lsweep.store.lock import acquire
+from lsweep.tools.lock import acquire
+from lsweep.tools.stopwatch import Stopwatch
 
 SLEEP = 0.1
 GOAL = 0.005

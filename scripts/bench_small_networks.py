@@ -26,10 +26,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lsweep import agreement, config, job, problem, provenance, weights
+from lsweep import agreement, config, job, problem, weights
 from lsweep.comm import SerialComm
 from lsweep.device import describe
 from lsweep.preparation import prepare
+from lsweep.tools import provenance
 
 NET = """
 from torch import nn

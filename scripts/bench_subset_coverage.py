@@ -20,8 +20,9 @@ from reference import Reference
 from scipy.special import stdtrit
 from scipy.stats import rankdata
 
-from lsweep import config, provenance, spending
+from lsweep import config, spending
 from lsweep.subset import Design, Subset, Tolerance, design
+from lsweep.tools import provenance
 
 HERE = Path(__file__).resolve().parent.parent
 RESULTS = HERE / "results" / "bench" / "subset_coverage"

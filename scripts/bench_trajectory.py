@@ -17,8 +17,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lsweep import provenance, trajectory
+from lsweep import trajectory
 from lsweep.checkpoint_rows import BUDGET
+from lsweep.tools import provenance
 
 RANK = 6
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from lsweep import config, job, problem, provenance
+from lsweep import config, job, problem
 from lsweep.comm import SerialComm
+from lsweep.tools import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "results" / "curvature_resnet56"

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from lsweep import agreement, config, problem, provenance, weights
+from lsweep import agreement, config, problem, weights
 from lsweep.comm import SerialComm
 from lsweep.preparation import prepare
+from lsweep.tools import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 

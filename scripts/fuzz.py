@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from fuzzing import campaign  # noqa: E402
 
-from lsweep import provenance  # noqa: E402
+from lsweep.tools import provenance  # noqa: E402
 
 
 def main() -> int:

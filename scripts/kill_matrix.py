@@ -30,8 +30,8 @@ import kill_plans  # noqa: E402
 import killing  # noqa: E402
 import stepping  # noqa: E402
 
-from lsweep import provenance  # noqa: E402
 from lsweep.store import probe  # noqa: E402
+from lsweep.tools import provenance  # noqa: E402
 
 FELL = ("before creation", "mid-sweep", "after the last point", "too late")
 

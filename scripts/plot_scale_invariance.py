@@ -21,9 +21,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import lsweep
-from lsweep import data, provenance
+from lsweep import data
 from lsweep.config import DataConfig
 from lsweep.rescale import draw, pairs, rescaled
+from lsweep.tools import provenance
 
 FOLDER = Path(__file__).resolve().parent.parent / "results" / "scale_invariance"
 GRID = {"x": {"min": -1.0, "max": 1.0, "num": 41}}

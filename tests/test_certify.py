@@ -16,10 +16,10 @@ from lsweep.books import Outcome
 from lsweep.certificate import Certificate, Kind
 from lsweep.errors import InputError
 from lsweep.store import certificate as group
-from lsweep.store import lock
-from lsweep.store.lock import acquire
 from lsweep.store.reader import read
 from lsweep.surface import Status, Surface
+from lsweep.tools import lock
+from lsweep.tools.lock import acquire
 
 OUTPUT, WORKING = Path("out/sweep.h5"), Path("out/sweep.h5.certificate")
 

@@ -12,12 +12,13 @@ import project
 import pytest
 from launch import mpi, need_mpi, need_parallel_hdf5, python
 
-from lsweep import check, config, filesystem, preflight
+from lsweep import check, config, preflight
 from lsweep.comm import SerialComm
 from lsweep.preflight import Finding
 from lsweep.store import writer
 from lsweep.store.batch import Batch
-from lsweep.store.lock import acquire
+from lsweep.tools import filesystem
+from lsweep.tools.lock import acquire
 
 
 @pytest.fixture

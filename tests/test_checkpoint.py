@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 from small_models import MODELS, Tied, conv_net
 from torch import nn
 
-from lsweep import archives
 from lsweep.checkpoint import check_fit, fit, read
 from lsweep.errors import EXIT_BAD_INPUT, CheckpointError
+from lsweep.tools import archives
 
 
 def saved(folder: Path, content: Any, name: str = "w.pt") -> Path:

@@ -20,8 +20,8 @@ from launch import environment, need_parallel_hdf5, python
 
 import lsweep
 from lsweep import cli, comm, models
-from lsweep.store import lock
-from lsweep.store.lock import acquire
+from lsweep.tools import lock
+from lsweep.tools.lock import acquire
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import pytest
 import torch
 from data_samples import MEAN, STD, arrays, joined
 
-from lsweep import archives
 from lsweep.config import DataConfig
 from lsweep.data import load, npz
 from lsweep.errors import DataError
+from lsweep.tools import archives
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lsweep.errors import ConfigError
-from lsweep.plugins import resolve
+from lsweep.tools.plugins import resolve
 
 NETS = """
 from dataclasses import dataclass

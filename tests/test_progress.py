@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lsweep.progress import Bar, Lines, Silent, default, duration
+from lsweep.tools.progress import Bar, Lines, Silent, default, duration
 
 
 class Clock:

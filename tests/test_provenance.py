@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lsweep import provenance
+from lsweep.tools import provenance
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -15,9 +15,9 @@ from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, Sched
 from lsweep.errors import EXIT_BAD_INPUT, EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_STOPPED
 from lsweep.evaluation import Evaluation
 from lsweep.grid import Axis, Grid, Refine
-from lsweep.progress import Lines
 from lsweep.store import Batch, Header, Store, open_store
 from lsweep.surface import Status, Surface
+from lsweep.tools.progress import Lines
 
 GRID = Grid(Axis(-1.0, 1.0, 33), Axis(-1.0, 1.0, 18), refine=Refine(0.02))
 

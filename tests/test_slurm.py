@@ -19,8 +19,8 @@ from lsweep.config import load
 from lsweep.job import Options, sweep
 from lsweep.slurm import cli as verb
 from lsweep.slurm import header, lead
-from lsweep.stop import MARGIN
 from lsweep.store.reader import read_identity
+from lsweep.tools.stop import MARGIN
 
 TESTS = Path(__file__).parent
 TEMPLATES = TESTS.parent / "slurm"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lsweep import slurm_job
-from lsweep.slurm_job import NO_SUCH_JOB, Job, ask, end_time, is_gone, this_cluster
+from lsweep.tools import slurm_job
+from lsweep.tools.slurm_job import NO_SUCH_JOB, Job, ask, end_time, is_gone, this_cluster
 
 Answer = Callable[..., None]
 INVALID = "slurm_load_jobs error: Invalid job id specified"

@@ -21,9 +21,9 @@ from cluster import Cluster
 from cluster_place import SETTINGS, Place
 from launch import python
 
-from lsweep import slurm_job
-from lsweep.stop import MARGIN
 from lsweep.surface import Status, Surface
+from lsweep.tools import slurm_job
+from lsweep.tools.stop import MARGIN
 
 pytestmark = [pytest.mark.slurm, pytest.mark.mpi, pytest.mark.slow, pytest.mark.timeout(420)]
 LAUNCHERS = ("srun", "mpirun")

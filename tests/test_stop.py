@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from lsweep import stop
 from lsweep.errors import ConfigError
-from lsweep.stop import MARGIN, SIGNALS, Stop, deadline
+from lsweep.tools import stop
+from lsweep.tools.stop import MARGIN, SIGNALS, Stop, deadline
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,7 @@ def test_a_signal_requests_a_stop(number: signal.Signals) -> None:
 def test_a_second_signal_acts_as_without_lsweep() -> None:
     code = """
 import os, signal
-from lsweep.stop import Stop
+from lsweep.tools.stop import Stop
 stop = Stop()
 with stop.on_signals():
     os.kill(os.getpid(), signal.SIGTERM)

@@ -8,7 +8,7 @@ import project
 import pytest
 from launch import python
 
-from lsweep.stopwatch import Stopwatch, table
+from lsweep.tools.stopwatch import Stopwatch, table
 
 
 def test_a_span_inside_another_counts_for_itself() -> None:

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from lsweep import slurm_job
 from lsweep.errors import InputError, LsweepError
-from lsweep.slurm_job import NO_SUCH_JOB, Job
-from lsweep.store import lock
-from lsweep.store.lock import acquire
+from lsweep.tools import lock, slurm_job
+from lsweep.tools.lock import acquire
+from lsweep.tools.slurm_job import NO_SUCH_JOB, Job
 
 
 @pytest.fixture(autouse=True)

@@ -20,8 +20,8 @@ from torch import nn
 from lsweep import checkpoint, cli, config, optimisers, trail
 from lsweep.config import TrainConfig
 from lsweep.data import ResidentData
-from lsweep.store.lock import acquire
 from lsweep.store.reader import read as read_sweep
+from lsweep.tools.lock import acquire
 from lsweep.training_data import TrainingBatches
 
 NET = """
@@ -180,7 +180,7 @@ def test_stopped_between_two_steps_and_resumed_is_as_if_nothing_was(
 ) -> None:
     """Also in the midst of an epoch, with dropout and augmentation."""
     assert train("train.trail=out/whole") == 0
-    from lsweep.stop import Stop
+    from lsweep.tools.stop import Stop
 
     asked = 0
 

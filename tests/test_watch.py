@@ -27,8 +27,9 @@ from launch import environment, python
 
 from lsweep import cli
 from lsweep.render.look import Look
-from lsweep.store import lock, whole
+from lsweep.store import whole
 from lsweep.surface import Status, Surface
+from lsweep.tools import lock
 from lsweep.watch.cells import Kind, raster
 from lsweep.watch.cli import _announce
 from lsweep.watch.follow import Follower, View

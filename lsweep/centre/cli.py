@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lsweep.errors import InputError, MissingExtra
-from lsweep.verbs import add_config
+from lsweep.tools.arguments import add_config
 
 EPILOG = """examples:
   lsweep curvature resnet56.toml --set data.limit=100
@@ -78,9 +78,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _write(stem: Path, found: Any, numbers: dict[str, Any]) -> list[Path]:
-    from lsweep.files import write_bytes
     from lsweep.render.spectrum import save
     from lsweep.store.eigen import write
+    from lsweep.tools.files import write_bytes
 
     text, data, figure = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("json", "h5", "png"))
     write_bytes(text, (json.dumps(numbers, indent=2) + "\n").encode())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import device, directions, eigenvectors, provenance, spectrum, weights
+from lsweep import device, directions, eigenvectors, spectrum, weights
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.eigenpairs import Eigenpairs, largest, smallest
@@ -18,6 +18,7 @@ from lsweep.errors import ConfigError, InputError
 from lsweep.hessian import NotFinite, unpack
 from lsweep.problem import Problem
 from lsweep.spectrum import Density, Trace
+from lsweep.tools import provenance
 from lsweep.weights import WeightSpace
 
 log = logging.getLogger("lsweep")

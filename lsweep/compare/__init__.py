@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lsweep.lazy import attach
+from lsweep.tools.lazy import attach
 
 if TYPE_CHECKING:
     from lsweep.compare.area import area_below, share_below

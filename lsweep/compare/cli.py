@@ -104,7 +104,7 @@ def _draw(comparison: Comparison, path: Path) -> Path:
 
 
 def _write(output: str | None, text: str) -> None:
-    from lsweep.files import write_bytes
+    from lsweep.tools.files import write_bytes
 
     if output is None:
         print(text, end="")

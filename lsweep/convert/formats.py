@@ -12,9 +12,9 @@ import numpy as np
 
 from lsweep.convert import rows
 from lsweep.errors import FileFormatError, InputError, nearest
-from lsweep.files import write_bytes
 from lsweep.labelled import netcdf
 from lsweep.surface import Surface
+from lsweep.tools.files import write_bytes
 
 log = logging.getLogger("lsweep")
 

@@ -13,8 +13,8 @@ from typing import IO
 
 import numpy as np
 
-from lsweep import archives
 from lsweep.errors import DataError
+from lsweep.tools import archives
 
 _KEY = "data.path"
 

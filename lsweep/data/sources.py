@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from lsweep import plugins
 from lsweep.data import npz
 from lsweep.data.images import image_data
 from lsweep.data.objects import from_object
 from lsweep.data.resident import ResidentBatches, ResidentData
 from lsweep.errors import DataError, InputError, MissingExtra, nearest
+from lsweep.tools import plugins
 
 
 def load(config: Any, split: str) -> ResidentData | ResidentBatches:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lsweep.lazy import attach
+from lsweep.tools.lazy import attach
 
 if TYPE_CHECKING:
     from lsweep.export.vtk import write

@@ -11,12 +11,12 @@ from lsweep.errors import InputError
 from lsweep.export import gltf, paraview
 from lsweep.export.heights import Height, factor, heights
 from lsweep.export.vtk import write, write_path
-from lsweep.files import write_bytes
 from lsweep.render.field import Field, extract, network_name
 from lsweep.render.look import Look
 from lsweep.render.scale import Scale, choose
 from lsweep.render.scene.draping import FINEST, along, cut, runs, sampled
 from lsweep.surface import Surface
+from lsweep.tools.files import write_bytes
 
 # What a script opens, STEM_data.xdmf and STEM_data.vtp, must not be taken for other exports, of other heights.
 DATA = "_data"

@@ -8,8 +8,8 @@ from typing import Any
 
 from lsweep.errors import InputError, MissingExtra
 from lsweep.export.heights import Height
-from lsweep.files import write_bytes
 from lsweep.surface import Surface
+from lsweep.tools.files import write_bytes
 
 VTK = (".vts", ".vtp", ".vti")
 XDMF = (".xdmf", ".xmf")

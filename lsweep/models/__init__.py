@@ -17,8 +17,8 @@ import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from lsweep import plugins
 from lsweep.errors import InputError, MissingExtra, ModelError, nearest
+from lsweep.tools import plugins
 
 if TYPE_CHECKING:
     import torch

@@ -10,12 +10,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lsweep.errors import InputError, nearest
-from lsweep.progress import in_notebook
 from lsweep.render.field import wide_axes
 from lsweep.render.look import Look, LookOptions
 from lsweep.render.panels import check_axes, draw_panels, finish
 from lsweep.render.styles import styled
 from lsweep.surface import Surface
+from lsweep.tools.progress import in_notebook
 
 
 def line(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:

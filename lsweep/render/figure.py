@@ -8,7 +8,6 @@ from pathlib import Path
 import matplotlib
 
 from lsweep.errors import InputError
-from lsweep.files import write_bytes
 from lsweep.render import frame, output
 from lsweep.render.axes import figure_of, settle
 from lsweep.render.field import literal, network_names, wide_axes
@@ -17,6 +16,7 @@ from lsweep.render.panels import draw_panels, finish
 from lsweep.render.sizes import figure_size
 from lsweep.render.styles import styled
 from lsweep.surface import Surface
+from lsweep.tools.files import write_bytes
 
 MOST_PIXELS = 30_000  # per side: beyond, Agg refuses with an error of its own
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from lsweep.files import write_bytes
 from lsweep.render import frame, output
 from lsweep.render.axes import figure_of, settle
+from lsweep.tools.files import write_bytes
 
 POINTS = 2000
 LINE, TICKS = "#0072B2", "#D55E00"  # as for lines: told apart by all eyes

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lsweep.errors import InputError
-from lsweep.verbs import add_overrides
+from lsweep.tools.arguments import add_overrides
 
 if TYPE_CHECKING:
     from lsweep.config import Config
@@ -76,7 +76,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the script that the arguments ask for. Raises InputError."""
-    from lsweep import files
+    from lsweep.tools import files
 
     script = make(args)
     _warn(script, args)

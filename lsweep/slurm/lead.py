@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lsweep.config import Config
-from lsweep.stop import MARGIN
+from lsweep.tools.stop import MARGIN
 
 # Points, or tiles of them, for which there must be time after the signal: the one in work, and two for a slow moment.
 POINTS = 3

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 
 from lsweep.errors import InputError
-from lsweep.files import replacing
 from lsweep.grid import AXIS_NAMES
+from lsweep.tools.files import replacing
 
 
 def write(

@@ -22,10 +22,10 @@ import h5py
 import numpy as np
 
 from lsweep.errors import FileFormatError, InputError
-from lsweep.files import write_bytes
 from lsweep.store import probe
 from lsweep.store.foreign import checked, is_there, open_file, require_file
 from lsweep.surface import SPLITS, Status, Surface, curvature_metrics
+from lsweep.tools.files import write_bytes
 
 log = logging.getLogger("lsweep")
 

@@ -20,10 +20,10 @@ import numpy as np
 
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluation import Column
-from lsweep.files import replacing
 from lsweep.grid import Grid
 from lsweep.store.image import Image
 from lsweep.surface import Trajectory
+from lsweep.tools.files import replacing
 
 FORMAT = "lsweep"
 FORMAT_VERSION = 1

@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 
 from lsweep.evaluation import Column
-from lsweep.files import write_bytes
 from lsweep.grid import AXIS_NAMES, Axis, Grid
 from lsweep.store import schema
 from lsweep.store.schema import CURVATURE, Header, StoredDirections
 from lsweep.surface import DERIVED, Surface
+from lsweep.tools.files import write_bytes
 
 
 def write(surface: Surface, path: Path, directions: Mapping[str, Sequence[np.ndarray]] | None = None) -> None:

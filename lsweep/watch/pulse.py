@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lsweep.progress import duration
-from lsweep.store import lock
-from lsweep.store.lock import Holder
+from lsweep.tools import lock
+from lsweep.tools.lock import Holder
+from lsweep.tools.progress import duration
 
 # Seconds after a change during which the sweep is taken for running: more than a batch is kept back by default.
 FRESH = 8.0

@@ -44,7 +44,7 @@ def seeds(text: str) -> str:
 
 def time_limit(text: str) -> str:
     """The value of --time-limit."""
-    from lsweep.stop import check_limit
+    from lsweep.tools.stop import check_limit
 
     return attempt(lambda: check_limit(text))
 

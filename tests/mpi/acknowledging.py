@@ -26,10 +26,11 @@ from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, Sched
 from lsweep.errors import InputError, LsweepError
 from lsweep.evaluation import Evaluation
 from lsweep.grid import Axis, Grid
-from lsweep.stop import Stop
-from lsweep.store import Header, lock, open_store, prepare_output, probe
+from lsweep.store import Header, open_store, prepare_output, probe
 from lsweep.store.batch import Batch
 from lsweep.store.writer import FileWriter
+from lsweep.tools import lock
+from lsweep.tools.stop import Stop
 
 NAMES = ("loss", "accuracy", "loss_test", "accuracy_test")
 DEFAULTS = {"mode": "gather", "grid": "11x7", "tile": "1", "seconds": "0", "sync": "0", "max": "0"}

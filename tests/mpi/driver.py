@@ -30,10 +30,10 @@ from lsweep.evaluation import Evaluation
 from lsweep.example_cache import ExampleCache
 from lsweep.exchange import Exchange
 from lsweep.grid import Axis, Grid, Refine
-from lsweep.stop import Stop
 from lsweep.store import Batch, Header, open_store
-from lsweep.store.lock import acquire
 from lsweep.store.writer import FileWriter
+from lsweep.tools.lock import acquire
+from lsweep.tools.stop import Stop
 
 GRID = Grid(Axis(-1.0, 1.0, 11), Axis(0.0, 3.0, 7))
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from lsweep.errors import InputError, printable
-from lsweep.files import write_bytes
 from lsweep.render.look import Log, Look
 from lsweep.render.page.payload import payload
 from lsweep.surface import Surface
+from lsweep.tools.files import write_bytes
 
 # In this order: each part is a constant that uses those before it.
 PARTS = (

@@ -58,12 +58,12 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Film what the arguments ask for and print the path of the movie. Raises InputError."""
-    from lsweep.progress import Silent, default
     from lsweep.render.cli import scale_options
     from lsweep.render.look import Look
     from lsweep.render.scene.encode import format_of
     from lsweep.render.scene.movie import Film, save_movie
     from lsweep.store.reader import read
+    from lsweep.tools.progress import Silent, default
 
     path = Path(args.output)
     fps = format_of(path).fps if args.fps is None else args.fps

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lsweep.errors import InputError, MissingExtra
-from lsweep.files import writing
+from lsweep.tools.files import writing
 
 Frames = Iterable[np.ndarray]
 # Near what the eye can tell from the frames themselves; "faststart" lets a browser begin before it has all.

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from lsweep.errors import InputError, nearest
-from lsweep.progress import Progress, Silent
 from lsweep.render.look import Look
 from lsweep.render.scene import encode
 from lsweep.render.scene.camera import MOTIONS
 from lsweep.render.scene.show import Show, Size
 from lsweep.surface import Surface
+from lsweep.tools.progress import Progress, Silent
 
 MOST_FRAMES = 20_000
 

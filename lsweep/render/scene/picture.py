@@ -10,12 +10,12 @@ import matplotlib.image
 import numpy as np
 
 from lsweep.errors import InputError
-from lsweep.files import write_bytes
 from lsweep.render.look import Look
 from lsweep.render.output import METADATA
 from lsweep.render.scene.compose import unmultiplied
 from lsweep.render.scene.show import Show, Size
 from lsweep.surface import Surface
+from lsweep.tools.files import write_bytes
 
 OVERSAMPLE = 2
 LARGEST = 8000  # pixels along a side that are still drawn twice as large

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lsweep import slurm_job
 from lsweep.errors import InputError, LockError
+from lsweep.tools import slurm_job
 
 # Seconds before a holder on this host is taken at its word: ranks outlive a launcher that was killed by about one.
 PATIENCE = 4.0

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from lsweep import slurm_job
 from lsweep.errors import ConfigError
+from lsweep.tools import slurm_job
 
 # USR2, not USR1: communication libraries use USR1 themselves. TERM is what schedulers send at the end.
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
