@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from lsweep.refine import is_judged
+from lsweep.grid.refine import is_judged
 
 POINTS = 20  # of each kind, where nobody says how many
 

@@ -14,13 +14,13 @@ from functools import partial
 
 import numpy as np
 
-from lsweep import schedule
 from lsweep.books import Books, Outcome
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.errors import LsweepError, PointError
 from lsweep.evaluation import Column, Evaluation, Evaluator
 from lsweep.exchange import Exchange
+from lsweep.grid import schedule
 from lsweep.rounds import Rounds, nothing
 from lsweep.store.base import Store
 from lsweep.store.batch import Batch, concatenate

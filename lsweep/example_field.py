@@ -1,6 +1,6 @@
 """What is known of every example's loss over the grid: measured where it was sampled, interpolated elsewhere.
 
-The same ladder as the surface's own (`lsweep.lattice`), example by example, in logarithms: a point is predicted
+The same ladder as the surface's own (`lsweep.grid.hierarchy`), example by example, in logarithms: a point is predicted
 from the points of coarser steps, which were measured or predicted in their turn. So what a point is
 predicted to be depends on coarser steps alone, not on who was evaluated first, or where.
 """
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lsweep.grid.hierarchy import between, ladder, rungs
 from lsweep.importance import Prediction
-from lsweep.lattice import between, ladder, rungs
 from lsweep.strata import Strata
 
 # A loss below this share of its point's mean counts as much: logarithms of rounding errors would lead astray.

@@ -9,8 +9,8 @@ import numpy as np
 from lsweep import importance
 from lsweep.example_field import ExampleField, Measured, most_bytes
 from lsweep.grid import Grid
+from lsweep.grid.hierarchy import rungs
 from lsweep.importance import Prediction
-from lsweep.lattice import rungs
 from lsweep.strata import Strata
 
 MOST_BYTES = 512 * 2**20  # of a rank's memory

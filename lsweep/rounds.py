@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lsweep import refine
 from lsweep.comm import Comm
 from lsweep.exchange import Exchange
-from lsweep.grid import Grid
+from lsweep.grid import Grid, refine
 from lsweep.store.base import Store
 from lsweep.store.batch import Batch
 from lsweep.surface import Status

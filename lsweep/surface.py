@@ -14,8 +14,8 @@ import numpy as np
 
 from lsweep.certificate import Certificate
 from lsweep.grid import AXIS_NAMES
-from lsweep.lattice import interpolate
-from lsweep.refine import is_judged
+from lsweep.grid.hierarchy import interpolate
+from lsweep.grid.refine import is_judged
 
 
 def _upstairs(module: str, name: str) -> Any:

@@ -18,9 +18,8 @@ from contourpy import contour_generator
 from scipy.spatial import cKDTree
 
 import lsweep
-from lsweep import refine
-from lsweep.grid import Axis, Grid, Refine
-from lsweep.lattice import coarsest, interpolate, ladder
+from lsweep.grid import Axis, Grid, Refine, refine
+from lsweep.grid.hierarchy import coarsest, interpolate, ladder
 from lsweep.render.levels import round_levels
 from lsweep.tools import provenance
 

@@ -20,9 +20,8 @@ from typing import Any
 import bench
 import numpy as np
 
-from lsweep import schedule
 from lsweep.comm import Comm
-from lsweep.grid import Axis, Grid
+from lsweep.grid import Axis, Grid, schedule
 from lsweep.store import Batch, Header, open_store
 
 MODES = ("memory", "gather", "mpio")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lsweep.example_field import ExampleField, Measured, most_bytes
-from lsweep.lattice import ladder, rungs
+from lsweep.grid.hierarchy import ladder, rungs
 from lsweep.strata import stratify
 
 COUNT = 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lsweep.lattice import LEAST, coarsest, interpolate, ladder
+from lsweep.grid.hierarchy import LEAST, coarsest, interpolate, ladder
 
 SHAPES = [(1,), (2,), (17,), (50,), (101,), (41, 41), (1, 60), (37, 20), (3, 70), (2, 2), (17, 19, 34)]
 

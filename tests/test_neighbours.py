@@ -20,7 +20,7 @@ from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.example_field import Measured
 from lsweep.grid import Axis, Grid, Refine
-from lsweep.lattice import ladder
+from lsweep.grid.hierarchy import ladder
 from lsweep.neighbours import Neighbours, fits
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.precision import Precision

@@ -10,8 +10,8 @@ import pytest
 
 from lsweep.errors import ConfigError
 from lsweep.grid import Axis, Grid, Refine
-from lsweep.lattice import interpolate
-from lsweep.refine import is_judged, plan
+from lsweep.grid.hierarchy import interpolate
+from lsweep.grid.refine import is_judged, plan
 from lsweep.store.reader import read
 
 RECORDED = Path(__file__).resolve().parent.parent / "results" / "li2018_resnet56"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsweep.grid import Axis, Grid
-from lsweep.schedule import static_cyclic, tiles
+from lsweep.grid.schedule import static_cyclic, tiles
 
 GRIDS = st.lists(st.integers(1, 9), min_size=1, max_size=3).map(
     lambda nums: Grid(*[Axis(num=n) for n in nums])

@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 
 from lsweep import certificate as sample
-from lsweep import refine
 from lsweep.certificate import Certificate, Kind
 from lsweep.errors import FileFormatError
+from lsweep.grid import refine
 from lsweep.store import certificate, reader
 from lsweep.store.schema import CURVATURE
 from lsweep.surface import Status, Surface

@@ -1,6 +1,6 @@
 """Where to look next: a coarse lattice first, then only where interpolation and evaluation disagree.
 
-Every step of the ladder (`lsweep.lattice`) has new points and their predictions. Where the points of the last
+Every step of the ladder (`lsweep.grid.hierarchy`) has new points and their predictions. Where the points of the last
 steps were predicted well, the new ones will be still better, and take their predictions; elsewhere they are
 evaluated, and each that surprises has its neighbours evaluated too, until the surprises are fenced in.
 That is Harten's multiresolution criterion (Comm. Pure Appl. Math. 48, 1995) with a guard of one point.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from lsweep.grid import Grid
-from lsweep.lattice import Step, coarsest, ladder, usable
+from lsweep.grid.hierarchy import Step, coarsest, ladder, usable
 
 # How much smaller the errors of a step are taken to be than those around it a halving before. A cubic's fall by 16
 # where the loss is smooth; on the paper's networks the median fell by 4 with shortcuts and by 2.7 without. Tried from

@@ -51,7 +51,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Refine:
-    """Evaluate only where interpolation would not do; see `lsweep.refine`.
+    """Evaluate only where interpolation would not do; see `lsweep.grid.refine`.
 
     Attributes:
         tolerance: the relative error of an interpolated loss that is aimed at.

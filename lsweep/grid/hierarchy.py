@@ -4,7 +4,7 @@ A ladder of nested lattices: each step halves the stride along one axis, so a ne
 ones of that axis, and a cubic through the four nearest predicts it (Deslauriers, Dubuc 1989). A point that was
 not evaluated takes its prediction and serves as an old point of the steps after (Harten's multiresolution,
 Donoho's interpolating wavelets: a detail that was not measured counts as zero). So every step sees a full
-lattice, whatever was evaluated, and one function fills gaps for the planner (`lsweep.refine`) and for readers.
+lattice, whatever was evaluated, and one function fills gaps for the planner (`lsweep.grid.refine`) and for readers.
 """
 
 from __future__ import annotations
