@@ -142,7 +142,8 @@ def _add_status(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _sweep(args: argparse.Namespace) -> int:
-    from lsweep import config, seeds
+    from lsweep import config
+    from lsweep.config import seeds
 
     if args.max_points is not None and args.max_points < 1:
         raise InputError(f"--max-points must be >= 1, got {args.max_points}")

@@ -16,10 +16,11 @@ import sys
 from pathlib import Path
 
 import lsweep
-from lsweep import render, seeds
+from lsweep import render
 from lsweep.compare import report
 from lsweep.compare.comparison import Comparison, compare
 from lsweep.compare.sweeps import differences, read
+from lsweep.config import seeds
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = Path("results/compare_li2018")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lsweep.config.seeds import MOST, parse
 from lsweep.errors import InputError
-from lsweep.seeds import MOST, parse
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,8 @@ def make(args: argparse.Namespace) -> Script:
 
 def _sweeps(args: argparse.Namespace) -> tuple[Sweeps, list[Config]]:
     """What the script runs, and the configuration of each sweep: a bad one is refused before it queues."""
-    from lsweep import config, seeds
+    from lsweep import config
+    from lsweep.config import seeds
     from lsweep.slurm.header import printable
     from lsweep.slurm.script import Sweeps
 

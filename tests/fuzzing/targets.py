@@ -36,7 +36,7 @@ def configuration(content: bytes, overrides: list[str], path: Path) -> str:
 def seeds(text: str) -> str:
     """The value of --seeds."""
     from lsweep import config
-    from lsweep.seeds import parse
+    from lsweep.config.seeds import parse
 
     base = config.parse('output = "o.h5"\nmodel.source = "a"\ndata.source = "b"')
     return attempt(lambda: [config.with_seed(base, seed) for seed in parse(text)[:3]])
