@@ -17,10 +17,10 @@ from torch import nn
 
 from lsweep import checkpoint, directions, weights
 from lsweep.comm import Comm
+from lsweep.comm.shared_memory import share_tree
 from lsweep.config import Config, DirectionsConfig
 from lsweep.directions import Tensors
 from lsweep.grid import AXIS_NAMES
-from lsweep.sharing import share_tree
 from lsweep.store import StoredDirections, foreign, reader
 from lsweep.weights import WeightSpace
 

@@ -12,6 +12,7 @@ import torch
 
 from lsweep import device
 from lsweep.comm import Comm
+from lsweep.comm.shared_memory import share_tree
 from lsweep.config import Config, CurvatureConfig
 from lsweep.curvature import CurvatureEvaluator
 from lsweep.directions import Tensors
@@ -20,7 +21,6 @@ from lsweep.errors import ConfigError, DirectionsError
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.hessian import Hessian, NotFinite, unpack
 from lsweep.problem import Problem
-from lsweep.sharing import share_tree
 from lsweep.weights import WeightSpace
 
 log = logging.getLogger("lsweep")

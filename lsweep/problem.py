@@ -14,10 +14,10 @@ from torch import nn
 
 from lsweep import checkpoint, data, models, objective, trail
 from lsweep.comm import Comm
+from lsweep.comm.shared_memory import share_examples, share_tree
 from lsweep.config import Config
 from lsweep.errors import ConfigError
 from lsweep.objective import Objective
-from lsweep.sharing import share_examples, share_tree
 
 log = logging.getLogger("lsweep")
 

@@ -16,10 +16,10 @@ from lsweep import trail as trails
 from lsweep import trajectory, weights
 from lsweep.checkpoint_rows import CheckpointRows
 from lsweep.comm import Comm
+from lsweep.comm.shared_memory import share_tree
 from lsweep.config import Config, DirectionsConfig
 from lsweep.directions import Tensors, moving, resolve
 from lsweep.errors import ConfigError
-from lsweep.sharing import share_tree
 from lsweep.surface import Trajectory
 from lsweep.trail import Trail
 from lsweep.weights import WeightSpace

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from lsweep.comm.shared_counter import LocalTickets, Tickets
 from lsweep.errors import LsweepError
-from lsweep.tickets import LocalTickets, Tickets
 
 T = TypeVar("T")
 Handler = Callable[[int, Any], None]

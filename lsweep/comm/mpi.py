@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lsweep.comm.base import Comm, T
-from lsweep.tickets import MpiTickets, Tickets
+from lsweep.comm.shared_counter import MpiTickets, Tickets
 
 _NAP = 0.0005  # while waiting for the others: MPI itself would spin and take the core from a rank that works
 _CHUNK = 1 << 30  # bytes per broadcast: counts are 32-bit in MPI 3

@@ -100,7 +100,7 @@ def dynamic(work: Sequence[Tile], take: Callable[[], int]) -> Iterator[Tile]:
 
     Args:
         work: the same on every rank.
-        take: a number from a counter that all ranks share, each number once; see `lsweep.tickets`.
+        take: a number from a counter that all ranks share, each number once; see `lsweep.comm.shared_counter`.
     """
     while (ticket := take()) < len(work):
         yield work[ticket]

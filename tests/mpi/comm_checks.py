@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 from lsweep.comm import Comm, connect
+from lsweep.comm.shared_memory import share_examples, share_tree
 from lsweep.data import ResidentBatches, ResidentData
 from lsweep.errors import ConfigError, DataError, InputError, LsweepError
 from lsweep.problem import initial
-from lsweep.sharing import share_examples, share_tree
 
 
 @contextmanager
