@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from lsweep import checkpoint, directions, weights
+from lsweep import directions
 from lsweep.comm import Comm
 from lsweep.comm.shared_memory import share_tree
 from lsweep.config import Config, DirectionsConfig
 from lsweep.directions import Tensors
 from lsweep.grid import AXIS_NAMES
+from lsweep.models import checkpoint, parameters
+from lsweep.models.parameters import WeightSpace
 from lsweep.store import StoredDirections, foreign, reader
-from lsweep.weights import WeightSpace
 
 log = logging.getLogger("lsweep")
 
@@ -50,7 +51,7 @@ def make(
         eigenvectors: see `directions.Sources`; None refuses `kind = "hessian"`.
         output: the sweep's file; where it holds eigenvectors of the same recipe, they are taken from there.
     """
-    theta = [t.detach().cpu() for t in weights.tensors_of(model, space)]
+    theta = [t.detach().cpu() for t in parameters.tensors_of(model, space)]
 
     @contextmanager
     def target(path: str) -> Iterator[Tensors]:
@@ -98,13 +99,13 @@ def agree(
     Returns:
         the directions, and per axis the SHA-256 that identifies them.
     """
-    hashes = [weights.sha256(*direction) for direction in made]
+    hashes = [parameters.sha256(*direction) for direction in made]
     if any(other != hashes for other in comm.allgather(hashes)):
         # torch.randn is not bit-equal across kinds of CPU: rank 0's numbers are everybody's.
         log.info("ranks drew different directions; rank 0's are used")
         with comm.temporary():
             made = [directions.lay_flat(direction, space) for direction in share_tree(comm, lambda: made)]
-        hashes = [weights.sha256(*direction) for direction in made]
+        hashes = [parameters.sha256(*direction) for direction in made]
 
     def begun_with() -> tuple[list[str], dict[str, Any]]:
         if output is None or not output.exists():

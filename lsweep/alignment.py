@@ -10,7 +10,7 @@ import torch
 
 from lsweep.config import DirectionsConfig
 from lsweep.directions import Tensors, moving
-from lsweep.weights import WeightSpace
+from lsweep.models.parameters import WeightSpace
 
 
 def cosines(made: Sequence[Tensors]) -> np.ndarray:

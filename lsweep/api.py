@@ -13,7 +13,7 @@ from torch import nn
 
 from lsweep import comm as ranks
 from lsweep import config as configuration
-from lsweep import job, weights
+from lsweep import job
 from lsweep import objective as objectives
 from lsweep.comm import Comm
 from lsweep.config import (
@@ -31,6 +31,7 @@ from lsweep.directions import Tensors, check_fit
 from lsweep.errors import ConfigError
 from lsweep.grid import Axis, Grid
 from lsweep.isolation import isolated
+from lsweep.models import parameters
 from lsweep.objective import Objective, PerExample, Supervised
 from lsweep.problem import Problem
 from lsweep.surface import Surface
@@ -95,7 +96,7 @@ def sweep(
         batch_size: examples per forward pass; by default a constant per kind of device; "auto" measures.
         hessian: whether the extreme eigenvalues of the Hessian are computed at every point; see `Surface.curvature`.
         batchnorm: "fixed" keeps the running statistics of the centre everywhere; "recalibrate" estimates them anew at
-            each point; see `lsweep.batchnorm`.
+            each point; see `lsweep.models.batchnorm`.
         recalibrate_examples: the first examples of `data` that it takes.
         certificate: so many evaluated points, and as many interpolated ones, are evaluated again in full at the end,
             and their errors kept in the file and in `Surface.certificate`; needs an output.
@@ -215,7 +216,7 @@ def grid_of(given: Grid | Mapping[str, Any] | int | None) -> Grid:
 
 
 def _explicit(model: nn.Module, given: Sequence[Sequence[torch.Tensor]], config: Config) -> list[Tensors]:
-    space = weights.weight_space(model, config.directions.space)
+    space = parameters.weight_space(model, config.directions.space)
     if len(given) != len(config.grid.axes):
         raise ConfigError(
             f"a grid of {len(config.grid.axes)} axes needs as many directions, got {len(given)}"

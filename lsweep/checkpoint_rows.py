@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from lsweep import checkpoint
 from lsweep.errors import CheckpointError
-from lsweep.weights import WeightSpace
+from lsweep.models import checkpoint
+from lsweep.models.parameters import WeightSpace
 
 # Bytes of float64 that all rows together hold at a time.
 BUDGET = 256 << 20

@@ -6,9 +6,9 @@ import logging
 from typing import Literal
 
 from lsweep import directions
-from lsweep.batchnorm import with_statistics
 from lsweep.config import Config
 from lsweep.errors import ConfigError
+from lsweep.models.batchnorm import with_statistics
 from lsweep.problem import Problem
 
 log = logging.getLogger("lsweep")
@@ -39,7 +39,7 @@ def points_at_once(config: Config) -> int | Literal["auto"]:
 
 
 def check_batchnorm(config: Config, problem: Problem, *, warn: bool) -> None:
-    """Refuse what cannot be done with running statistics, and warn of what explodes; see `lsweep.batchnorm`.
+    """Refuse what cannot be done with running statistics, and warn of what explodes; see `lsweep.models.batchnorm`.
 
     Raises:
         ConfigError: recalibration goes neither with this network, nor with moving statistics, nor with low precision.

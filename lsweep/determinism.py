@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from lsweep.errors import ModelError
-from lsweep.weights import sha256
+from lsweep.models.parameters import sha256
 
 log = logging.getLogger("lsweep")
 

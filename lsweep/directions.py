@@ -18,7 +18,7 @@ import torch
 from lsweep.config import AxisDirection, DirectionsConfig
 from lsweep.errors import ConfigError, DirectionsError
 from lsweep.grid import AXIS_NAMES
-from lsweep.weights import Entry, WeightSpace
+from lsweep.models.parameters import Entry, WeightSpace
 
 # [Li18]'s released code guards norms with this; kept, so that its directions come out to the last bit.
 EPSILON = 1e-10

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from lsweep.config import Config
-    from lsweep.weights import WeightSpace
+    from lsweep.models.parameters import WeightSpace
 
 
 def add_parser(subparsers: Any) -> None:
@@ -35,15 +35,16 @@ def run(args: argparse.Namespace) -> int:
 
     config = configuration.load(args.config, args.overrides)
     need_torch("directions need")
-    from lsweep import agreement, problem, trajectories, weights
+    from lsweep import agreement, problem, trajectories
     from lsweep.comm import alone
+    from lsweep.models import parameters
 
     comm = alone()
     model = problem.network(config, comm)
-    space = weights.weight_space(model, config.directions.space)
+    space = parameters.weight_space(model, config.directions.space)
     walked = trajectories.open_trails(config, model, comm, space)
     made = agreement.make(config, model, comm, space, walked.principal if walked else None)
-    theta = [t.detach().cpu() for t in weights.tensors_of(model, space)]
+    theta = [t.detach().cpu() for t in parameters.tensors_of(model, space)]
     print("\n".join([*_angles(config, made, space, theta), "", *_norms(config, made, space, theta)]))
     return 0
 

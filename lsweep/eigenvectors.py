@@ -20,8 +20,8 @@ from lsweep.eigenpairs import Effort, Eigenpairs, largest, smallest
 from lsweep.errors import ConfigError, DirectionsError
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.hessian import Hessian, NotFinite, unpack
+from lsweep.models.parameters import WeightSpace
 from lsweep.problem import Problem
-from lsweep.weights import WeightSpace
 
 log = logging.getLogger("lsweep")
 

@@ -19,15 +19,15 @@ import torch
 from torch import fx, nn
 
 from lsweep import fusion
-from lsweep.batchnorm import Recalibration
 from lsweep.determinism import repeats, require_deterministic
 from lsweep.errors import InputError
 from lsweep.evaluation import Column, Evaluation
 from lsweep.graphs import Capture, Replay, cuda_capture
 from lsweep.lending import Cast, Examples, Lent, restored
 from lsweep.memory import within_memory
+from lsweep.models.batchnorm import Recalibration
+from lsweep.models.parameters import WeightSpace, tensors_of
 from lsweep.objective import Objective
-from lsweep.weights import WeightSpace, tensors_of
 
 T = TypeVar("T")
 

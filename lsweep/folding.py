@@ -18,7 +18,7 @@ from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from lsweep.fusion import OURS
-from lsweep.weights import WeightSpace, tensors_of, weight_space
+from lsweep.models.parameters import WeightSpace, tensors_of, weight_space
 
 Tensors = list[torch.Tensor]
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

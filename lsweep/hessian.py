@@ -18,8 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from lsweep.errors import InputError
 from lsweep.lending import Lent
 from lsweep.memory import within_memory
+from lsweep.models.parameters import Entry, tensors_of
 from lsweep.objective import Supervised
-from lsweep.weights import Entry, tensors_of
 
 
 class NotFinite(ArithmeticError):

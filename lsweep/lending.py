@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from lsweep.models.parameters import WeightSpace
 from lsweep.objective import Objective
-from lsweep.weights import WeightSpace
 
 
 class Examples(Protocol):

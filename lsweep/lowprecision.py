@@ -14,8 +14,8 @@ from torch.utils import _pytree as pytree
 
 from lsweep import fusion
 from lsweep.lending import Lent
+from lsweep.models.parameters import tensors_of
 from lsweep.precision import Precision
-from lsweep.weights import tensors_of
 
 _DTYPES = {Precision.TF32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from lsweep.lending import Lent
-from lsweep.weights import Entry, tensors_of
+from lsweep.models.parameters import Entry, tensors_of
 
 _POINTWISE = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),

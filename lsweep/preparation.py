@@ -13,17 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import (
-    accuracies,
-    agreement,
-    compatibility,
-    device,
-    eigenvectors,
-    folding,
-    trajectories,
-    tuning,
-    weights,
-)
+from lsweep import accuracies, agreement, compatibility, device, eigenvectors, folding, trajectories, tuning
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
@@ -31,6 +21,8 @@ from lsweep.errors import ConfigError, InputError
 from lsweep.evaluation import Evaluator
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.lending import evaluation_mode
+from lsweep.models import parameters
+from lsweep.models.parameters import WeightSpace
 from lsweep.neighbours import Neighbours
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem
@@ -38,7 +30,6 @@ from lsweep.several import JointEvaluator, over
 from lsweep.store import Header, choose_mode, reader, schema
 from lsweep.tools import provenance
 from lsweep.tools.stopwatch import Stopwatch
-from lsweep.weights import WeightSpace
 
 log = logging.getLogger("lsweep")
 
@@ -90,7 +81,7 @@ def prepare(
     clock = clock or Stopwatch()
     mode = choose_mode(config.store.mode, comm) if output is not None else "memory"
     chosen = device.choose_device(config.evaluate.device, comm, share_gpu=config.schedule.share_gpu)
-    space = weights.weight_space(problem.model, config.directions.space)
+    space = parameters.weight_space(problem.model, config.directions.space)
     with comm.together():
         compatibility.check_batchnorm(config, problem, warn=comm.is_root and explicit is None)
         if not space.entries:
@@ -315,7 +306,7 @@ def _identity(config: Config, problem: Problem, hashes: list[str]) -> dict[str, 
         recalibrated = {"batchnorm": "recalibrate", "recalibration": problem.calibration.sha256()}
     return {
         **recalibrated,
-        "weights": weights.sha256(*floating),
+        "weights": parameters.sha256(*floating),
         "directions": dict(zip(grid.names, hashes, strict=True)),
         "axes": {n: [a.min, a.max, a.num] for n, a in zip(grid.names, grid.axes, strict=True)},
         "refine": refine,

@@ -13,9 +13,9 @@ import torch
 from lsweep import trajectory
 from lsweep.config import Config
 from lsweep.directions import normalize, random
+from lsweep.models.parameters import WeightSpace
 from lsweep.trajectories import Walked
 from lsweep.trajectory import Projection
-from lsweep.weights import WeightSpace
 
 
 @dataclass(frozen=True)

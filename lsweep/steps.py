@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import batchnorm, checkpoint, device, directions, eigenvectors, weights
+from lsweep import device, directions, eigenvectors
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.hessian import pack
+from lsweep.models import batchnorm, checkpoint, parameters
+from lsweep.models.parameters import WeightSpace
+from lsweep.models.trail import Trail
 from lsweep.problem import Problem
 from lsweep.tools.progress import Progress, Silent
-from lsweep.trail import Trail
-from lsweep.weights import WeightSpace
 
 log = logging.getLogger("lsweep")
 BINS = 200
@@ -76,7 +77,7 @@ def along(
     Raises:
         InputError: a checkpoint does not fit the network, or nothing moves.
     """
-    space = weights.weight_space(problem.model)
+    space = parameters.weight_space(problem.model)
     moved = directions.moving(space, config.directions.include, config.directions.exclude)
     before = copy.deepcopy(problem.model.state_dict())
     chosen = device.choose_device(config.evaluate.device, comm, share_gpu=config.schedule.share_gpu)
@@ -134,7 +135,7 @@ def _walk(problem: Problem, trail: Trail, space: WeightSpace) -> Iterator[list[t
     for epoch in trail.checkpoints:
         file = trail.path(epoch)
         checkpoint.fit(problem.model, checkpoint.read(file), str(file))
-        yield [t.detach().cpu() for t in weights.tensors_of(problem.model, space)]
+        yield [t.detach().cpu() for t in parameters.tensors_of(problem.model, space)]
 
 
 def _gradient(

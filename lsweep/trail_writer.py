@@ -15,14 +15,14 @@ from typing import Any
 
 import torch
 
-from lsweep import trail as trails
-from lsweep import weights
-from lsweep.checkpoint import read_tensors
 from lsweep.errors import InputError, MissingExtra, StoreError
+from lsweep.models import parameters
+from lsweep.models import trail as trails
+from lsweep.models.checkpoint import read_tensors
+from lsweep.models.trail import Epoch, Resume, Trail
 from lsweep.store.opening import require_same
 from lsweep.store.schema import fsync_path
 from lsweep.tools.files import replacing
-from lsweep.trail import Epoch, Resume, Trail
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -87,7 +87,7 @@ class TrailWriter:
         kept = dataclasses.replace(
             epoch,
             file=f"epoch_{epoch.number:04d}.safetensors",
-            sha256=weights.sha256(*state.values()),
+            sha256=parameters.sha256(*state.values()),
         )
         self._guard()
         _write(self.trail.path(kept), state)

@@ -15,17 +15,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from lsweep import checkpoint, data, device, models, objective, weights
+from lsweep import data, device, models, objective
 from lsweep.comm import Comm
 from lsweep.config import Config, TrainConfig
 from lsweep.data import ResidentData
 from lsweep.errors import ConfigError, DataError
+from lsweep.models import checkpoint, parameters
+from lsweep.models.trail import Trail
 from lsweep.preparation import BATCH_SIZE
 from lsweep.tools import provenance
 from lsweep.tools.lock import acquire
 from lsweep.tools.progress import Progress, Silent
 from lsweep.tools.stop import Stop
-from lsweep.trail import Trail
 from lsweep.trail_writer import TrailWriter, claim
 from lsweep.training import Outcome, Training
 from lsweep.training_data import with_noise
@@ -124,7 +125,7 @@ def _identity(
     """What makes two trainings the same. More epochs are a longer one, not another."""
     apart = ("trail", "start", "init_seed", "epochs")  # the initial weights are known by their hash
     return {
-        "weights": weights.sha256(*model.state_dict().values()),
+        "weights": parameters.sha256(*model.state_dict().values()),
         "data": {split: examples.sha256() for split, examples in splits.items()},
         "loss": config.evaluate.objective or config.evaluate.loss,
         **{key: value for key, value in dataclasses.asdict(settings).items() if key not in apart},

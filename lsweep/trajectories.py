@@ -12,17 +12,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from lsweep import trail as trails
-from lsweep import trajectory, weights
+from lsweep import trajectory
 from lsweep.checkpoint_rows import CheckpointRows
 from lsweep.comm import Comm
 from lsweep.comm.shared_memory import share_tree
 from lsweep.config import Config, DirectionsConfig
 from lsweep.directions import Tensors, moving, resolve
 from lsweep.errors import ConfigError
+from lsweep.models import parameters
+from lsweep.models import trail as trails
+from lsweep.models.parameters import WeightSpace
+from lsweep.models.trail import Trail
 from lsweep.surface import Trajectory
-from lsweep.trail import Trail
-from lsweep.weights import WeightSpace
 
 log = logging.getLogger("lsweep")
 
@@ -74,7 +75,7 @@ class Walked:
     ) -> None:
         self._config, self.trails = config, list(found)
         self._model, self._comm, self._space = model, comm, space
-        self._theta = weights.tensors_of(model, space)
+        self._theta = parameters.tensors_of(model, space)
         self._files = [trail.path(epoch) for trail in found for epoch in trail.checkpoints]
         self._explained: dict[tuple[tuple[str, ...], tuple[str, ...]], np.ndarray] = {}
         self._axes: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Tensors]] = {}

@@ -11,9 +11,9 @@ from lsweep.errors import ConfigError
 from lsweep.tools.arguments import add_config, need_torch
 
 if TYPE_CHECKING:
+    from lsweep.models.trail import Trail
     from lsweep.projections import Report
     from lsweep.steps import Steps
-    from lsweep.trail import Trail
     from lsweep.trajectories import Walked
 
 COMPONENTS = 6  # shown
@@ -54,17 +54,18 @@ def run(args: argparse.Namespace) -> int:
             "directions.trail must name the folder that `lsweep train` wrote", key="directions.trail"
         )
     need_torch("trajectories need")
-    from lsweep import problem, projections, steps, trajectories, weights
+    from lsweep import problem, projections, steps, trajectories
     from lsweep.comm import alone
+    from lsweep.models import parameters
     from lsweep.tools import progress
 
     comm = alone()
     made = problem.build(config, comm) if args.steps else None
     model = made.model if made else problem.network(config, comm)
-    space = weights.weight_space(model, config.directions.space)
+    space = parameters.weight_space(model, config.directions.space)
     walked = trajectories.open_trails(config, model, comm, space)
     assert walked is not None
-    found = projections.report(config, walked, space, weights.tensors_of(model, space))
+    found = projections.report(config, walked, space, parameters.tensors_of(model, space))
     print(_words(config.directions.trail, walked, found))
     table = {"checkpoints": walked.table(), **found.to_json()}
     if made:

@@ -29,9 +29,10 @@ import numpy as np
 from reference import Reference
 
 import lsweep
-from lsweep import agreement, config, problem, weights
+from lsweep import agreement, config, problem
 from lsweep.comm import SerialComm
 from lsweep.device import choose_device
+from lsweep.models import parameters
 from lsweep.render.levels import round_levels
 from lsweep.surface import Status, Surface
 from lsweep.tools import provenance
@@ -133,7 +134,7 @@ def timed_sweep(plain: Path, overrides: list[str], ranks: int) -> float:
 def manner_a(read: config.Config) -> Callable[[np.ndarray, int | None], float]:
     """Seconds of one point in the released code's manner, on the first `examples` (None: all)."""
     swept = problem.build(read, SerialComm())
-    space = weights.weight_space(swept.model)
+    space = parameters.weight_space(swept.model)
     directions = agreement.make(read, swept.model, SerialComm(), space)
     device = choose_device(read.evaluate.device, SerialComm())
 

@@ -25,12 +25,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.flop_counter import FlopCounterMode
 
-from lsweep import agreement, config, problem, weights
+from lsweep import agreement, config, problem
 from lsweep.accuracies import LOW
 from lsweep.comm import SerialComm
 from lsweep.device import describe
 from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator
+from lsweep.models import parameters
 from lsweep.preparation import prepare
 from lsweep.rule import Accuracy
 from lsweep.tools import provenance
@@ -54,7 +55,7 @@ def main() -> None:
         ],
     )
     swept = problem.build(settings, SerialComm())
-    space = weights.weight_space(swept.model)
+    space = parameters.weight_space(swept.model)
     directions = agreement.make(settings, swept.model, SerialComm(), space)
     point = np.array([POINT])
     with prepare(settings, swept, SerialComm(), None) as ready:
@@ -121,17 +122,17 @@ class Images(Dataset[tuple[torch.Tensor, int]]):
 
 def at_point(
     model: nn.Module,
-    space: weights.WeightSpace,
+    space: parameters.WeightSpace,
     directions: list[Any],
     device: torch.device,
     point: Sequence[float] = POINT,
 ) -> Callable[[], None]:
     """Per-tensor update: every parameter is made anew from the centre and both directions."""
-    centre = [t.detach().clone() for t in weights.tensors_of(model, space)]
+    centre = [t.detach().clone() for t in parameters.tensors_of(model, space)]
     moves = [[d.to(device) for d in axis] for axis in directions]
 
     def move() -> None:
-        for tensor, start, dx, dy in zip(weights.tensors_of(model, space), centre, *moves, strict=True):
+        for tensor, start, dx, dy in zip(parameters.tensors_of(model, space), centre, *moves, strict=True):
             tensor.data = start + dx * float(point[0]) + dy * float(point[1])
 
     return move
@@ -139,7 +140,7 @@ def at_point(
 
 def released_manner(
     swept: problem.Problem,
-    space: weights.WeightSpace,
+    space: parameters.WeightSpace,
     directions: list[Any],
     device: torch.device,
     point: Sequence[float] = POINT,
@@ -169,7 +170,7 @@ def released_manner(
 
 def eager_loop(
     swept: problem.Problem,
-    space: weights.WeightSpace,
+    space: parameters.WeightSpace,
     directions: list[Any],
     device: torch.device,
 ) -> Callable[[], float]:

@@ -79,8 +79,9 @@ def make_task(folder: Path) -> None:
     import torch
     import torch.nn.functional as F
 
-    from lsweep import agreement, problem, weights
+    from lsweep import agreement, problem
     from lsweep.comm import SerialComm
+    from lsweep.models import parameters
 
     (folder / "net.py").write_text(NET)
     model = problem.initial(f"{folder}/net.py:make_net")
@@ -97,7 +98,7 @@ def make_task(folder: Path) -> None:
             F.cross_entropy(swept.model(inputs[some]), targets[some]).backward()
             optimiser.step()
     torch.save(swept.model.state_dict(), folder / "net.pt")
-    space = weights.weight_space(swept.model)
+    space = parameters.weight_space(swept.model)
     made = agreement.make(settings, swept.model, SerialComm(), space)
     np.savez(folder / "digits.npz", images=inputs.permute(0, 2, 3, 1).numpy(), labels=targets.numpy())
     torch.save([inputs, targets, *[[t.clone() for t in direction] for direction in made]], folder / "task.pt")

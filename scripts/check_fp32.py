@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from lsweep import agreement, config, problem, weights
+from lsweep import agreement, config, problem
 from lsweep.comm import SerialComm
+from lsweep.models import parameters
 from lsweep.preparation import prepare
 from lsweep.tools import provenance
 
@@ -66,10 +67,10 @@ def compare(path: Path, examples: int, points: np.ndarray) -> dict:
 
 @torch.no_grad()
 def float64(read: config.Config, swept: problem.Problem, point: np.ndarray) -> float:
-    space = weights.weight_space(swept.model)
+    space = parameters.weight_space(swept.model)
     directions = agreement.make(read, swept.model, SerialComm(), space)
     model = copy.deepcopy(swept.model).double().eval()
-    for tensor, dx, dy in zip(weights.tensors_of(model, space), *directions, strict=True):
+    for tensor, dx, dy in zip(parameters.tensors_of(model, space), *directions, strict=True):
         tensor += float(point[0]) * dx.double() + float(point[1]) * dy.double()
     [split] = swept.splits.values()
     total, count = 0.0, 0

@@ -23,7 +23,7 @@ from torch import nn
 import lsweep
 from lsweep import data
 from lsweep.config import DataConfig
-from lsweep.rescale import draw, pairs, rescaled
+from lsweep.models.rescale import draw, pairs, rescaled
 from lsweep.tools import provenance
 
 FOLDER = Path(__file__).resolve().parent.parent / "results" / "scale_invariance"

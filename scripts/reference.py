@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lsweep import agreement, folding, problem, weights
+from lsweep import agreement, folding, problem
 from lsweep.comm import SerialComm
 from lsweep.config import Config
+from lsweep.models import parameters
 
 
 class Reference:
@@ -22,11 +23,11 @@ class Reference:
 
     def __init__(self, config: Config, cache: Path) -> None:
         self._problem = problem.build(config, SerialComm())
-        space = weights.weight_space(self._problem.model, "weights")
+        space = parameters.weight_space(self._problem.model, "weights")
         made = agreement.make(config, self._problem.model, SerialComm(), space)
         self._folded = folding.fold(self._problem.model, space, made, torch.float32)
         self._model = self._folded.model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._moving = weights.tensors_of(self._folded.model, self._folded.space)
+        self._moving = parameters.tensors_of(self._folded.model, self._folded.space)
         self._theta = [tensor.detach().clone() for tensor in self._moving]
         self._directions = [self._folded.direction(axis) for axis in made]
         [self._split] = self._problem.splits.values()

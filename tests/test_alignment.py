@@ -14,7 +14,7 @@ from small_models import MODELS
 from lsweep import alignment, cli
 from lsweep.config import DirectionsConfig
 from lsweep.directions import normalize, random
-from lsweep.weights import tensors_of, weight_space
+from lsweep.models.parameters import tensors_of, weight_space
 
 
 @pytest.mark.parametrize("mode", ["filter", "layer", "weight", "dfilter", "dlayer", "none"])

@@ -17,11 +17,11 @@ from torch import nn
 
 import lsweep
 from lsweep import config, job, models
-from lsweep.batchnorm import Recalibration, with_statistics
 from lsweep.comm import SerialComm
 from lsweep.data import from_object
 from lsweep.errors import ConfigError, DataError, IdentityError
-from lsweep.weights import weight_space
+from lsweep.models.batchnorm import Recalibration, with_statistics
+from lsweep.models.parameters import weight_space
 
 NET = """
 import torch

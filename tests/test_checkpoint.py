@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from small_models import MODELS, Tied, conv_net
 from torch import nn
 
-from lsweep.checkpoint import check_fit, fit, read
 from lsweep.errors import EXIT_BAD_INPUT, CheckpointError
+from lsweep.models.checkpoint import check_fit, fit, read
 from lsweep.tools import archives
 
 

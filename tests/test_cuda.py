@@ -28,10 +28,10 @@ from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.lowprecision import LowPrecision
 from lsweep.models import build
+from lsweep.models.parameters import weight_space
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.precision import Precision
 from lsweep.rule import Accuracy
-from lsweep.weights import weight_space
 
 pytestmark = pytest.mark.gpu
 

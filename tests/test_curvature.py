@@ -25,11 +25,11 @@ from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig
 from lsweep.data import from_object
 from lsweep.errors import ConfigError, FileFormatError, IdentityError, InputError
 from lsweep.grid import Axis, Grid, Refine
+from lsweep.models.parameters import weight_space
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.precision import Precision
 from lsweep.problem import Problem
 from lsweep.surface import Surface
-from lsweep.weights import weight_space
 
 GRID = Grid(Axis(-1.0, 1.0, 3), Axis(0.0, 0.5, 2))
 

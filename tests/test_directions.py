@@ -12,11 +12,12 @@ import torch
 from small_models import MODELS, Tied, conv_net
 from torch import nn
 
-from lsweep import checkpoint, directions, models
+from lsweep import directions, models
 from lsweep.config import AxisDirection, DirectionsConfig
 from lsweep.directions import Sources, Tensors, make, normalize, random
 from lsweep.errors import ConfigError, DirectionsError
-from lsweep.weights import WeightSpace, tensors_of, weight_space
+from lsweep.models import checkpoint
+from lsweep.models.parameters import WeightSpace, tensors_of, weight_space
 
 MODES = ["filter", "layer", "weight", "dfilter", "dlayer", "none"]
 

@@ -20,12 +20,12 @@ from lsweep.data import from_object
 from lsweep.errors import InputError
 from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluator import LossEvaluator, borrow
+from lsweep.models.parameters import weight_space
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.precision import Precision
 from lsweep.rule import Accuracy, Known, Rule
 from lsweep.store.reader import read, read_identity
 from lsweep.subset import design
-from lsweep.weights import weight_space
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (8, 2))
 

@@ -15,12 +15,12 @@ from torch import nn
 from lsweep.data import from_object
 from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluator import borrow
+from lsweep.models.parameters import weight_space
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.precision import Precision
 from lsweep.rule import Accuracy
 from lsweep.store.reader import read, read_identity
 from lsweep.subset import Tolerance
-from lsweep.weights import weight_space
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (8, 2))
 

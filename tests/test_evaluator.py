@@ -19,8 +19,8 @@ from lsweep import folding, fusion
 from lsweep.data import from_object
 from lsweep.errors import DataError, InputError, ModelError
 from lsweep.evaluator import LossEvaluator, borrow
+from lsweep.models.parameters import weight_space
 from lsweep.objective import Supervised, check_labels, cross_entropy
-from lsweep.weights import weight_space
 
 
 class Cramped(nn.Module):

@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from lsweep import folding, fusion
 from lsweep.models import build
-from lsweep.weights import weight_space
+from lsweep.models.parameters import weight_space
 
 
 class Block(nn.Module):

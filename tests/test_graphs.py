@@ -16,8 +16,8 @@ from torch.utils import _pytree as pytree
 from lsweep.data import from_object
 from lsweep.evaluator import borrow
 from lsweep.graphs import Measure, Measured, Replay, cuda_capture
+from lsweep.models.parameters import weight_space
 from lsweep.objective import Supervised, cross_entropy
-from lsweep.weights import weight_space
 
 
 class Recorder:

@@ -21,8 +21,8 @@ from lsweep.errors import InputError
 from lsweep.evaluator import borrow
 from lsweep.hessian import Hessian, NotFinite, moved_by, pack, unpack
 from lsweep.lanczos import matrix
+from lsweep.models.parameters import weight_space
 from lsweep.objective import LOSSES, Supervised, cross_entropy
-from lsweep.weights import weight_space
 
 CLASSES = Supervised(cross_entropy)
 

@@ -21,6 +21,7 @@ from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.example_field import Measured
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.grid.hierarchy import ladder
+from lsweep.models.parameters import weight_space
 from lsweep.neighbours import Neighbours, fits
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.precision import Precision
@@ -28,7 +29,6 @@ from lsweep.rule import Accuracy
 from lsweep.store.reader import read, read_identity
 from lsweep.strata import stratify
 from lsweep.subset import Tolerance
-from lsweep.weights import weight_space
 
 COUNT = 3000
 GRID = Grid(Axis(-0.6, 0.6, 33), refine=Refine(0.02))

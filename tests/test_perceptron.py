@@ -13,10 +13,10 @@ from torch import nn
 from lsweep import objective
 from lsweep.data import from_object
 from lsweep.evaluator import LossEvaluator, borrow
+from lsweep.models.parameters import weight_space
 from lsweep.objective import PerExample, Supervised
 from lsweep.perceptron import cross_entropy_and_accuracy, perceptron
 from lsweep.several import JointEvaluator, over
-from lsweep.weights import weight_space
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (7, 2))
 IMAGES = torch.randn(11, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -16,8 +16,8 @@ from torch.func import functional_call
 
 from lsweep import directions, models
 from lsweep.errors import ModelError
-from lsweep.rescale import Pair, draw, pairs, rescaled
-from lsweep.weights import tensors_of, weight_space
+from lsweep.models.parameters import tensors_of, weight_space
+from lsweep.models.rescale import Pair, draw, pairs, rescaled
 
 ALPHAS = (-1.0, -0.4, 0.3, 1.0)
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])

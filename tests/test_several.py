@@ -17,10 +17,10 @@ from lsweep.comm import SerialComm
 from lsweep.data import from_object
 from lsweep.errors import InputError
 from lsweep.evaluator import borrow
+from lsweep.models.parameters import weight_space
 from lsweep.objective import Supervised, cross_entropy, mse
 from lsweep.several import over
 from lsweep.store.reader import read, read_identity
-from lsweep.weights import weight_space
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (6, 2))
 

@@ -10,8 +10,9 @@ import project
 import pytest
 import torch
 
-from lsweep import checkpoint, cli, config, problem, steps, trail
+from lsweep import cli, config, problem, steps
 from lsweep.comm import SerialComm
+from lsweep.models import checkpoint, trail
 
 DESCENT = """
 [train]

@@ -237,16 +237,17 @@ def real_losses(
     """Labels, and the losses of the paper's network without shortcuts at some points of its plane."""
     import torch
 
-    from lsweep import agreement, config, problem, weights
+    from lsweep import agreement, config, problem
     from lsweep.comm import SerialComm
+    from lsweep.models import parameters
 
     toml = Path(__file__).parent.parent / "results" / "li2018_resnet56" / "resnet56_noshort.toml"
     path, trained = shared / "data" / "cifar10" / "train_1.npz", shared / "weights/li2018/resnet56_noshort.t7"
     read = config.load(toml, [f"data.limit={images}", f"data.path={path}", f"model.weights={trained}"])
     built = problem.build(read, SerialComm())
-    space = weights.weight_space(built.model, "weights")
+    space = parameters.weight_space(built.model, "weights")
     x, y = agreement.make(read, built.model, SerialComm(), space)
-    moving = weights.tensors_of(built.model.eval(), space)
+    moving = parameters.tensors_of(built.model.eval(), space)
     theta = [tensor.detach().clone() for tensor in moving]
     batches = list(built.splits["train"].batches(50))
     found = []

@@ -17,9 +17,10 @@ import pytest
 import torch
 from torch import nn
 
-from lsweep import checkpoint, cli, config, optimisers, trail
+from lsweep import cli, config, optimisers
 from lsweep.config import TrainConfig
 from lsweep.data import ResidentData
+from lsweep.models import checkpoint, trail
 from lsweep.store.reader import read as read_sweep
 from lsweep.tools.lock import acquire
 from lsweep.training_data import TrainingBatches

@@ -14,9 +14,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 import lsweep
-from lsweep import checkpoint, cli, render, trail, trajectory, weights
+from lsweep import cli, render, trajectory
 from lsweep.checkpoint_rows import CheckpointRows
 from lsweep.errors import CheckpointError, FileFormatError, InputError
+from lsweep.models import checkpoint, trail
+from lsweep.models import parameters as weights
 from lsweep.render.paths import drops_of
 from lsweep.store.foreign import read_direction_file
 from lsweep.store.reader import read as read_sweep

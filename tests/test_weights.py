@@ -8,7 +8,7 @@ from small_models import MODELS, Tied, conv_net
 from torch import nn
 
 from lsweep.errors import ModelError
-from lsweep.weights import FILTER_AXIS, sha256, tensors_of, weight_space
+from lsweep.models.parameters import FILTER_AXIS, sha256, tensors_of, weight_space
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import device, directions, eigenvectors, spectrum, weights
+from lsweep import device, directions, eigenvectors, spectrum
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.eigenpairs import Eigenpairs, largest, smallest
 from lsweep.errors import ConfigError, InputError
 from lsweep.hessian import NotFinite, unpack
+from lsweep.models import parameters
+from lsweep.models.parameters import WeightSpace
 from lsweep.problem import Problem
 from lsweep.spectrum import Density, Trace
 from lsweep.tools import provenance
-from lsweep.weights import WeightSpace
 
 log = logging.getLogger("lsweep")
 
@@ -77,7 +78,7 @@ def measure(config: Config, problem: Problem, comm: Comm, depth: Depth = Depth()
     """
     start = time.perf_counter()
     chosen = device.choose_device(config.evaluate.device, comm, share_gpu=config.schedule.share_gpu)
-    space = weights.weight_space(problem.model)
+    space = parameters.weight_space(problem.model)
     moved = _moved(config, space)
     seed, effort = config.curvature.seed, eigenvectors.effort(config.curvature)
     with (

@@ -23,7 +23,8 @@ from typing import Any
 import tomli_w
 
 import lsweep
-from lsweep import cli, config, trail
+from lsweep import cli, config
+from lsweep.models import trail
 from lsweep.tools import provenance
 
 ROOT = Path(__file__).resolve().parent.parent.parent

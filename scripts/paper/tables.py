@@ -12,7 +12,7 @@ import tomllib
 
 from study import Study, begin
 
-from lsweep import trail
+from lsweep.models import trail
 
 
 def rows(study: Study) -> dict[str, dict[str, float]]:

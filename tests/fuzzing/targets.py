@@ -109,7 +109,7 @@ def checkpoint(path: Path) -> str:
     """Weights, and copying them into a network where they fit."""
     from small_models import conv_net
 
-    from lsweep.checkpoint import fit, read
+    from lsweep.models.checkpoint import fit, read
 
     return attempt(lambda: fit(conv_net(), read(path), "w"))
 

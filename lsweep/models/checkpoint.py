@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lsweep import trail
 from lsweep.errors import CheckpointError, MissingExtra
+from lsweep.models import trail
 from lsweep.tools import archives
 
 # Under which keys training scripts keep the state dict, most telling first.

@@ -14,7 +14,7 @@ from lsweep.errors import ModelError
 
 # The dimension that counts filters (outputs), by the class of the module that owns the weight; searched
 # along the class's MRO by name, so that a library need not be imported to be known. Extend it for layers
-# of your own: `lsweep.weights.FILTER_AXIS["MyTransposedConv"] = 1`.
+# of your own: `lsweep.models.parameters.FILTER_AXIS["MyTransposedConv"] = 1`.
 FILTER_AXIS = {
     "ConvTranspose1d": 1,
     "ConvTranspose2d": 1,
