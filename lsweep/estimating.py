@@ -21,10 +21,10 @@ from torch import nn
 
 from lsweep import precision
 from lsweep.errors import InputError
+from lsweep.evaluate.kernels.graphs import Capture, Replay
 from lsweep.evaluation import Evaluation
 from lsweep.evaluator import LossEvaluator, is_plausible
 from lsweep.example_field import Measured
-from lsweep.graphs import Capture, Replay
 from lsweep.lending import Lent
 from lsweep.lowprecision import LowPrecision
 from lsweep.neighbours import Neighbours

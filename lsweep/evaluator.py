@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from lsweep import fusion
 from lsweep.determinism import repeats, require_deterministic
 from lsweep.errors import InputError
+from lsweep.evaluate.kernels import fusion
+from lsweep.evaluate.kernels.graphs import Capture, Replay, cuda_capture
 from lsweep.evaluation import Column, Evaluation
-from lsweep.graphs import Capture, Replay, cuda_capture
 from lsweep.lending import Cast, Examples, Lent, restored
 from lsweep.memory import within_memory
 from lsweep.models.batchnorm import Recalibration
@@ -65,7 +65,7 @@ class LossEvaluator:
 
     @property
     def is_fused(self) -> bool:
-        """Whether convolutions run fused with what follows them (`lsweep.fusion`)."""
+        """Whether convolutions run fused with what follows them (`lsweep.evaluate.kernels.fusion`)."""
         return self._model is not self.lent.model
 
     @contextmanager
@@ -82,7 +82,7 @@ class LossEvaluator:
             self._model, self._replay = before
 
     def capture(self, recorder: Capture | None) -> None:
-        """Record batches by this recorder from now on; None runs each as it is. See `lsweep.graphs`."""
+        """Record batches by this recorder from now on; None runs each as it is. See `lsweep.evaluate.kernels.graphs`."""
         self._recorder = recorder
         measure = partial(self._objective, self._model)
         self._replay = None if recorder is None else Replay(measure, recorder)

@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from lsweep import fusion
+from lsweep.evaluate.kernels import fusion
 from lsweep.lending import Lent
 from lsweep.models.parameters import tensors_of
 from lsweep.precision import Precision

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import accuracies, agreement, compatibility, device, eigenvectors, folding, trajectories, tuning
+from lsweep import accuracies, agreement, compatibility, device, eigenvectors, trajectories, tuning
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import ConfigError, InputError
+from lsweep.evaluate.kernels import folding
 from lsweep.evaluation import Evaluator
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.lending import evaluation_mode

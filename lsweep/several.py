@@ -18,12 +18,12 @@ import torch
 from torch.func import functional_call, vmap
 
 from lsweep.errors import InputError
+from lsweep.evaluate.kernels.workers import Map, Workers
 from lsweep.evaluation import Evaluation
 from lsweep.evaluator import LossEvaluator
 from lsweep.lending import Lent
 from lsweep.objective import Supervised, cross_entropy
 from lsweep.perceptron import Perceptron, Product, cross_entropy_and_accuracy, perceptron
-from lsweep.workers import Map, Workers
 
 # Numbers per axis and one more that are kept of a split: what a perceptron's first layer makes of it.
 MOST_KNOWN = 1 << 22

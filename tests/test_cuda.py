@@ -20,11 +20,12 @@ from test_golden import agree, axis, recorded, table
 from torch import fx, nn
 
 import lsweep
-from lsweep import config, folding, fusion, job
+from lsweep import config, job
 from lsweep.comm import SerialComm
 from lsweep.data import from_object
 from lsweep.device import repeatable
 from lsweep.estimating import EstimatingEvaluator
+from lsweep.evaluate.kernels import folding, fusion
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.lowprecision import LowPrecision
 from lsweep.models import build

@@ -15,9 +15,9 @@ from small_models import MODELS, Quadratic, conv_net, images
 from torch import nn
 from torch.utils.data import DataLoader
 
-from lsweep import folding, fusion
 from lsweep.data import from_object
 from lsweep.errors import DataError, InputError, ModelError
+from lsweep.evaluate.kernels import folding, fusion
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.models.parameters import weight_space
 from lsweep.objective import Supervised, check_labels, cross_entropy

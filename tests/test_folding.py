@@ -15,7 +15,7 @@ from torch import nn
 from lsweep import models
 from lsweep.config import DirectionsConfig
 from lsweep.directions import Sources, Tensors, make
-from lsweep.folding import Folded, Unfoldable, fold, require_same
+from lsweep.evaluate.kernels.folding import Folded, Unfoldable, fold, require_same
 from lsweep.models.parameters import WeightSpace, tensors_of, weight_space
 
 POINTS = [(0.0, 0.0), (0.5, -1.0), (-0.7, 0.2)]

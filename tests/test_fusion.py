@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from lsweep import folding, fusion
+from lsweep.evaluate.kernels import folding, fusion
 from lsweep.models import build
 from lsweep.models.parameters import weight_space
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lsweep.workers import Workers
+from lsweep.evaluate.kernels.workers import Workers
 
 
 @pytest.fixture(params=[1, 2, 4])

@@ -17,7 +17,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from lsweep.fusion import OURS
+from lsweep.evaluate.kernels.fusion import OURS
 from lsweep.models.parameters import WeightSpace, tensors_of, weight_space
 
 Tensors = list[torch.Tensor]

@@ -1,0 +1,1 @@
+"""Values at points of weight space: objectives and evaluators."""
