@@ -1,10 +1,10 @@
 """Points as exactly as they need to be: in a lower precision, or from some of the examples, with the error stored.
 
-Three savings, alone or together. The loss decides (`lsweep.rule`); what else is measured comes along.
+Three savings, alone or together. The loss decides (`lsweep.evaluate.sampling.stopping`); what else is measured comes along.
 
-- Lower precision (`lsweep.precision`): the examples cheaply, a small sample of them in fp32 too.
-- Subset (`lsweep.subset`): examples in one fixed order, in growing prefixes, until the interval is narrow enough.
-- Neighbours (`lsweep.importance`): where the points around predict each example's loss, a few that are drawn by it.
+- Lower precision (`lsweep.evaluate.sampling.control_variate`): the examples cheaply, a small sample of them in fp32 too.
+- Subset (`lsweep.evaluate.sampling.design`): examples in one fixed order, in growing prefixes, until the interval is narrow enough.
+- Neighbours (`lsweep.evaluate.sampling.importance`): where the points around predict each example's loss, a few that are drawn by it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from lsweep import precision
 from lsweep.errors import InputError
 from lsweep.evaluate.kernels.graphs import Capture, Replay
+from lsweep.evaluate.sampling import control_variate
+from lsweep.evaluate.sampling.control_variate import Precision
+from lsweep.evaluate.sampling.design import Design, design
+from lsweep.evaluate.sampling.example_field import Measured
+from lsweep.evaluate.sampling.example_losses import Neighbours
+from lsweep.evaluate.sampling.stopping import Accuracy, Found, Known, Rule
 from lsweep.evaluation import Evaluation
 from lsweep.evaluator import LossEvaluator, is_plausible
-from lsweep.example_field import Measured
 from lsweep.lending import Lent
 from lsweep.lowprecision import LowPrecision
-from lsweep.neighbours import Neighbours
 from lsweep.objective import Supervised
-from lsweep.precision import Precision
-from lsweep.rule import Accuracy, Found, Known, Rule
-from lsweep.subset import Design, design
 
 
 class EstimatingEvaluator(LossEvaluator):
@@ -178,7 +178,7 @@ def _with_error(names: tuple[str, ...]) -> int:
 
 def _design(split: Any, accuracy: Accuracy) -> Design:
     # Without a subset the first look is only where the first sample of a lower precision ends.
-    least = accuracy.least if accuracy.subset is not None else precision.LEAST
+    least = accuracy.least if accuracy.subset is not None else control_variate.LEAST
     return design(split.tree[1].cpu().numpy(), seed=accuracy.seed, least=least)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from lsweep.errors import DataError
-from lsweep.example_field import Measured
+from lsweep.evaluate.sampling.example_field import Measured
 
 log = logging.getLogger("lsweep")
 

@@ -19,12 +19,12 @@ from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluate.kernels import folding
+from lsweep.evaluate.sampling.example_losses import Neighbours
 from lsweep.evaluation import Evaluator
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.lending import evaluation_mode
 from lsweep.models import parameters
 from lsweep.models.parameters import WeightSpace
-from lsweep.neighbours import Neighbours
 from lsweep.objective import Supervised, check_labels
 from lsweep.problem import Problem
 from lsweep.several import JointEvaluator, over

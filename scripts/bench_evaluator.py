@@ -30,10 +30,10 @@ from lsweep.accuracies import LOW
 from lsweep.comm import SerialComm
 from lsweep.device import describe
 from lsweep.estimating import EstimatingEvaluator
+from lsweep.evaluate.sampling.stopping import Accuracy
 from lsweep.evaluator import LossEvaluator
 from lsweep.models import parameters
 from lsweep.preparation import prepare
-from lsweep.rule import Accuracy
 from lsweep.tools import provenance
 
 POINT = (0.3, -0.2)

@@ -17,12 +17,12 @@ import numpy as np
 from reference import Reference
 
 from lsweep import config
-from lsweep.example_field import Measured
+from lsweep.evaluate.sampling.control_variate import Precision
+from lsweep.evaluate.sampling.design import Tolerance, design
+from lsweep.evaluate.sampling.example_field import Measured
+from lsweep.evaluate.sampling.example_losses import Neighbours
+from lsweep.evaluate.sampling.stopping import Accuracy, Known, Rule
 from lsweep.grid import Axis, Grid, Refine
-from lsweep.neighbours import Neighbours
-from lsweep.precision import Precision
-from lsweep.rule import Accuracy, Known, Rule
-from lsweep.subset import Tolerance, design
 from lsweep.tools import provenance
 
 HERE = Path(__file__).resolve().parent.parent

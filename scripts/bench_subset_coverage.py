@@ -1,4 +1,4 @@
-"""How often the intervals of `lsweep.subset` hold, on the paper's networks, point by point.
+"""How often the intervals of `lsweep.evaluate.sampling.design` hold, on the paper's networks, point by point.
 
 Losses of every example are computed once at points from bowl to chaos (a few minutes, kept in --cache); then the
 rule runs over many random orders of the examples and is compared with the full mean. Writes JSON.
@@ -20,8 +20,9 @@ from reference import Reference
 from scipy.special import stdtrit
 from scipy.stats import rankdata
 
-from lsweep import config, spending
-from lsweep.subset import Design, Subset, Tolerance, design
+from lsweep import config
+from lsweep.evaluate.sampling import spending
+from lsweep.evaluate.sampling.design import Design, Subset, Tolerance, design
 from lsweep.tools import provenance
 
 HERE = Path(__file__).resolve().parent.parent
@@ -35,7 +36,7 @@ POINTS = {
 }
 TOLERANCES = [(0.02, 0.0), (0.05, 0.0), (0.2, 0.0), (0.5, 0.0), (0.02, 0.01), (0.02, 0.05)]
 SCALE = math.log(10)  # cross entropy, ten classes
-NAIVE, RULE = "naive t", "lsweep.subset"
+NAIVE, RULE = "naive t", "lsweep.evaluate.sampling.design"
 RULES = (NAIVE, RULE)
 
 

@@ -14,7 +14,7 @@ def readme(result: dict) -> str:
     """The tables of the report."""
     orders, machine = result["orders"], result["environment"]
     lines = [
-        "# How often the intervals of `lsweep.subset` hold",
+        "# How often the intervals of `lsweep.evaluate.sampling.design` hold",
         "",
         f"The paper's two networks at {len(result['points'])} points, {result['examples']} training images, {orders} "
         "random orders of them at each point;",

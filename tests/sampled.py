@@ -8,13 +8,13 @@ from types import MappingProxyType
 
 import numpy as np
 
+from lsweep.evaluate.sampling.control_variate import Precision
+from lsweep.evaluate.sampling.design import Tolerance, design
+from lsweep.evaluate.sampling.example_field import Measured
+from lsweep.evaluate.sampling.example_losses import Neighbours
+from lsweep.evaluate.sampling.stopping import Accuracy, Known, Rule
 from lsweep.evaluation import Column, Evaluation
-from lsweep.example_field import Measured
 from lsweep.grid import Grid
-from lsweep.neighbours import Neighbours
-from lsweep.precision import Precision
-from lsweep.rule import Accuracy, Known, Rule
-from lsweep.subset import Tolerance, design
 
 COUNT = 1500
 ACCURACY = Accuracy(subset=Tolerance(0.03), scale=float(np.log(10)))

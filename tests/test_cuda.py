@@ -26,13 +26,13 @@ from lsweep.data import from_object
 from lsweep.device import repeatable
 from lsweep.estimating import EstimatingEvaluator
 from lsweep.evaluate.kernels import folding, fusion
+from lsweep.evaluate.sampling.control_variate import Precision
+from lsweep.evaluate.sampling.stopping import Accuracy
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.lowprecision import LowPrecision
 from lsweep.models import build
 from lsweep.models.parameters import weight_space
 from lsweep.objective import Supervised, cross_entropy
-from lsweep.precision import Precision
-from lsweep.rule import Accuracy
 
 pytestmark = pytest.mark.gpu
 

@@ -24,10 +24,10 @@ from lsweep.comm import SerialComm
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig
 from lsweep.data import from_object
 from lsweep.errors import ConfigError, FileFormatError, IdentityError, InputError
+from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.models.parameters import weight_space
 from lsweep.objective import Supervised, cross_entropy
-from lsweep.precision import Precision
 from lsweep.problem import Problem
 from lsweep.surface import Surface
 

@@ -15,17 +15,17 @@ from launch import python
 from small_models import conv_net
 from torch import nn
 
-from lsweep import precision
 from lsweep.data import from_object
 from lsweep.errors import InputError
 from lsweep.estimating import EstimatingEvaluator
+from lsweep.evaluate.sampling import control_variate
+from lsweep.evaluate.sampling.control_variate import Precision
+from lsweep.evaluate.sampling.design import design
+from lsweep.evaluate.sampling.stopping import Accuracy, Known, Rule
 from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.models.parameters import weight_space
 from lsweep.objective import Supervised, cross_entropy
-from lsweep.precision import Precision
-from lsweep.rule import Accuracy, Known, Rule
 from lsweep.store.reader import read, read_identity
-from lsweep.subset import design
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (8, 2))
 
@@ -104,8 +104,8 @@ def test_a_sample_that_missed_what_makes_the_loss_is_not_believed() -> None:
     exact = np.full((1000, 1), 1e-3)
     cheap = exact * (1 + 1e-4 * np.random.default_rng(0).normal(size=(1000, 1)))
     exact[995:], cheap[995:] = 5.0, 9.0
-    corrected = precision.correction(cheap, exact[:50], order)
-    assert corrected.errors[0] * precision.WIDTH < 0.01 * cheap.mean()
+    corrected = control_variate.correction(cheap, exact[:50], order)
+    assert corrected.errors[0] * control_variate.WIDTH < 0.01 * cheap.mean()
     assert corrected.half_width == np.inf
 
 
@@ -122,13 +122,13 @@ def test_a_smaller_sample_where_it_is_enough_by_far(spread: float, outliers: flo
         exact = np.exp(dice.normal(size=1000))
         wrong = (dice.random(1000) < outliers) * dice.normal(0, 0.3, 1000)
         cheap = exact * (1 + spread * dice.normal(size=1000) + wrong)
-        order = design(np.arange(1000) % 10, seed=seed, least=precision.LEAST)
+        order = design(np.arange(1000) % 10, seed=seed, least=control_variate.LEAST)
         own, low = (Known(lambda i, v=v: v[i, None], order.strata.order, 1) for v in (exact, cheap))
         rule = Rule(("loss",), order, Accuracy(Precision.BF16, 0.01), Precision.FP32)
         if (found := rule.in_low_precision(low, own)) is None:
             continue
         accepted += 1
-        early += own.seen.sum() == precision.EARLY
+        early += own.seen.sum() == control_variate.EARLY
         beyond += abs(found.means[0] / exact.mean() - 1) > 0.01
     assert early >= least_early and (least_early or not early)
     assert accepted > 80 and beyond <= 0.05 * accepted
@@ -136,9 +136,9 @@ def test_a_smaller_sample_where_it_is_enough_by_far(spread: float, outliers: flo
 
 def test_classes_too_many_for_the_smaller_sample() -> None:
     values = np.random.default_rng(0).random((400, 1)) + 1
-    for classes, size in ((10, precision.EARLY), (20, None)):
-        order = design(np.arange(400) % classes, least=precision.LEAST)
-        assert precision.early(lambda n: values[:n], lambda n: values[:n], order, 0.01) == size
+    for classes, size in ((10, control_variate.EARLY), (20, None)):
+        order = design(np.arange(400) % classes, least=control_variate.LEAST)
+        assert control_variate.early(lambda n: values[:n], lambda n: values[:n], order, 0.01) == size
 
 
 def test_not_finite_is_evaluated_in_fp32() -> None:
@@ -152,9 +152,9 @@ def test_not_finite_is_evaluated_in_fp32() -> None:
 
 
 def test_few_examples_are_all_evaluated_exactly() -> None:
-    assert precision.samples(99) == ()
-    assert precision.samples(100) == (50,)
-    assert precision.samples(5000) == (150, 300, 600, 1250, 2000)
+    assert control_variate.samples(99) == ()
+    assert control_variate.samples(100) == (50,)
+    assert control_variate.samples(5000) == (150, 300, 600, 1250, 2000)
     with lent(nn.Linear(6, 3), examples(60, 6)) as exact:
         found = EstimatingEvaluator(exact.lent, 64, Accuracy(Precision.BF16, 0.01)).evaluate(POINTS[:2])
     assert (found.columns["precision"] == Precision.FP32).all()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lsweep.example_field import ExampleField, Measured, most_bytes
+from lsweep.evaluate.sampling.example_field import ExampleField, Measured, most_bytes
+from lsweep.evaluate.sampling.strata import stratify
 from lsweep.grid.hierarchy import ladder, rungs
-from lsweep.strata import stratify
 
 COUNT = 12
 STRATA = stratify(np.arange(COUNT) % 3, COUNT, seed=1)

@@ -16,8 +16,8 @@ from lsweep import engine
 from lsweep.books import Outcome
 from lsweep.comm import SerialComm
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
+from lsweep.evaluate.sampling.example_field import Measured
 from lsweep.example_cache import ENTRY, RECORD, ExampleCache
-from lsweep.example_field import Measured
 from lsweep.exchange import Exchange
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.store import Header, open_store

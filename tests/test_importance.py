@@ -10,9 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsweep.importance import FIRST, Importance, Prediction, Sample, chances, draw, regression
-from lsweep.spending import levels
-from lsweep.subset import Tolerance
+from lsweep.evaluate.sampling.design import Tolerance
+from lsweep.evaluate.sampling.importance import (
+    FIRST,
+    Importance,
+    Prediction,
+    Sample,
+    chances,
+    draw,
+    regression,
+)
+from lsweep.evaluate.sampling.spending import levels
 
 COUNT = 2000
 LEVEL = levels(0.05)[1]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom, norm, t
 
-from lsweep import intervals
-from lsweep.intervals import Estimate, unseen_share
-from lsweep.spending import Level
+from lsweep.evaluate.sampling import intervals
+from lsweep.evaluate.sampling.intervals import Estimate, unseen_share
+from lsweep.evaluate.sampling.spending import Level
 
 RNG = np.random.default_rng(0)
 

@@ -14,21 +14,21 @@ import torch
 from launch import python
 from torch import nn
 
-from lsweep import neighbours as module
 from lsweep.data import from_object
 from lsweep.estimating import EstimatingEvaluator
+from lsweep.evaluate.sampling import example_losses as module
+from lsweep.evaluate.sampling.control_variate import Precision
+from lsweep.evaluate.sampling.design import Tolerance
+from lsweep.evaluate.sampling.example_field import Measured
+from lsweep.evaluate.sampling.example_losses import Neighbours, fits
+from lsweep.evaluate.sampling.stopping import Accuracy
+from lsweep.evaluate.sampling.strata import stratify
 from lsweep.evaluator import LossEvaluator, borrow
-from lsweep.example_field import Measured
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.grid.hierarchy import ladder
 from lsweep.models.parameters import weight_space
-from lsweep.neighbours import Neighbours, fits
 from lsweep.objective import Supervised, cross_entropy
-from lsweep.precision import Precision
-from lsweep.rule import Accuracy
 from lsweep.store.reader import read, read_identity
-from lsweep.strata import stratify
-from lsweep.subset import Tolerance
 
 COUNT = 3000
 GRID = Grid(Axis(-0.6, 0.6, 33), refine=Refine(0.02))

@@ -7,7 +7,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from lsweep.strata import Strata, stratify
+from lsweep.evaluate.sampling.strata import Strata, stratify
 
 
 @pytest.mark.parametrize("shares", [[100] * 10, [500, 300, 150, 50], [977, 23]])

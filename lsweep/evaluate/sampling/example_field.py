@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lsweep.evaluate.sampling.importance import Prediction
+from lsweep.evaluate.sampling.strata import Strata
 from lsweep.grid.hierarchy import between, ladder, rungs
-from lsweep.importance import Prediction
-from lsweep.strata import Strata
 
 # A loss below this share of its point's mean counts as much: logarithms of rounding errors would lead astray.
 NEGLIGIBLE = 1e-6

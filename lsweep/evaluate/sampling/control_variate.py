@@ -14,7 +14,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from lsweep.subset import Design
+from lsweep.evaluate.sampling.design import Design
 
 Known = Callable[[int], np.ndarray]
 

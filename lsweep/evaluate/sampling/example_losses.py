@@ -1,4 +1,4 @@
-"""What the points around a point say of its examples' losses, for all splits: see `lsweep.example_field`."""
+"""What the points around a point say of its examples' losses, for all splits: see `lsweep.evaluate.sampling.example_field`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lsweep import importance
-from lsweep.example_field import ExampleField, Measured, most_bytes
+from lsweep.evaluate.sampling import importance
+from lsweep.evaluate.sampling.example_field import ExampleField, Measured, most_bytes
+from lsweep.evaluate.sampling.importance import Prediction
+from lsweep.evaluate.sampling.strata import Strata
 from lsweep.grid import Grid
 from lsweep.grid.hierarchy import rungs
-from lsweep.importance import Prediction
-from lsweep.strata import Strata
 
 MOST_BYTES = 512 * 2**20  # of a rank's memory
 

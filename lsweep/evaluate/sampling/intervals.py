@@ -1,6 +1,6 @@
 """Confidence intervals for the mean of all examples from a prefix of them, for losses with heavy tails.
 
-At a look with error probability α and critical value c (`lsweep.spending`) a mean's interval is half as wide as
+At a look with error probability α and critical value c (`lsweep.evaluate.sampling.spending`) a mean's interval is half as wide as
 
     √( se²·(t + |γ|·(1 + 2t²)/6)² + (p·R)² )
 
@@ -18,7 +18,7 @@ correction for skewness; no stop while n < 25 G² (Cochran's rule). p·R instead
 than both in quadrature: enough where points stop, but not for all looks together. The centre's losses as an auxiliary
 variable, by strata, certain inclusion of the largest, or regression: next to the centre a point's largest loss may
 be an ordinary example's there, and far from it they explain next to nothing. Neighbours' losses explain enough only
-next to a point, on a refined grid: `lsweep.importance`.
+next to a point, on a refined grid: `lsweep.evaluate.sampling.importance`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from lsweep.moments import Moments, moments
-from lsweep.spending import Level
+from lsweep.evaluate.sampling.moments import Moments, moments
+from lsweep.evaluate.sampling.spending import Level
 
 NORMAL = NormalDist()
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lsweep import precision
-from lsweep.importance import Importance, Prediction
-from lsweep.intervals import Estimate
-from lsweep.precision import Precision
-from lsweep.subset import Design, Stop, Subset, Tolerance
+from lsweep.evaluate.sampling import control_variate
+from lsweep.evaluate.sampling.control_variate import Precision
+from lsweep.evaluate.sampling.design import Design, Stop, Subset, Tolerance
+from lsweep.evaluate.sampling.importance import Importance, Prediction
+from lsweep.evaluate.sampling.intervals import Estimate
 
 # Examples are drawn by their predicted losses where a stratified subset would take more than this share of all: where
 # it takes fewer, most examples were not seen at the points around either, and predicting them saves nothing. On the
@@ -105,7 +105,7 @@ class Rule:
 
     def samples(self, examples: int) -> tuple[int, ...]:
         """Sizes of the samples that correct so many cheap values."""
-        return precision.samples(examples, self.design.looks[0])
+        return control_variate.samples(examples, self.design.looks[0])
 
     def by_prediction(self, prediction: Prediction, numbers: np.ndarray, exact: Known) -> Found | None:
         """From a few exact values of examples drawn by their predicted losses; None if that is no good here."""
@@ -136,12 +136,12 @@ class Rule:
         early = None
         if self._subset is None:
             least = self.samples(len(self.design))[0]
-            early = precision.early(cheap.first, exact.first, self.design, tolerance)
+            early = control_variate.early(cheap.first, exact.first, self.design, tolerance)
         else:
             least = self.design.looks[0]
             if self._subset.following(0, exact.first(least)[:, 0]) < 2 * least:
                 return None  # hardly more than the sample, which is there
-        if early is None and precision.hopeless(
+        if early is None and control_variate.hopeless(
             cheap.first(least), exact.first(least), self.design, tolerance
         ):
             return None
@@ -150,14 +150,14 @@ class Rule:
         if not np.isfinite(found[0].mean):
             return None
         for size in (*([early] if early else []), *self.samples(stop.examples)):
-            corrected = precision.correction(cheap.first(stop.examples), exact.first(size), self.design)
+            corrected = control_variate.correction(cheap.first(stop.examples), exact.first(size), self.design)
             mean = abs(found[0].mean + float(corrected.shifts[0]))
-            margin = precision.MARGIN if size == early else 1.0
+            margin = control_variate.MARGIN if size == early else 1.0
             if margin * corrected.half_width <= tolerance * mean:
                 return self._found(
                     found, corrected.shifts, corrected.errors, self._accuracy.kind, stop.examples
                 )
-            if precision.hopeless(cheap.first(size), exact.first(size), self.design, tolerance):
+            if control_variate.hopeless(cheap.first(size), exact.first(size), self.design, tolerance):
                 return None
         return None
 

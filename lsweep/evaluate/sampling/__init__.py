@@ -1,0 +1,1 @@
+"""Means from a subset of the examples, with confidence intervals."""
