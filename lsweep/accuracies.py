@@ -13,15 +13,15 @@ from lsweep import tuning
 from lsweep.comm import Comm
 from lsweep.config import Config, EvaluateConfig
 from lsweep.errors import ConfigError, InputError
-from lsweep.estimating import EstimatingEvaluator
+from lsweep.evaluate.exact import LossEvaluator
+from lsweep.evaluate.problem import Problem
+from lsweep.evaluate.sampled import EstimatingEvaluator
 from lsweep.evaluate.sampling import example_losses as fields
 from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Tolerance
 from lsweep.evaluate.sampling.example_losses import Neighbours
 from lsweep.evaluate.sampling.stopping import Accuracy
-from lsweep.evaluator import LossEvaluator
 from lsweep.grid import Grid
-from lsweep.problem import Problem
 
 log = logging.getLogger("lsweep")
 

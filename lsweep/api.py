@@ -14,7 +14,6 @@ from torch import nn
 from lsweep import comm as ranks
 from lsweep import config as configuration
 from lsweep import job
-from lsweep import objective as objectives
 from lsweep.comm import Comm
 from lsweep.config import (
     Config,
@@ -29,11 +28,12 @@ from lsweep.config import (
 from lsweep.data import from_object
 from lsweep.directions import Tensors, check_fit
 from lsweep.errors import ConfigError
+from lsweep.evaluate import objective as objectives
+from lsweep.evaluate.isolation import isolated
+from lsweep.evaluate.objective import Objective, PerExample, Supervised
+from lsweep.evaluate.problem import Problem
 from lsweep.grid import Axis, Grid
-from lsweep.isolation import isolated
 from lsweep.models import parameters
-from lsweep.objective import Objective, PerExample, Supervised
-from lsweep.problem import Problem
 from lsweep.surface import Surface
 from lsweep.tools import progress
 
@@ -85,7 +85,7 @@ def sweep(
             axis as tensors shaped like the parameters, in `model.parameters()` order.
         grid: a `Grid`, or as in a configuration's `[grid]`, or n for n × n points on [−1, 1]², or as far as the
             trail goes where `directions` names one. Default 51.
-        loss: a name (see `lsweep.objective.LOSSES`) or `(output, target) → (B,)`.
+        loss: a name (see `lsweep.evaluate.objective.LOSSES`) or `(output, target) → (B,)`.
         metrics: name → `(output, target) → (B,)`, averaged over the examples.
         objective: instead of loss and metrics: `(model, batch) → {name: (values (B,), weights (B,))}`.
         test_data: a second data set; its metrics are called "loss_test", ….

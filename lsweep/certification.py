@@ -25,7 +25,7 @@ from lsweep.certificate import Certificate, Kind
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.errors import IdentityError, InputError
-from lsweep.evaluation import Evaluator
+from lsweep.evaluate.interface import Evaluator
 from lsweep.preparation import Prepared
 from lsweep.store import Header, Store, StoredDirections, open_store, opening, reader
 from lsweep.store import certificate as stored

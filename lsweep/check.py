@@ -79,7 +79,8 @@ def _lock(comm: Comm, output: Path) -> Finding:
 def _sweep(config: Config, comm: Comm, output: Path, more_ranks: int | None) -> Iterator[Finding]:
     """The network, its data, the device, the file that is there, and a point."""
     try:
-        from lsweep import preparation, problem
+        from lsweep import preparation
+        from lsweep.evaluate import problem
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -105,7 +106,7 @@ def _sweep(config: Config, comm: Comm, output: Path, more_ranks: int | None) -> 
 
 
 def _devices(ready: Prepared, comm: Comm) -> Finding:
-    from lsweep import device
+    from lsweep.evaluate import device
 
     everyone = comm.allgather(f"{device.describe(ready.device)}")
     counts = {name: everyone.count(name) for name in sorted(set(everyone))}

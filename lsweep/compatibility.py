@@ -8,8 +8,8 @@ from typing import Literal
 from lsweep import directions
 from lsweep.config import Config
 from lsweep.errors import ConfigError
+from lsweep.evaluate.problem import Problem
 from lsweep.models.batchnorm import with_statistics
-from lsweep.problem import Problem
 
 log = logging.getLogger("lsweep")
 

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from lsweep.eigenpairs import Effort, extremes
-from lsweep.evaluation import Column, Evaluation, Evaluator
+from lsweep.evaluate.flat_parameters import Lent
+from lsweep.evaluate.interface import Column, Evaluation, Evaluator
 from lsweep.hessian import Hessian, NotFinite, moved_by
-from lsweep.lending import Lent
 
 COLUMNS: dict[str, Column] = {
     "curvature/eig_min": ("<f8", np.nan),

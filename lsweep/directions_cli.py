@@ -35,8 +35,9 @@ def run(args: argparse.Namespace) -> int:
 
     config = configuration.load(args.config, args.overrides)
     need_torch("directions need")
-    from lsweep import agreement, problem, trajectories
+    from lsweep import agreement, trajectories
     from lsweep.comm import alone
+    from lsweep.evaluate import problem
     from lsweep.models import parameters
 
     comm = alone()

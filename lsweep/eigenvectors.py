@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from lsweep import device
 from lsweep.comm import Comm
 from lsweep.comm.shared_memory import share_tree
 from lsweep.config import Config, CurvatureConfig
@@ -18,10 +17,11 @@ from lsweep.curvature import CurvatureEvaluator
 from lsweep.directions import Tensors
 from lsweep.eigenpairs import Effort, Eigenpairs, largest, smallest
 from lsweep.errors import ConfigError, DirectionsError
-from lsweep.evaluator import LossEvaluator, borrow
+from lsweep.evaluate import device
+from lsweep.evaluate.exact import LossEvaluator, borrow
+from lsweep.evaluate.problem import Problem
 from lsweep.hessian import Hessian, NotFinite, unpack
 from lsweep.models.parameters import WeightSpace
-from lsweep.problem import Problem
 
 log = logging.getLogger("lsweep")
 

@@ -18,7 +18,7 @@ from lsweep.books import Books, Outcome
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.errors import LsweepError, PointError
-from lsweep.evaluation import Column, Evaluation, Evaluator
+from lsweep.evaluate.interface import Column, Evaluation, Evaluator
 from lsweep.exchange import Exchange
 from lsweep.grid import schedule
 from lsweep.rounds import Rounds, nothing

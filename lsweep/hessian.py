@@ -16,10 +16,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lsweep.errors import InputError
-from lsweep.lending import Lent
-from lsweep.memory import within_memory
+from lsweep.evaluate.flat_parameters import Lent
+from lsweep.evaluate.objective import Supervised
+from lsweep.evaluate.out_of_memory import within_memory
 from lsweep.models.parameters import Entry, tensors_of
-from lsweep.objective import Supervised
 
 
 class NotFinite(ArithmeticError):

@@ -11,17 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from lsweep import certification, device, engine, memory
+from lsweep import certification, engine
 from lsweep.certification import Request
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import InputError, LsweepError
-from lsweep.evaluation import Evaluator
+from lsweep.evaluate import device, out_of_memory
+from lsweep.evaluate.interface import Evaluator
+from lsweep.evaluate.problem import Problem, build
 from lsweep.example_cache import ExampleCache
 from lsweep.exchange import Exchange
 from lsweep.preparation import Prepared, prepare
-from lsweep.problem import Problem, build
 from lsweep.store import Store, open_store, opening, prepare_output
 from lsweep.surface import Surface
 from lsweep.tools.lock import Lock, acquire
@@ -75,7 +76,7 @@ def sweeps(
     for config in configs:
         output = Path(config.output)
         with claimed(comm, output, break_lock=break_lock) as lock:
-            with options.clock.span("network and data"), memory.returned():
+            with options.clock.span("network and data"), out_of_memory.returned():
                 problem = problem or build(config, comm)
             outcome, _ = execute(config, problem, comm, output, options, lock=lock)
         yield outcome
@@ -133,7 +134,7 @@ def execute(
         InputError: on every rank alike, for anything wrong with the input.
     """
     with ExitStack() as stack:
-        with options.clock.span("evaluator"), memory.returned():
+        with options.clock.span("evaluator"), out_of_memory.returned():
             ready = stack.enter_context(prepare(config, problem, comm, output, explicit, options.clock))
         with options.clock.span("opening the file"):
             store = open_store(output, ready.mode, comm, ready.header, config.store.sync_seconds)

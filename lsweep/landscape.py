@@ -12,8 +12,8 @@ from lsweep import api
 from lsweep.comm import SerialComm
 from lsweep.data import from_object
 from lsweep.errors import ConfigError, nearest
+from lsweep.evaluate.isolation import isolated
 from lsweep.grid import Axis, Grid
-from lsweep.isolation import isolated
 from lsweep.surface import Surface
 
 _OWN = ("model", "data", "test_data", "output")  # arguments of `sweep` that are not for the caller to give

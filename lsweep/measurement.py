@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lsweep.lending import evaluation_mode
-from lsweep.objective import Objective
+from lsweep.evaluate.flat_parameters import evaluation_mode
+from lsweep.evaluate.objective import Objective
 
 
 def weighted_sum(measured: Any) -> tuple[torch.Tensor, torch.Tensor]:

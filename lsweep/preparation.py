@@ -13,21 +13,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import accuracies, agreement, compatibility, device, eigenvectors, trajectories, tuning
+from lsweep import accuracies, agreement, compatibility, eigenvectors, trajectories, tuning
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
 from lsweep.errors import ConfigError, InputError
+from lsweep.evaluate import device
+from lsweep.evaluate.exact import LossEvaluator, borrow
+from lsweep.evaluate.flat_parameters import evaluation_mode
+from lsweep.evaluate.interface import Evaluator
 from lsweep.evaluate.kernels import folding
+from lsweep.evaluate.objective import Supervised, check_labels
+from lsweep.evaluate.problem import Problem
 from lsweep.evaluate.sampling.example_losses import Neighbours
-from lsweep.evaluation import Evaluator
-from lsweep.evaluator import LossEvaluator, borrow
-from lsweep.lending import evaluation_mode
+from lsweep.evaluate.vectorized import JointEvaluator, over
 from lsweep.models import parameters
 from lsweep.models.parameters import WeightSpace
-from lsweep.objective import Supervised, check_labels
-from lsweep.problem import Problem
-from lsweep.several import JointEvaluator, over
 from lsweep.store import Header, choose_mode, reader, schema
 from lsweep.tools import provenance
 from lsweep.tools.stopwatch import Stopwatch

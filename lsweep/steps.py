@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import device, directions, eigenvectors
+from lsweep import directions, eigenvectors
 from lsweep.comm import Comm
 from lsweep.config import Config
+from lsweep.evaluate import device
+from lsweep.evaluate.problem import Problem
 from lsweep.hessian import pack
 from lsweep.models import batchnorm, checkpoint, parameters
 from lsweep.models.parameters import WeightSpace
 from lsweep.models.trail import Trail
-from lsweep.problem import Problem
 from lsweep.tools.progress import Progress, Silent
 
 log = logging.getLogger("lsweep")

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from lsweep import data, device, models, objective
+from lsweep import data, models
 from lsweep.comm import Comm
 from lsweep.config import Config, TrainConfig
 from lsweep.data import ResidentData
 from lsweep.errors import ConfigError, DataError
+from lsweep.evaluate import device, objective
 from lsweep.models import checkpoint, parameters
 from lsweep.models.trail import Trail
 from lsweep.preparation import BATCH_SIZE

@@ -17,11 +17,11 @@ from lsweep import optimisers
 from lsweep.config import TrainConfig
 from lsweep.data import ResidentData
 from lsweep.errors import EXIT_COMPLETE, EXIT_ERROR, EXIT_STOPPED, ConfigError, DivergenceError
-from lsweep.lending import evaluation_mode
+from lsweep.evaluate.flat_parameters import evaluation_mode
+from lsweep.evaluate.objective import Objective, Supervised, check_labels
 from lsweep.measurement import measure, weighted_sum
 from lsweep.models import checkpoint
 from lsweep.models.trail import Epoch, Resume, Trail
-from lsweep.objective import Objective, Supervised, check_labels
 from lsweep.tools.progress import Progress
 from lsweep.tools.stop import Stop
 from lsweep.trail_writer import TrailWriter

@@ -54,8 +54,9 @@ def run(args: argparse.Namespace) -> int:
             "directions.trail must name the folder that `lsweep train` wrote", key="directions.trail"
         )
     need_torch("trajectories need")
-    from lsweep import problem, projections, steps, trajectories
+    from lsweep import projections, steps, trajectories
     from lsweep.comm import alone
+    from lsweep.evaluate import problem
     from lsweep.models import parameters
     from lsweep.tools import progress
 

@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from launch import environment  # noqa: E402
 
 from lsweep.comm import Comm, connect  # noqa: E402
-from lsweep.evaluation import Evaluation  # noqa: E402
+from lsweep.evaluate.interface import Evaluation  # noqa: E402
 from lsweep.tools import provenance  # noqa: E402
 
 CORES = len(os.sched_getaffinity(0))

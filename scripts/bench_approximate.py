@@ -29,9 +29,10 @@ import numpy as np
 from reference import Reference
 
 import lsweep
-from lsweep import agreement, config, problem
+from lsweep import agreement, config
 from lsweep.comm import SerialComm
-from lsweep.device import choose_device
+from lsweep.evaluate import problem
+from lsweep.evaluate.device import choose_device
 from lsweep.models import parameters
 from lsweep.render.levels import round_levels
 from lsweep.surface import Status, Surface

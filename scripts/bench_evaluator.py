@@ -25,13 +25,14 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.flop_counter import FlopCounterMode
 
-from lsweep import agreement, config, problem
+from lsweep import agreement, config
 from lsweep.accuracies import LOW
 from lsweep.comm import SerialComm
-from lsweep.device import describe
-from lsweep.estimating import EstimatingEvaluator
+from lsweep.evaluate import problem
+from lsweep.evaluate.device import describe
+from lsweep.evaluate.exact import LossEvaluator
+from lsweep.evaluate.sampled import EstimatingEvaluator
 from lsweep.evaluate.sampling.stopping import Accuracy
-from lsweep.evaluator import LossEvaluator
 from lsweep.models import parameters
 from lsweep.preparation import prepare
 from lsweep.tools import provenance

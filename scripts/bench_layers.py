@@ -22,9 +22,10 @@ import torch
 from bench_evaluator import COPIED, PRODUCTS, copying, matrix_product
 from torch import nn
 
-from lsweep import config, problem
+from lsweep import config
 from lsweep.comm import SerialComm
-from lsweep.device import choose_device, describe, repeatable
+from lsweep.evaluate import problem
+from lsweep.evaluate.device import choose_device, describe, repeatable
 from lsweep.evaluate.kernels import fusion
 
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import config, job, problem
+from lsweep import config, job
 from lsweep.comm import SerialComm, connect
+from lsweep.evaluate import problem
 from lsweep.tools import provenance
 
 # In parameters, beyond data and activations.

@@ -79,8 +79,9 @@ def make_task(folder: Path) -> None:
     import torch
     import torch.nn.functional as F
 
-    from lsweep import agreement, problem
+    from lsweep import agreement
     from lsweep.comm import SerialComm
+    from lsweep.evaluate import problem
     from lsweep.models import parameters
 
     (folder / "net.py").write_text(NET)

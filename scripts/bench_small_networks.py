@@ -26,9 +26,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lsweep import agreement, config, job, problem
+from lsweep import agreement, config, job
 from lsweep.comm import SerialComm
-from lsweep.device import describe
+from lsweep.evaluate import problem
+from lsweep.evaluate.device import describe
 from lsweep.models import parameters as weights
 from lsweep.preparation import prepare
 from lsweep.tools import provenance

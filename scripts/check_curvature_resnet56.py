@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from lsweep import config, job, problem
+from lsweep import config, job
 from lsweep.comm import SerialComm
+from lsweep.evaluate import problem
 from lsweep.tools import provenance
 
 ROOT = Path(__file__).resolve().parent.parent

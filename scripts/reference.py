@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lsweep import agreement, problem
+from lsweep import agreement
 from lsweep.comm import SerialComm
 from lsweep.config import Config
+from lsweep.evaluate import problem
 from lsweep.evaluate.kernels import folding
 from lsweep.models import parameters
 

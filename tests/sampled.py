@@ -8,12 +8,12 @@ from types import MappingProxyType
 
 import numpy as np
 
+from lsweep.evaluate.interface import Column, Evaluation
 from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Tolerance, design
 from lsweep.evaluate.sampling.example_field import Measured
 from lsweep.evaluate.sampling.example_losses import Neighbours
 from lsweep.evaluate.sampling.stopping import Accuracy, Known, Rule
-from lsweep.evaluation import Column, Evaluation
 from lsweep.grid import Grid
 
 COUNT = 1500

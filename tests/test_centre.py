@@ -13,8 +13,9 @@ import torch
 from test_hessian import dense
 
 import lsweep
-from lsweep import cli, config, job, problem
+from lsweep import cli, config, job
 from lsweep.comm import SerialComm
+from lsweep.evaluate import problem
 from lsweep.render import spectrum
 
 FULL = [

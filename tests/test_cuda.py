@@ -23,16 +23,16 @@ import lsweep
 from lsweep import config, job
 from lsweep.comm import SerialComm
 from lsweep.data import from_object
-from lsweep.device import repeatable
-from lsweep.estimating import EstimatingEvaluator
+from lsweep.evaluate.device import repeatable
+from lsweep.evaluate.exact import LossEvaluator, borrow
 from lsweep.evaluate.kernels import folding, fusion
+from lsweep.evaluate.low_precision import LowPrecision
+from lsweep.evaluate.objective import Supervised, cross_entropy
+from lsweep.evaluate.sampled import EstimatingEvaluator
 from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.stopping import Accuracy
-from lsweep.evaluator import LossEvaluator, borrow
-from lsweep.lowprecision import LowPrecision
 from lsweep.models import build
 from lsweep.models.parameters import weight_space
-from lsweep.objective import Supervised, cross_entropy
 
 pytestmark = pytest.mark.gpu
 

@@ -19,16 +19,17 @@ from test_hessian import dense, flat_data
 from torch import nn
 
 import lsweep
-from lsweep import config, job, problem
+from lsweep import config, job
 from lsweep.comm import SerialComm
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig
 from lsweep.data import from_object
 from lsweep.errors import ConfigError, FileFormatError, IdentityError, InputError
+from lsweep.evaluate import problem
+from lsweep.evaluate.objective import Supervised, cross_entropy
+from lsweep.evaluate.problem import Problem
 from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.models.parameters import weight_space
-from lsweep.objective import Supervised, cross_entropy
-from lsweep.problem import Problem
 from lsweep.surface import Surface
 
 GRID = Grid(Axis(-1.0, 1.0, 3), Axis(0.0, 0.5, 2))

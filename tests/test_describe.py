@@ -104,7 +104,7 @@ def test_every_choice_has_words() -> None:
 
     from lsweep.config import BiasBn, Kind, Normalize
     from lsweep.describe.sentences import LOSSES
-    from lsweep.objective import LOSSES as KNOWN
+    from lsweep.evaluate.objective import LOSSES as KNOWN
 
     assert set(NORMALIZED) == set(get_args(Normalize)) and set(BIAS_BN) == set(get_args(BiasBn))
     assert set(KINDS) == {*get_args(Kind), "explicit"} and set(LOSSES) == set(KNOWN)

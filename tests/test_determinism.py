@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from lsweep import determinism
-from lsweep.determinism import ROUNDING, differs_by_rounding, repeats, require_deterministic
 from lsweep.errors import ModelError
+from lsweep.evaluate import determinism
+from lsweep.evaluate.determinism import ROUNDING, differs_by_rounding, repeats, require_deterministic
 
 Noise = Callable[[torch.Tensor], torch.Tensor]
 

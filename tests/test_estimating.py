@@ -17,14 +17,14 @@ from torch import nn
 
 from lsweep.data import from_object
 from lsweep.errors import InputError
-from lsweep.estimating import EstimatingEvaluator
+from lsweep.evaluate.exact import LossEvaluator, borrow
+from lsweep.evaluate.objective import Supervised, cross_entropy
+from lsweep.evaluate.sampled import EstimatingEvaluator
 from lsweep.evaluate.sampling import control_variate
 from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import design
 from lsweep.evaluate.sampling.stopping import Accuracy, Known, Rule
-from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.models.parameters import weight_space
-from lsweep.objective import Supervised, cross_entropy
 from lsweep.store.reader import read, read_identity
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (8, 2))

@@ -13,13 +13,13 @@ from launch import python
 from torch import nn
 
 from lsweep.data import from_object
-from lsweep.estimating import EstimatingEvaluator
+from lsweep.evaluate.exact import borrow
+from lsweep.evaluate.objective import Supervised, cross_entropy
+from lsweep.evaluate.sampled import EstimatingEvaluator
 from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Tolerance
 from lsweep.evaluate.sampling.stopping import Accuracy
-from lsweep.evaluator import borrow
 from lsweep.models.parameters import weight_space
-from lsweep.objective import Supervised, cross_entropy
 from lsweep.store.reader import read, read_identity
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (8, 2))

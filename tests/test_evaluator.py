@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 
 from lsweep.data import from_object
 from lsweep.errors import DataError, InputError, ModelError
+from lsweep.evaluate.exact import LossEvaluator, borrow
 from lsweep.evaluate.kernels import folding, fusion
-from lsweep.evaluator import LossEvaluator, borrow
+from lsweep.evaluate.objective import Supervised, check_labels, cross_entropy
 from lsweep.models.parameters import weight_space
-from lsweep.objective import Supervised, check_labels, cross_entropy
 
 
 class Cramped(nn.Module):

@@ -14,10 +14,10 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from lsweep.data import from_object
+from lsweep.evaluate.exact import borrow
 from lsweep.evaluate.kernels.graphs import Measure, Measured, Replay, cuda_capture
-from lsweep.evaluator import borrow
+from lsweep.evaluate.objective import Supervised, cross_entropy
 from lsweep.models.parameters import weight_space
-from lsweep.objective import Supervised, cross_entropy
 
 
 class Recorder:

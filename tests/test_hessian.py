@@ -18,11 +18,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lsweep.data import from_object
 from lsweep.errors import InputError
-from lsweep.evaluator import borrow
+from lsweep.evaluate.exact import borrow
+from lsweep.evaluate.objective import LOSSES, Supervised, cross_entropy
 from lsweep.hessian import Hessian, NotFinite, moved_by, pack, unpack
 from lsweep.lanczos import matrix
 from lsweep.models.parameters import weight_space
-from lsweep.objective import LOSSES, Supervised, cross_entropy
 
 CLASSES = Supervised(cross_entropy)
 

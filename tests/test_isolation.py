@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lsweep
 from lsweep.comm import SerialComm
-from lsweep.isolation import isolated
+from lsweep.evaluate.isolation import isolated
 
 GRID = {"x": {"num": 3}}
 

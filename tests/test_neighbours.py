@@ -15,7 +15,9 @@ from launch import python
 from torch import nn
 
 from lsweep.data import from_object
-from lsweep.estimating import EstimatingEvaluator
+from lsweep.evaluate.exact import LossEvaluator, borrow
+from lsweep.evaluate.objective import Supervised, cross_entropy
+from lsweep.evaluate.sampled import EstimatingEvaluator
 from lsweep.evaluate.sampling import example_losses as module
 from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Tolerance
@@ -23,11 +25,9 @@ from lsweep.evaluate.sampling.example_field import Measured
 from lsweep.evaluate.sampling.example_losses import Neighbours, fits
 from lsweep.evaluate.sampling.stopping import Accuracy
 from lsweep.evaluate.sampling.strata import stratify
-from lsweep.evaluator import LossEvaluator, borrow
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.grid.hierarchy import ladder
 from lsweep.models.parameters import weight_space
-from lsweep.objective import Supervised, cross_entropy
 from lsweep.store.reader import read, read_identity
 
 COUNT = 3000

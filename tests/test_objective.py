@@ -9,11 +9,19 @@ import pytest
 import torch
 from torch import nn
 
-from lsweep import objective
 from lsweep.config import EvaluateConfig
 from lsweep.data import from_object
 from lsweep.errors import ConfigError, DataError, InputError
-from lsweep.objective import Supervised, accuracy, check_labels, cross_entropy, from_config, mse, mse_softmax
+from lsweep.evaluate import objective
+from lsweep.evaluate.objective import (
+    Supervised,
+    accuracy,
+    check_labels,
+    cross_entropy,
+    from_config,
+    mse,
+    mse_softmax,
+)
 
 SCORES = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 0.0], [5.0, -5.0, 0.0]])
 LABELS = torch.tensor([1, 0, 2])

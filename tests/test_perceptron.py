@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lsweep import objective
 from lsweep.data import from_object
-from lsweep.evaluator import LossEvaluator, borrow
+from lsweep.evaluate import objective
+from lsweep.evaluate.exact import LossEvaluator, borrow
+from lsweep.evaluate.mlp import cross_entropy_and_accuracy, perceptron
+from lsweep.evaluate.objective import PerExample, Supervised
+from lsweep.evaluate.vectorized import JointEvaluator, over
 from lsweep.models.parameters import weight_space
-from lsweep.objective import PerExample, Supervised
-from lsweep.perceptron import cross_entropy_and_accuracy, perceptron
-from lsweep.several import JointEvaluator, over
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (7, 2))
 IMAGES = torch.randn(11, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -98,7 +98,7 @@ def test_what_the_first_layer_makes_is_kept_only_where_it_is_small(monkeypatch: 
     torch.manual_seed(0)
     _, joint, _, kept = both(chain(nn.ReLU()))
     assert {split for split, _ in joint._known} == {"train", "test"}
-    monkeypatch.setattr("lsweep.several.MOST_KNOWN", 10)
+    monkeypatch.setattr("lsweep.evaluate.vectorized.MOST_KNOWN", 10)
     torch.manual_seed(0)
     _, joint, _, anew = both(chain(nn.ReLU()))
     assert not joint._known
@@ -108,7 +108,7 @@ def test_what_the_first_layer_makes_is_kept_only_where_it_is_small(monkeypatch: 
 @pytest.mark.parametrize("keeps", [True, False])
 def test_the_same_bits_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch, keeps: bool) -> None:
     if not keeps:
-        monkeypatch.setattr("lsweep.several.MOST_KNOWN", 10)
+        monkeypatch.setattr("lsweep.evaluate.vectorized.MOST_KNOWN", 10)
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3):

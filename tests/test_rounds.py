@@ -13,7 +13,7 @@ from lsweep.books import Outcome
 from lsweep.comm import SerialComm
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.errors import EXIT_BAD_INPUT, EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_STOPPED
-from lsweep.evaluation import Evaluation
+from lsweep.evaluate.interface import Evaluation
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.store import Batch, Header, Store, open_store
 from lsweep.surface import Status, Surface

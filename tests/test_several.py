@@ -12,14 +12,15 @@ from launch import python
 from small_models import MODELS
 from torch import nn
 
-from lsweep import config, preparation, problem
+from lsweep import config, preparation
 from lsweep.comm import SerialComm
 from lsweep.data import from_object
 from lsweep.errors import InputError
-from lsweep.evaluator import borrow
+from lsweep.evaluate import problem
+from lsweep.evaluate.exact import borrow
+from lsweep.evaluate.objective import Supervised, cross_entropy, mse
+from lsweep.evaluate.vectorized import over
 from lsweep.models.parameters import weight_space
-from lsweep.objective import Supervised, cross_entropy, mse
-from lsweep.several import over
 from lsweep.store.reader import read, read_identity
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (6, 2))

@@ -10,8 +10,9 @@ import project
 import pytest
 import torch
 
-from lsweep import cli, config, problem, steps
+from lsweep import cli, config, steps
 from lsweep.comm import SerialComm
+from lsweep.evaluate import problem
 from lsweep.models import checkpoint, trail
 
 DESCENT = """

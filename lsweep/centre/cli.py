@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--{key} must be >= 1, got {getattr(args, key)}", key=key)
     config = configuration.load(args.config, args.overrides)
     try:
-        from lsweep import problem
         from lsweep.centre.measure import Depth, measure, report
+        from lsweep.evaluate import problem
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "scipy"):
             raise

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import device, directions, eigenvectors, spectrum
+from lsweep import directions, eigenvectors, spectrum
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.eigenpairs import Eigenpairs, largest, smallest
 from lsweep.errors import ConfigError, InputError
+from lsweep.evaluate import device
+from lsweep.evaluate.problem import Problem
 from lsweep.hessian import NotFinite, unpack
 from lsweep.models import parameters
 from lsweep.models.parameters import WeightSpace
-from lsweep.problem import Problem
 from lsweep.spectrum import Density, Trace
 from lsweep.tools import provenance
 

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from lsweep.errors import ConfigError, InputError
-from lsweep.evaluation import Column
+from lsweep.evaluate.interface import Column
 from lsweep.grid import Grid
 from lsweep.store.image import Image
 from lsweep.surface import Trajectory

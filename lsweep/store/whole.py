@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lsweep.evaluation import Column
+from lsweep.evaluate.interface import Column
 from lsweep.grid import AXIS_NAMES, Axis, Grid
 from lsweep.store import schema
 from lsweep.store.schema import CURVATURE, Header, StoredDirections

@@ -24,7 +24,7 @@ from lsweep import cli, engine
 from lsweep.comm import Comm, connect
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig
 from lsweep.errors import InputError, LsweepError
-from lsweep.evaluation import Evaluation
+from lsweep.evaluate.interface import Evaluation
 from lsweep.grid import Axis, Grid
 from lsweep.store import Header, open_store, prepare_output, probe
 from lsweep.store.batch import Batch

@@ -24,7 +24,7 @@ from lsweep.comm import Comm, connect
 from lsweep.comm.shared_memory import share_examples, share_tree
 from lsweep.data import ResidentBatches, ResidentData
 from lsweep.errors import ConfigError, DataError, InputError, LsweepError
-from lsweep.problem import initial
+from lsweep.evaluate.problem import initial
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from lsweep import cli, engine
 from lsweep.comm import Comm, connect
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.errors import InputError
-from lsweep.evaluation import Evaluation
+from lsweep.evaluate.interface import Evaluation
 from lsweep.example_cache import ExampleCache
 from lsweep.exchange import Exchange
 from lsweep.grid import Axis, Grid, Refine

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+from lsweep.evaluate.objective import Objective
 from lsweep.models.parameters import WeightSpace
-from lsweep.objective import Objective
 
 
 class Examples(Protocol):
@@ -39,7 +39,7 @@ class Lent:
     Attributes:
         model: its moving tensors are views of `flat`.
         splits: name → examples, the first one under the plain metric names.
-        objective: see `lsweep.objective`.
+        objective: see `lsweep.evaluate.objective`.
         space: which tensors move.
         theta: the centre θ*, (space.size,).
         directions: one vector per axis, (space.size,).

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from lsweep import data, models, objective
+from lsweep import data, models
 from lsweep.comm import Comm
 from lsweep.comm.shared_memory import share_examples, share_tree
 from lsweep.config import Config
 from lsweep.errors import ConfigError
+from lsweep.evaluate import objective
+from lsweep.evaluate.objective import Objective
 from lsweep.models import checkpoint, trail
-from lsweep.objective import Objective
 
 log = logging.getLogger("lsweep")
 

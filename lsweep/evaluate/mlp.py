@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from lsweep.lending import Lent
+from lsweep.evaluate.flat_parameters import Lent
 from lsweep.models.parameters import Entry, tensors_of
 
 _POINTWISE = (
@@ -160,7 +160,7 @@ def _layer(vector: torch.Tensor, layer: Product, columns: torch.Tensor) -> torch
 def cross_entropy_and_accuracy(
     output: torch.Tensor, target: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`lsweep.objective`'s cross entropy, and whether the first of the largest scores is the target's.
+    """`lsweep.evaluate.objective`'s cross entropy, and whether the first of the largest scores is the target's.
 
     Args:
         output: (k, C, B) scores.

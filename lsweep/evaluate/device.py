@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from lsweep.comm import Comm
-from lsweep.cores import threads_per_rank
 from lsweep.errors import ConfigError, InputError
+from lsweep.evaluate.cores import threads_per_rank
 
 
 def choose_device(name: str, comm: Comm, *, share_gpu: bool = False) -> torch.device:
@@ -34,7 +34,7 @@ def choose_device(name: str, comm: Comm, *, share_gpu: bool = False) -> torch.de
 
 @contextmanager
 def threads_of(comm: Comm) -> Iterator[int]:
-    """Collective: give this rank its CPU threads (`lsweep.cores`); the number that was set before returns."""
+    """Collective: give this rank its CPU threads (`lsweep.evaluate.cores`); the number that was set before returns."""
     before = torch.get_num_threads()
     threads = threads_per_rank(comm)
     torch.set_num_threads(threads)

@@ -12,9 +12,9 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
+from lsweep.evaluate.flat_parameters import Lent
 from lsweep.evaluate.kernels import fusion
 from lsweep.evaluate.sampling.control_variate import Precision
-from lsweep.lending import Lent
 from lsweep.models.parameters import tensors_of
 
 _DTYPES = {Precision.TF32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}

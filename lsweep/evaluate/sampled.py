@@ -20,18 +20,18 @@ import torch
 from torch import nn
 
 from lsweep.errors import InputError
+from lsweep.evaluate.exact import LossEvaluator, is_plausible
+from lsweep.evaluate.flat_parameters import Lent
+from lsweep.evaluate.interface import Evaluation
 from lsweep.evaluate.kernels.graphs import Capture, Replay
+from lsweep.evaluate.low_precision import LowPrecision
+from lsweep.evaluate.objective import Supervised
 from lsweep.evaluate.sampling import control_variate
 from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Design, design
 from lsweep.evaluate.sampling.example_field import Measured
 from lsweep.evaluate.sampling.example_losses import Neighbours
 from lsweep.evaluate.sampling.stopping import Accuracy, Found, Known, Rule
-from lsweep.evaluation import Evaluation
-from lsweep.evaluator import LossEvaluator, is_plausible
-from lsweep.lending import Lent
-from lsweep.lowprecision import LowPrecision
-from lsweep.objective import Supervised
 
 
 class EstimatingEvaluator(LossEvaluator):

@@ -1,7 +1,7 @@
 """Several points at once, for networks so small that starting the kernels takes longer than running them.
 
 `torch.func.vmap` over the weights turns K small matrix products into one batched product; a perceptron goes a shorter
-way (`lsweep.perceptron`). K belongs to the result's bits: a tile is always evaluated whole, however many of its points
+way (`lsweep.evaluate.mlp`). K belongs to the result's bits: a tile is always evaluated whole, however many of its points
 are pending.
 """
 
@@ -18,12 +18,12 @@ import torch
 from torch.func import functional_call, vmap
 
 from lsweep.errors import InputError
+from lsweep.evaluate.exact import LossEvaluator
+from lsweep.evaluate.flat_parameters import Lent
+from lsweep.evaluate.interface import Evaluation
 from lsweep.evaluate.kernels.workers import Map, Workers
-from lsweep.evaluation import Evaluation
-from lsweep.evaluator import LossEvaluator
-from lsweep.lending import Lent
-from lsweep.objective import Supervised, cross_entropy
-from lsweep.perceptron import Perceptron, Product, cross_entropy_and_accuracy, perceptron
+from lsweep.evaluate.mlp import Perceptron, Product, cross_entropy_and_accuracy, perceptron
+from lsweep.evaluate.objective import Supervised, cross_entropy
 
 # Numbers per axis and one more that are kept of a split: what a perceptron's first layer makes of it.
 MOST_KNOWN = 1 << 22

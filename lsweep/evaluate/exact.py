@@ -1,4 +1,4 @@
-"""Loss at points of weight space: a network that was lent is moved there (`lsweep.lending`) and meets all examples.
+"""Loss at points of weight space: a network that was lent is moved there (`lsweep.evaluate.flat_parameters`) and meets all examples.
 
 Sums over examples are float64 on the device, and the host reads them once per tile.
 """
@@ -18,16 +18,16 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from lsweep.determinism import repeats, require_deterministic
 from lsweep.errors import InputError
+from lsweep.evaluate.determinism import repeats, require_deterministic
+from lsweep.evaluate.flat_parameters import Cast, Examples, Lent, restored
+from lsweep.evaluate.interface import Column, Evaluation
 from lsweep.evaluate.kernels import fusion
 from lsweep.evaluate.kernels.graphs import Capture, Replay, cuda_capture
-from lsweep.evaluation import Column, Evaluation
-from lsweep.lending import Cast, Examples, Lent, restored
-from lsweep.memory import within_memory
+from lsweep.evaluate.objective import Objective
+from lsweep.evaluate.out_of_memory import within_memory
 from lsweep.models.batchnorm import Recalibration
 from lsweep.models.parameters import WeightSpace, tensors_of
-from lsweep.objective import Objective
 
 T = TypeVar("T")
 
@@ -216,7 +216,7 @@ def borrow(
     Args:
         model: the trained network; its current weights are θ*.
         splits: name → examples, the first one under the plain metric names.
-        objective: see `lsweep.objective`.
+        objective: see `lsweep.evaluate.objective`.
         space: which tensors move.
         directions: one list of tensors per axis, as `lsweep.directions.make` gives them.
         device: where to compute.
