@@ -13,14 +13,14 @@ import torch
 from lsweep.comm import Comm
 from lsweep.comm.shared_memory import share_tree
 from lsweep.config import Config, CurvatureConfig
-from lsweep.curvature import CurvatureEvaluator
 from lsweep.directions import Tensors
-from lsweep.eigenpairs import Effort, Eigenpairs, largest, smallest
 from lsweep.errors import ConfigError, DirectionsError
 from lsweep.evaluate import device
+from lsweep.evaluate.curvature.eigensolver import Effort, Eigenpairs, largest, smallest
+from lsweep.evaluate.curvature.evaluator import CurvatureEvaluator
+from lsweep.evaluate.curvature.operator import Hessian, NotFinite, unpack
 from lsweep.evaluate.exact import LossEvaluator, borrow
 from lsweep.evaluate.problem import Problem
-from lsweep.hessian import Hessian, NotFinite, unpack
 from lsweep.models.parameters import WeightSpace
 
 log = logging.getLogger("lsweep")

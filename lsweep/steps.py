@@ -21,8 +21,8 @@ from lsweep import directions, eigenvectors
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.evaluate import device
+from lsweep.evaluate.curvature.operator import pack
 from lsweep.evaluate.problem import Problem
-from lsweep.hessian import pack
 from lsweep.models import batchnorm, checkpoint, parameters
 from lsweep.models.parameters import WeightSpace
 from lsweep.models.trail import Trail

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lsweep.eigenpairs import Effort, extremes, largest, smallest
-from lsweep.lanczos import lanczos, matrix
+from lsweep.evaluate.curvature.eigensolver import Effort, extremes, largest, smallest
+from lsweep.evaluate.curvature.lanczos import lanczos, matrix
+from lsweep.evaluate.curvature.spectrum import density, trace
 from lsweep.render.spectrum import smoothed
-from lsweep.spectrum import density, trace
 
 
 class Dense:

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import directions, eigenvectors, spectrum
+from lsweep import directions, eigenvectors
 from lsweep.comm import Comm
 from lsweep.config import Config
-from lsweep.eigenpairs import Eigenpairs, largest, smallest
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluate import device
+from lsweep.evaluate.curvature import spectrum
+from lsweep.evaluate.curvature.eigensolver import Eigenpairs, largest, smallest
+from lsweep.evaluate.curvature.operator import NotFinite, unpack
+from lsweep.evaluate.curvature.spectrum import Density, Trace
 from lsweep.evaluate.problem import Problem
-from lsweep.hessian import NotFinite, unpack
 from lsweep.models import parameters
 from lsweep.models.parameters import WeightSpace
-from lsweep.spectrum import Density, Trace
 from lsweep.tools import provenance
 
 log = logging.getLogger("lsweep")
@@ -54,7 +55,7 @@ class Centre:
         size: how many elements they have.
         top: the largest eigenvalues and their vectors, falling.
         bottom: the smallest eigenvalue.
-        trace, density: see `lsweep.spectrum`.
+        trace, density: see `lsweep.evaluate.curvature.spectrum`.
         vectors: `top`'s vectors as directions, for all of the network's parameters.
         seconds: in all.
     """

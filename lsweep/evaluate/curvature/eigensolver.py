@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lsweep.lanczos import Symmetric, lanczos, matrix
+from lsweep.evaluate.curvature.lanczos import Symmetric, lanczos, matrix
 
 DENSE = 32  # up to this size the whole matrix takes no more products than an iteration
 BASIS = 24  # Lanczos vectors that ARPACK keeps: 8 bytes · size each; more of them need fewer products

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lsweep.eigenpairs import Effort, extremes
+from lsweep.evaluate.curvature.eigensolver import Effort, extremes
+from lsweep.evaluate.curvature.operator import Hessian, NotFinite, moved_by
 from lsweep.evaluate.flat_parameters import Lent
 from lsweep.evaluate.interface import Column, Evaluation, Evaluator
-from lsweep.hessian import Hessian, NotFinite, moved_by
 
 COLUMNS: dict[str, Column] = {
     "curvature/eig_min": ("<f8", np.nan),

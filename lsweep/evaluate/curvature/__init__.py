@@ -1,0 +1,1 @@
+"""The Hessian: operator, eigensolver, spectral density, and the evaluator of eigenvalues."""
