@@ -35,15 +35,15 @@ def run(args: argparse.Namespace) -> int:
 
     config = configuration.load(args.config, args.overrides)
     need_torch("directions need")
-    from lsweep import agreement, trajectories
     from lsweep.comm import alone
+    from lsweep.directions import agreement, trail_axes
     from lsweep.evaluate import problem
     from lsweep.models import parameters
 
     comm = alone()
     model = problem.network(config, comm)
     space = parameters.weight_space(model, config.directions.space)
-    walked = trajectories.open_trails(config, model, comm, space)
+    walked = trail_axes.open_trails(config, model, comm, space)
     made = agreement.make(config, model, comm, space, walked.principal if walked else None)
     theta = [t.detach().cpu() for t in parameters.tensors_of(model, space)]
     print("\n".join([*_angles(config, made, space, theta), "", *_norms(config, made, space, theta)]))
@@ -53,8 +53,7 @@ def run(args: argparse.Namespace) -> int:
 def _angles(
     config: Config, made: Sequence[list[torch.Tensor]], space: WeightSpace, theta: Sequence[torch.Tensor]
 ) -> list[str]:
-    from lsweep import alignment
-    from lsweep.directions import resolve
+    from lsweep.directions import alignment, resolve
 
     between = alignment.cosines(made)
     lines = []
@@ -73,7 +72,7 @@ def _angles(
 def _norms(
     config: Config, made: Sequence[list[torch.Tensor]], space: WeightSpace, theta: Sequence[torch.Tensor]
 ) -> list[str]:
-    from lsweep import alignment
+    from lsweep.directions import alignment
 
     columns = {"weights": alignment.norms(list(theta))}
     columns |= {axis: alignment.norms(d) for axis, d in zip(config.grid.names, made, strict=True)}

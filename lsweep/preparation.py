@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import accuracies, agreement, compatibility, eigenvectors, trajectories, tuning
+from lsweep import accuracies, compatibility, tuning
 from lsweep.comm import Comm
 from lsweep.config import Config
-from lsweep.directions import Tensors
+from lsweep.directions import Tensors, agreement, eigenvectors, trail_axes
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluate import device
 from lsweep.evaluate.exact import LossEvaluator, borrow
@@ -89,7 +89,7 @@ def prepare(
         if not space.entries:
             raise InputError("the network has no parameters, so there is nothing to move")
     with clock.span("directions"):
-        walked = trajectories.open_trails(config, problem.model, comm, space)
+        walked = trail_axes.open_trails(config, problem.model, comm, space)
         axes_of = walked.principal if walked else None
         curved = eigenvectors.source(config, problem, comm, chosen, space)
         made = (
@@ -99,7 +99,7 @@ def prepare(
         )
         made, hashes = agreement.agree(comm, made, space, output)
         trajectory = walked.project(made) if walked else None
-    config = trajectories.with_ranges(config, trajectory)
+    config = trail_axes.with_ranges(config, trajectory)
     wanted = config.evaluate.batch_size
     batch_size = wanted if isinstance(wanted, int) else BATCH_SIZE[chosen.type]
     kept = agreement.stored(config, space, made, hashes, explicit=explicit is not None)

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import trajectory
 from lsweep.config import Config
-from lsweep.directions import normalize, random
+from lsweep.directions import normalize, pca, random
+from lsweep.directions.pca import Projection
+from lsweep.directions.trail_axes import Walked
 from lsweep.models.parameters import WeightSpace
-from lsweep.trajectories import Walked
-from lsweep.trajectory import Projection
 
 
 @dataclass(frozen=True)
@@ -55,19 +54,17 @@ def report(config: Config, walked: Walked, space: WeightSpace, theta: Sequence[t
     """
     recipe = config.directions
     rows = walked.rows(recipe.include, recipe.exclude)
-    found = trajectory.principal(trajectory.gram(rows), 2, centred=recipe.centred)
+    found = pca.principal(pca.gram(rows), 2, centred=recipe.centred)
     generator = torch.Generator().manual_seed(recipe.seed)
     centre = [t.detach().cpu() for t in theta]
     one, other = (
         rows.vector(normalize(random(space, generator), centre, space, recipe.normalize, recipe.bias_bn))
         for _ in range(2)
     )
-    start = trajectory.axes(rows, np.eye(rows.count)[:, :1])[0]
+    start = pca.axes(rows, np.eye(rows.count)[:, :1])[0]
     planes = {
-        "principal axes": trajectory.axes(rows, found.weights),
+        "principal axes": pca.axes(rows, found.weights),
         "random": np.stack([one, other]),
         "initial to final, random": np.stack([start, one]),
     }
-    return Report(
-        rows.size, found.ratios, {name: trajectory.project(rows, onto) for name, onto in planes.items()}
-    )
+    return Report(rows.size, found.ratios, {name: pca.project(rows, onto) for name, onto in planes.items()})

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import directions, eigenvectors
+from lsweep import directions
 from lsweep.comm import Comm
 from lsweep.config import Config
+from lsweep.directions import eigenvectors
 from lsweep.evaluate import device
 from lsweep.evaluate.curvature.operator import pack
 from lsweep.evaluate.problem import Problem

@@ -11,10 +11,10 @@ from lsweep.errors import ConfigError
 from lsweep.tools.arguments import add_config, need_torch
 
 if TYPE_CHECKING:
+    from lsweep.directions.trail_axes import Walked
     from lsweep.models.trail import Trail
     from lsweep.projections import Report
     from lsweep.steps import Steps
-    from lsweep.trajectories import Walked
 
 COMPONENTS = 6  # shown
 
@@ -54,8 +54,9 @@ def run(args: argparse.Namespace) -> int:
             "directions.trail must name the folder that `lsweep train` wrote", key="directions.trail"
         )
     need_torch("trajectories need")
-    from lsweep import projections, steps, trajectories
+    from lsweep import projections, steps
     from lsweep.comm import alone
+    from lsweep.directions import trail_axes
     from lsweep.evaluate import problem
     from lsweep.models import parameters
     from lsweep.tools import progress
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     made = problem.build(config, comm) if args.steps else None
     model = made.model if made else problem.network(config, comm)
     space = parameters.weight_space(model, config.directions.space)
-    walked = trajectories.open_trails(config, model, comm, space)
+    walked = trail_axes.open_trails(config, model, comm, space)
     assert walked is not None
     found = projections.report(config, walked, space, parameters.tensors_of(model, space))
     print(_words(config.directions.trail, walked, found))

@@ -29,8 +29,9 @@ import numpy as np
 from reference import Reference
 
 import lsweep
-from lsweep import agreement, config
+from lsweep import config
 from lsweep.comm import SerialComm
+from lsweep.directions import agreement
 from lsweep.evaluate import problem
 from lsweep.evaluate.device import choose_device
 from lsweep.models import parameters

@@ -25,9 +25,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.flop_counter import FlopCounterMode
 
-from lsweep import agreement, config
+from lsweep import config
 from lsweep.accuracies import LOW
 from lsweep.comm import SerialComm
+from lsweep.directions import agreement
 from lsweep.evaluate import problem
 from lsweep.evaluate.device import describe
 from lsweep.evaluate.exact import LossEvaluator

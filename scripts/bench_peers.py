@@ -79,8 +79,8 @@ def make_task(folder: Path) -> None:
     import torch
     import torch.nn.functional as F
 
-    from lsweep import agreement
     from lsweep.comm import SerialComm
+    from lsweep.directions import agreement
     from lsweep.evaluate import problem
     from lsweep.models import parameters
 

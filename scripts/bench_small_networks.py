@@ -26,8 +26,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lsweep import agreement, config, job
+from lsweep import config, job
 from lsweep.comm import SerialComm
+from lsweep.directions import agreement
 from lsweep.evaluate import problem
 from lsweep.evaluate.device import describe
 from lsweep.models import parameters as weights

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lsweep import trajectory
-from lsweep.checkpoint_rows import BUDGET
+from lsweep.directions import pca
+from lsweep.directions.checkpoint_matrix import BUDGET
 from lsweep.tools import provenance
 
 RANK = 6
@@ -66,14 +66,14 @@ def main() -> int:
     rows = MadeUp(args.checkpoints, args.parameters)
     times = {}
     start = time.perf_counter()
-    products = trajectory.gram(rows)
+    products = pca.gram(rows)
     times["gram"] = time.perf_counter() - start
-    found = trajectory.principal(products, 2)
+    found = pca.principal(products, 2)
     start = time.perf_counter()
-    axes = trajectory.axes(rows, found.weights)
+    axes = pca.axes(rows, found.weights)
     times["axes"] = time.perf_counter() - start
     start = time.perf_counter()
-    projected = trajectory.project(rows, axes)
+    projected = pca.project(rows, axes)
     times["project"] = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     error = float(np.abs(found.ratios[:RANK] - known_ratios(rows)).max())

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from lsweep import agreement, config
+from lsweep import config
 from lsweep.comm import SerialComm
+from lsweep.directions import agreement
 from lsweep.evaluate import problem
 from lsweep.models import parameters
 from lsweep.preparation import prepare

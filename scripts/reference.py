@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lsweep import agreement
 from lsweep.comm import SerialComm
 from lsweep.config import Config
+from lsweep.directions import agreement
 from lsweep.evaluate import problem
 from lsweep.evaluate.kernels import folding
 from lsweep.models import parameters

@@ -11,9 +11,9 @@ import pytest
 import torch
 from small_models import MODELS
 
-from lsweep import alignment, cli
+from lsweep import cli
 from lsweep.config import DirectionsConfig
-from lsweep.directions import normalize, random
+from lsweep.directions import alignment, normalize, random
 from lsweep.models.parameters import tensors_of, weight_space
 
 

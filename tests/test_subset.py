@@ -237,8 +237,9 @@ def real_losses(
     """Labels, and the losses of the paper's network without shortcuts at some points of its plane."""
     import torch
 
-    from lsweep import agreement, config
+    from lsweep import config
     from lsweep.comm import SerialComm
+    from lsweep.directions import agreement
     from lsweep.evaluate import problem
     from lsweep.models import parameters
 

@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 import lsweep
-from lsweep import cli, render, trajectory
-from lsweep.checkpoint_rows import CheckpointRows
+from lsweep import cli, render
+from lsweep.directions import pca
+from lsweep.directions.checkpoint_matrix import CheckpointRows
 from lsweep.errors import CheckpointError, FileFormatError, InputError
 from lsweep.models import checkpoint, trail
 from lsweep.models import parameters as weights
@@ -49,15 +50,15 @@ def walk(count: int = 12, size: int = 300, seed: int = 0) -> np.ndarray:
 def test_principal_axes_are_those_of_the_svd(centred: bool) -> None:
     matrix = walk()
     rows = Matrix(matrix)
-    found = trajectory.principal(trajectory.gram(rows), 3, centred=centred)
-    axes = trajectory.axes(rows, found.weights)
+    found = pca.principal(pca.gram(rows), 3, centred=centred)
+    axes = pca.axes(rows, found.weights)
     used = matrix - matrix.mean(axis=0) if centred else matrix
     _, singular, right = np.linalg.svd(used, full_matrices=False)
     np.testing.assert_allclose(found.ratios, singular**2 / (singular**2).sum(), atol=1e-6)
     np.testing.assert_allclose(found.variances, singular**2 / 11, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(np.abs((axes * right[:3]).sum(axis=1)), 1.0, rtol=1e-6)
     np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-6)
-    projected = trajectory.project(rows, axes)
+    projected = pca.project(rows, axes)
     signs = np.sign((axes * right[:3]).sum(axis=1))
     np.testing.assert_allclose(projected.coordinates, matrix @ right[:3].T * signs, atol=1e-5)
     assert (projected.coordinates[0] > 0).all() and not projected.coordinates[-1].any()
@@ -68,7 +69,7 @@ def test_pca_of_scikit_learn_has_the_same_numbers() -> None:
     decomposition = pytest.importorskip("sklearn.decomposition")
     matrix = walk(seed=3)
     theirs = decomposition.PCA(2).fit(matrix)
-    ours = trajectory.principal(trajectory.gram(Matrix(matrix)), 2)
+    ours = pca.principal(pca.gram(Matrix(matrix)), 2)
     np.testing.assert_allclose(ours.ratios[:2], theirs.explained_variance_ratio_, rtol=1e-6)
     np.testing.assert_allclose(ours.variances[:2], theirs.explained_variance_, rtol=1e-6)
 
@@ -78,38 +79,36 @@ def test_projection_onto_axes_that_are_not_orthogonal_is_least_squares() -> None
     dice = np.random.default_rng(1)
     one = dice.standard_normal(300)
     axes = np.stack([one * 40, one + 0.2 * dice.standard_normal(300)]).astype(np.float32)
-    found = trajectory.project(Matrix(matrix), axes)
+    found = pca.project(Matrix(matrix), axes)
     truth, *_ = np.linalg.lstsq(axes.T.astype(np.float64), matrix.T, rcond=None)
     np.testing.assert_allclose(found.coordinates, truth.T, rtol=1e-6, atol=1e-9)
     left = matrix - truth.T @ axes
     assert found.captured == pytest.approx(1 - (left**2).sum() / (matrix**2).sum(), rel=1e-9)
     dots = matrix @ axes.T.astype(np.float64)
     assert not np.allclose(dots, truth.T, rtol=0.1)  # what dot products would have said
-    single = [trajectory.project(Matrix(matrix), axes[k : k + 1]).captured for k in (0, 1)]
+    single = [pca.project(Matrix(matrix), axes[k : k + 1]).captured for k in (0, 1)]
     np.testing.assert_allclose(found.shares, single, rtol=1e-9)
 
 
 def test_a_path_in_a_plane_is_captured_whole_and_has_no_third_axis() -> None:
     flat = walk(count=6, size=2) @ np.random.default_rng(2).standard_normal((2, 50))
     rows = Matrix(flat)
-    products = trajectory.gram(rows)
-    found = trajectory.principal(products, 2)
-    assert trajectory.project(rows, trajectory.axes(rows, found.weights)).captured == pytest.approx(
-        1, abs=1e-6
-    )
+    products = pca.gram(rows)
+    found = pca.principal(products, 2)
+    assert pca.project(rows, pca.axes(rows, found.weights)).captured == pytest.approx(1, abs=1e-6)
     with pytest.raises(InputError, match="moves in 2 dimensions, but 3 principal axes"):
-        trajectory.principal(products, 3)
+        pca.principal(products, 3)
     with pytest.raises(InputError, match="moves in 0 dimensions"):
-        trajectory.principal(np.zeros((3, 3)), 1)
+        pca.principal(np.zeros((3, 3)), 1)
 
 
 def test_ranges_hold_the_path_and_the_centre_with_a_margin() -> None:
-    assert trajectory.range_of(np.array([1.0, 5.0]), 0.25) == (-1.25, 6.25)
-    assert trajectory.range_of(np.array([-0.0123, 0.02]), 0.0) == (-0.0123, 0.02)
-    low, high = trajectory.range_of(np.array([-1234.567, 0.0]), 0.1)
+    assert pca.range_of(np.array([1.0, 5.0]), 0.25) == (-1.25, 6.25)
+    assert pca.range_of(np.array([-0.0123, 0.02]), 0.0) == (-0.0123, 0.02)
+    low, high = pca.range_of(np.array([-1234.567, 0.0]), 0.1)
     assert low == -1360.0 and high == 130.0
     with pytest.raises(InputError, match="does not move along this axis"):
-        trajectory.range_of(np.zeros(4), 0.25)
+        pca.range_of(np.zeros(4), 0.25)
 
 
 class Net(nn.Module):
@@ -226,7 +225,7 @@ def test_a_sweep_takes_axes_ranges_and_path_from_the_trail(here: Path) -> None:
     for k, axis in enumerate("xy"):
         direction = np.concatenate([tensor.reshape(-1) for tensor in stored[axis]])
         np.testing.assert_allclose(direction, right[k] * signs[k], atol=1e-6)
-        low, high = trajectory.range_of(path.coordinates[:, k], 0.25)
+        low, high = pca.range_of(path.coordinates[:, k], 0.25)
         assert (surface.axes[axis][0], surface.axes[axis][-1], len(surface.axes[axis])) == (
             low,
             high,
@@ -254,7 +253,7 @@ def test_a_sweep_from_python_takes_the_ranges_too(here: Path, grid: object, clos
     surface = lsweep.sweep(model, data, directions=recipe, grid=grid)
     assert surface.trajectory is not None
     for k, name in enumerate("xy"):
-        low, high = trajectory.range_of(surface.trajectory.coordinates[:, k], 0.25)
+        low, high = pca.range_of(surface.trajectory.coordinates[:, k], 0.25)
         axis = surface.axes[name]
         assert (axis[0], axis[-1]) == ((-1, 1) if name == closed else (low, high))
 
@@ -295,7 +294,7 @@ def test_a_principal_axis_and_an_eigenvector_in_one_plane(
     x, y = (np.concatenate([tensor.reshape(-1) for tensor in stored[axis]]) for axis in "xy")
     assert abs(x @ right[0]) == pytest.approx(1, abs=1e-6) and np.linalg.norm(y) == pytest.approx(1, abs=1e-6)
     # Going on, it takes the eigenvector from the file.
-    monkeypatch.setattr("lsweep.eigenvectors._compute", None)
+    monkeypatch.setattr("lsweep.directions.eigenvectors._compute", None)
     assert run("sweep", "--quiet", sets=sets) == 0
 
 

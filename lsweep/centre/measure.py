@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import directions, eigenvectors
+from lsweep import directions
 from lsweep.comm import Comm
 from lsweep.config import Config
+from lsweep.directions import eigenvectors
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluate import device
 from lsweep.evaluate.curvature import spectrum

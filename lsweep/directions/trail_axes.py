@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from lsweep import trajectory
-from lsweep.checkpoint_rows import CheckpointRows
 from lsweep.comm import Comm
 from lsweep.comm.shared_memory import share_tree
 from lsweep.config import Config, DirectionsConfig
-from lsweep.directions import Tensors, moving, resolve
+from lsweep.directions import Tensors, moving, pca, resolve
+from lsweep.directions.checkpoint_matrix import CheckpointRows
 from lsweep.errors import ConfigError
 from lsweep.models import parameters
 from lsweep.models import trail as trails
@@ -56,7 +55,7 @@ def with_ranges(config: Config, path: Trajectory | None) -> Config:
     grid = config.grid
     for name in config.open_axes:
         column = path.coordinates[:, grid.names.index(name)]
-        low, high = trajectory.range_of(column, config.directions.margin)
+        low, high = pca.range_of(column, config.directions.margin)
         closed: Any = {name: dataclasses.replace(getattr(grid, name), min=low, max=high)}
         grid = dataclasses.replace(grid, **closed)
     return dataclasses.replace(config, grid=grid, open_axes=())
@@ -118,20 +117,20 @@ class Walked:
         names = self._config.grid.names
         wanted = sum(resolve(self._config.directions, axis).kind == "pca" for axis in names)
         rows = self.rows(recipe.include, recipe.exclude)
-        products = trajectory.gram(rows)
+        products = pca.gram(rows)
         if products[len(self.trails[0].checkpoints) - 1].any():
             raise ConfigError(
                 "the plane of a trail goes through its last checkpoint, but model.weights is another point; leave "
                 "model.weights out",
                 key="model.weights",
             )
-        found = trajectory.principal(products, wanted, centred=recipe.centred)
-        axes = trajectory.axes(rows, found.weights)
+        found = pca.principal(products, wanted, centred=recipe.centred)
+        axes = pca.axes(rows, found.weights)
         return [rows.tensors(axis) for axis in axes], torch.from_numpy(found.ratios[:wanted].copy())
 
     def _trajectory(self, made: Sequence[Tensors]) -> Trajectory:
         rows = self.rows()
-        found = trajectory.project(rows, np.stack([rows.vector(direction) for direction in made]))
+        found = pca.project(rows, np.stack([rows.vector(direction) for direction in made]))
         each = [(index, epoch) for index, trail in enumerate(self.trails) for epoch in trail.checkpoints]
         log.info("the plane captures %.2f %% of the trail's movement", 100 * found.captured)
         return Trajectory(
