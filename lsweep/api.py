@@ -13,7 +13,6 @@ from torch import nn
 
 from lsweep import comm as ranks
 from lsweep import config as configuration
-from lsweep import job
 from lsweep.comm import Comm
 from lsweep.config import (
     Config,
@@ -27,6 +26,7 @@ from lsweep.config import (
 )
 from lsweep.data import from_object
 from lsweep.directions import Tensors, check_fit
+from lsweep.engine import job
 from lsweep.errors import ConfigError
 from lsweep.evaluate import objective as objectives
 from lsweep.evaluate.isolation import isolated

@@ -11,9 +11,9 @@ from lsweep.errors import InputError
 from lsweep.tools.arguments import add_config
 
 if TYPE_CHECKING:
-    from lsweep.books import Outcome
     from lsweep.comm import Comm
     from lsweep.config import Config
+    from lsweep.engine.session_monitor import Outcome
     from lsweep.tools.stop import Stop
 
 log = logging.getLogger("lsweep")
@@ -69,8 +69,8 @@ def check(args: argparse.Namespace) -> None:
 
 def certify(config: Config, comm: Comm, args: argparse.Namespace, stop: Stop) -> int:
     """Collective: certify, say on rank 0 how it ended, and return the exit status."""
-    from lsweep import job
-    from lsweep.certification import Request
+    from lsweep.engine import job
+    from lsweep.engine.certify import Request
     from lsweep.tools import progress
     from lsweep.tools.stop import deadline
 

@@ -24,7 +24,7 @@ from lsweep.tools import filesystem, lock, provenance, stop
 from lsweep.tools.progress import duration
 
 if TYPE_CHECKING:
-    from lsweep.preparation import Prepared
+    from lsweep.engine.setup import Prepared
 
 
 def report(config: Config | None, comm: Comm, more_ranks: int | None = None) -> int:
@@ -79,7 +79,7 @@ def _lock(comm: Comm, output: Path) -> Finding:
 def _sweep(config: Config, comm: Comm, output: Path, more_ranks: int | None) -> Iterator[Finding]:
     """The network, its data, the device, the file that is there, and a point."""
     try:
-        from lsweep import preparation
+        from lsweep.engine import setup
         from lsweep.evaluate import problem
     except ModuleNotFoundError as error:
         if error.name != "torch":
@@ -93,7 +93,7 @@ def _sweep(config: Config, comm: Comm, output: Path, more_ranks: int | None) -> 
     try:
         swept = problem.build(config, comm)
         existing = output if comm.on_root(output.exists) else None
-        with preparation.prepare(config, swept, comm, output) as ready:
+        with setup.prepare(config, swept, comm, output) as ready:
             config = ready.config
             yield _devices(ready, comm)
             pending = comm.on_root(lambda: _pending(existing, config, ready))

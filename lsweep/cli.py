@@ -28,8 +28,8 @@ from lsweep.tools.arguments import add_config, need_torch
 if TYPE_CHECKING:
     from lsweep.comm import Comm
     from lsweep.config import Config
-    from lsweep.engine import Outcome
-    from lsweep.job import Options
+    from lsweep.engine.job import Options
+    from lsweep.engine.loop import Outcome
     from lsweep.tools.stop import Stop
     from lsweep.tools.stopwatch import Stopwatch
 
@@ -235,7 +235,7 @@ def _sweep_all(
     configs: Sequence[Config], comm: Comm, args: argparse.Namespace, stop: Stop, clock: Stopwatch
 ) -> int:
     with clock.span("importing modules"):
-        from lsweep import job
+        from lsweep.engine import job
         from lsweep.tools import progress
     from lsweep.tools.stop import deadline
 
@@ -258,7 +258,7 @@ def _tell_profile(comm: Comm, clock: Stopwatch) -> None:
 
 
 def _sweep_each(configs: Sequence[Config], comm: Comm, args: argparse.Namespace, options: Options) -> int:
-    from lsweep import job
+    from lsweep.engine import job
 
     status, evaluated = EXIT_COMPLETE, 0
     outcomes = job.sweeps(configs, comm, options, break_lock=args.break_lock)

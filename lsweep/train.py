@@ -19,11 +19,11 @@ from lsweep import data, models
 from lsweep.comm import Comm
 from lsweep.config import Config, TrainConfig
 from lsweep.data import ResidentData
+from lsweep.engine.setup import BATCH_SIZE
 from lsweep.errors import ConfigError, DataError
 from lsweep.evaluate import device, objective
 from lsweep.models import checkpoint, parameters
 from lsweep.models.trail import Trail
-from lsweep.preparation import BATCH_SIZE
 from lsweep.tools import provenance
 from lsweep.tools.lock import acquire
 from lsweep.tools.progress import Progress, Silent

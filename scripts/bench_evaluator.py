@@ -26,16 +26,16 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.flop_counter import FlopCounterMode
 
 from lsweep import config
-from lsweep.accuracies import LOW
 from lsweep.comm import SerialComm
 from lsweep.directions import agreement
+from lsweep.engine.choose import LOW
+from lsweep.engine.setup import prepare
 from lsweep.evaluate import problem
 from lsweep.evaluate.device import describe
 from lsweep.evaluate.exact import LossEvaluator
 from lsweep.evaluate.sampled import EstimatingEvaluator
 from lsweep.evaluate.sampling.stopping import Accuracy
 from lsweep.models import parameters
-from lsweep.preparation import prepare
 from lsweep.tools import provenance
 
 POINT = (0.3, -0.2)

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import config, job
+from lsweep import config
 from lsweep.comm import SerialComm, connect
+from lsweep.engine import job
 from lsweep.evaluate import problem
 from lsweep.tools import provenance
 

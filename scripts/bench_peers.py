@@ -164,8 +164,8 @@ def task(folder: Path) -> tuple[Any, Any, Any, list[Any], list[Any]]:
 
 
 def lsweep(folder: Path, points: int, at_once: str = "1") -> tuple[float, np.ndarray]:
-    from lsweep import job
     from lsweep.comm import alone
+    from lsweep.engine import job
     from lsweep.store import reader
     from lsweep.tools.stopwatch import Stopwatch
 

@@ -23,9 +23,9 @@ from typing import Any
 import bench
 import numpy as np
 
-from lsweep import engine
 from lsweep.comm import Comm
 from lsweep.config import Config, DataConfig, ModelConfig, ScheduleConfig, StoreConfig
+from lsweep.engine import loop
 from lsweep.grid import Axis, Grid
 from lsweep.store import Header, open_store
 from lsweep.tools.lock import acquire
@@ -129,7 +129,7 @@ def sweep(comm: Comm, task: dict[str, Any]) -> dict[str, Any]:
     evaluator, clock = bench.Timed(task["seconds"], naps=task["naps"]), Stopwatch()
     comm.barrier()
     begun, processor = time.time(), time.process_time()
-    outcome = engine.run(config, comm, store, evaluator, clock=clock)
+    outcome = loop.run(config, comm, store, evaluator, clock=clock)
     ended, processor = time.time(), time.process_time() - processor
     store.close()
     assert outcome.done == grid.size, outcome

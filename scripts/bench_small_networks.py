@@ -26,13 +26,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lsweep import config, job
+from lsweep import config
 from lsweep.comm import SerialComm
 from lsweep.directions import agreement
+from lsweep.engine import job
+from lsweep.engine.setup import prepare
 from lsweep.evaluate import problem
 from lsweep.evaluate.device import describe
 from lsweep.models import parameters as weights
-from lsweep.preparation import prepare
 from lsweep.tools import provenance
 
 NET = """

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from lsweep import config, job
+from lsweep import config
 from lsweep.comm import SerialComm
+from lsweep.engine import job
 from lsweep.evaluate import problem
 from lsweep.tools import provenance
 

@@ -20,9 +20,9 @@ from torch import nn
 from lsweep import config
 from lsweep.comm import SerialComm
 from lsweep.directions import agreement
+from lsweep.engine.setup import prepare
 from lsweep.evaluate import problem
 from lsweep.models import parameters
-from lsweep.preparation import prepare
 from lsweep.tools import provenance
 
 ROOT = Path(__file__).resolve().parent.parent

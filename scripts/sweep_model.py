@@ -1,6 +1,6 @@
 """A discrete-event model of a sweep: ranks at their points, rank 0's mailbox, the file system, the shared counter.
 
-It follows lsweep/engine.py step by step, with a cost for each step. Whatever takes time is an argument. A heap of
+It follows lsweep/engine/loop.py step by step, with a cost for each step. Whatever takes time is an argument. A heap of
 events and no library: simpy's processes, at microseconds for each of a million points, would only make it slow.
 """
 

@@ -16,9 +16,10 @@ from small_models import conv_net, images, live_in
 from torch import nn
 
 import lsweep
-from lsweep import config, job, models
+from lsweep import config, models
 from lsweep.comm import SerialComm
 from lsweep.data import from_object
+from lsweep.engine import job
 from lsweep.errors import ConfigError, DataError, IdentityError
 from lsweep.models.batchnorm import Recalibration, with_statistics
 from lsweep.models.parameters import weight_space

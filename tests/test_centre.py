@@ -13,8 +13,9 @@ import torch
 from test_hessian import dense
 
 import lsweep
-from lsweep import cli, config, job
+from lsweep import cli, config
 from lsweep.comm import SerialComm
+from lsweep.engine import job
 from lsweep.evaluate import problem
 from lsweep.render import spectrum
 

@@ -11,9 +11,10 @@ import project
 import pytest
 import torch
 
-from lsweep import cli, engine
-from lsweep.books import Outcome
+from lsweep import cli
 from lsweep.certificate import Certificate, Kind
+from lsweep.engine import loop
+from lsweep.engine.session_monitor import Outcome
 from lsweep.errors import InputError
 from lsweep.store import certificate as group
 from lsweep.store.reader import read
@@ -130,7 +131,7 @@ def test_errors_of_interpolated_points_apart(here: Path, monkeypatch: pytest.Mon
     # The points that refinement left are evaluated after all: what is known of them in full is not lost.
     assert lsweep("sweep", "--complete", *sets(*settings)) == 0
     # The first 30 of both kinds together are among the first 30 of each.
-    monkeypatch.setattr(engine, "_evaluate", refuse)
+    monkeypatch.setattr(loop, "_evaluate", refuse)
     assert lsweep("certify", *sets(*settings)) == 0
     agrees(certified(), read(OUTPUT), read("out/full.h5"))
     assert len(certified()) == 30 and (certified().kinds == Kind.EVALUATED).all()
@@ -185,7 +186,7 @@ def test_without_room_nothing_is_lost(
     assert OUTPUT.read_bytes() == before and read(WORKING).count(Status.DONE) == 6
     (OUTPUT.parent / ".sweep.h5.abcd1234.tmp").write_bytes(b"half a copy, as a kill leaves it")
     # What is in the working file need not be evaluated again.
-    monkeypatch.setattr(engine, "_evaluate", refuse)
+    monkeypatch.setattr(loop, "_evaluate", refuse)
     assert lsweep("certify", "--points", "6") == 0
     assert len(certified()) == 6
     assert [path.name for path in OUTPUT.parent.iterdir()] == ["sweep.h5"]

@@ -20,9 +20,10 @@ from test_golden import agree, axis, recorded, table
 from torch import fx, nn
 
 import lsweep
-from lsweep import config, job
+from lsweep import config
 from lsweep.comm import SerialComm
 from lsweep.data import from_object
+from lsweep.engine import job
 from lsweep.evaluate.device import repeatable
 from lsweep.evaluate.exact import LossEvaluator, borrow
 from lsweep.evaluate.kernels import folding, fusion

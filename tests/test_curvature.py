@@ -19,10 +19,11 @@ from test_hessian import dense, flat_data
 from torch import nn
 
 import lsweep
-from lsweep import config, job
+from lsweep import config
 from lsweep.comm import SerialComm
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig
 from lsweep.data import from_object
+from lsweep.engine import job
 from lsweep.errors import ConfigError, FileFormatError, IdentityError, InputError
 from lsweep.evaluate import problem
 from lsweep.evaluate.objective import Supervised, cross_entropy

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sampled import COUNT, Sampled
 
-from lsweep import engine
-from lsweep.books import Outcome
 from lsweep.comm import SerialComm
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
+from lsweep.engine import loop
+from lsweep.engine.example_cache import ENTRY, RECORD, ExampleCache
+from lsweep.engine.exchange import Exchange
+from lsweep.engine.session_monitor import Outcome
 from lsweep.evaluate.sampling.example_field import Measured
-from lsweep.example_cache import ENTRY, RECORD, ExampleCache
-from lsweep.exchange import Exchange
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.store import Header, open_store
 from lsweep.surface import Status, Surface
@@ -48,7 +48,7 @@ def session(
     exchange = Exchange(comm, evaluator.neighbours, path and cache_of(path)) if neighbours else None
     header = Header(GRID, Sampled.names, IDENTITY, columns=Sampled.columns)
     store = open_store(path, "memory" if path is None else "gather", comm, header, 1e9)
-    outcome = engine.run(config, comm, store, evaluator, exchange=exchange, **options)  # type: ignore[arg-type]
+    outcome = loop.run(config, comm, store, evaluator, exchange=exchange, **options)  # type: ignore[arg-type]
     store.close()
     surface = store.surface()
     assert surface is not None

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import lsweep
-from lsweep import config, job
+from lsweep import config
 from lsweep.comm import SerialComm
+from lsweep.engine import job
 
 IMAGES = 500
 PAPER = {"mean": [125.3 / 255, 123.0 / 255, 113.9 / 255], "std": [63.0 / 255, 62.1 / 255, 66.7 / 255]}

@@ -8,10 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
-from lsweep import engine
-from lsweep.books import Outcome
 from lsweep.comm import SerialComm
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
+from lsweep.engine import loop
+from lsweep.engine.session_monitor import Outcome
 from lsweep.errors import EXIT_BAD_INPUT, EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_STOPPED
 from lsweep.evaluate.interface import Evaluation
 from lsweep.grid import Axis, Grid, Refine
@@ -62,7 +62,7 @@ def session(
         store=StoreConfig(),
     )
     store = store or opened(path)
-    outcome = engine.run(config, SerialComm(), store, evaluator or Sharp(), **options)  # type: ignore[arg-type]
+    outcome = loop.run(config, SerialComm(), store, evaluator or Sharp(), **options)  # type: ignore[arg-type]
     store.close()
     surface = store.surface()
     assert surface is not None

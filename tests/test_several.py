@@ -12,9 +12,10 @@ from launch import python
 from small_models import MODELS
 from torch import nn
 
-from lsweep import config, preparation
+from lsweep import config
 from lsweep.comm import SerialComm
 from lsweep.data import from_object
+from lsweep.engine import setup
 from lsweep.errors import InputError
 from lsweep.evaluate import problem
 from lsweep.evaluate.exact import borrow
@@ -190,8 +191,8 @@ def test_auto_goes_with_everything(
     """Where errors are estimated, or points are chosen one by one, points are evaluated one by one."""
     project.make(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(preparation, "_most_at_once", lambda *_: (4, None))
+    monkeypatch.setattr(setup, "_most_at_once", lambda *_: (4, None))
     read = config.load("sweep.toml", ["evaluate.points_at_once=auto", *settings])
-    with preparation.prepare(read, problem.build(read, SerialComm()), SerialComm(), None) as ready:
+    with setup.prepare(read, problem.build(read, SerialComm()), SerialComm(), None) as ready:
         assert ready.points_at_once == (1 if single else 4)
         assert single or ready.header.identity["precision"] == "fp32"

@@ -16,7 +16,7 @@ import lsweep
 from lsweep import cli
 from lsweep.comm import SerialComm
 from lsweep.config import load
-from lsweep.job import Options, sweep
+from lsweep.engine.job import Options, sweep
 from lsweep.slurm import cli as verb
 from lsweep.slurm import header, lead
 from lsweep.store.reader import read_identity

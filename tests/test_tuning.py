@@ -9,8 +9,8 @@ import project
 import pytest
 from launch import python
 
-from lsweep import tuning
 from lsweep.comm import SerialComm
+from lsweep.engine import tuning
 from lsweep.store.reader import read_identity
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from lsweep.watchdog import Watchdog
+from lsweep.engine.watchdog import Watchdog
 
 
 class Room:

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--{key} must be >= 1, got {getattr(args, key)}", key=key)
     config = configuration.load(args.config, args.overrides)
     try:
-        from lsweep.centre.measure import Depth, measure, report
+        from lsweep.engine.curvature import Depth, measure, report
         from lsweep.evaluate import problem
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "scipy"):

@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from lsweep import cli, engine
+from lsweep import cli
 from lsweep.comm import Comm, connect
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig
+from lsweep.engine import loop
 from lsweep.errors import InputError, LsweepError
 from lsweep.evaluate.interface import Evaluation
 from lsweep.grid import Axis, Grid
@@ -114,7 +115,7 @@ def sweep(comm: Comm, output: Path, options: Mapping[str, str]) -> int:
     return outcome.exit_status
 
 
-def _run(comm: Comm, config: Config, options: Mapping[str, str], held: lock.Lock) -> engine.Outcome:
+def _run(comm: Comm, config: Config, options: Mapping[str, str], held: lock.Lock) -> loop.Outcome:
     # No identity but the grid: a sweep must be resumed by any number of ranks, in any mode.
     metrics = int(options["metrics"])
     header = Header(config.grid, NAMES[:metrics], {"axes": list(config.grid.shape)})
@@ -124,9 +125,7 @@ def _run(comm: Comm, config: Config, options: Mapping[str, str], held: lock.Lock
     stop = Stop()
     # Signals are the main thread's: tests resume in others.
     with stop.on_signals() if threading.current_thread() is threading.main_thread() else nullcontext():
-        outcome = engine.run(
-            config, comm, store, evaluator, stop=stop, max_points=int(options["max"]) or None
-        )
+        outcome = loop.run(config, comm, store, evaluator, stop=stop, max_points=int(options["max"]) or None)
     store.close()
     return outcome
 

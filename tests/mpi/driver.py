@@ -22,13 +22,14 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sampled import COUNT, Sampled
 
-from lsweep import cli, engine
+from lsweep import cli
 from lsweep.comm import Comm, connect
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
+from lsweep.engine import loop
+from lsweep.engine.example_cache import ExampleCache
+from lsweep.engine.exchange import Exchange
 from lsweep.errors import InputError
 from lsweep.evaluate.interface import Evaluation
-from lsweep.example_cache import ExampleCache
-from lsweep.exchange import Exchange
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.store import Batch, Header, open_store
 from lsweep.store.writer import FileWriter
@@ -158,7 +159,7 @@ def main(comm: Comm) -> int:
     comm.on("explode", explode)
     stop = Stop()
     with stop.on_signals():
-        outcome = engine.run(
+        outcome = loop.run(
             config,
             comm,
             store,

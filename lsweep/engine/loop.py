@@ -14,14 +14,14 @@ from functools import partial
 
 import numpy as np
 
-from lsweep.books import Books, Outcome
 from lsweep.comm import Comm
 from lsweep.config import Config
+from lsweep.engine.exchange import Exchange
+from lsweep.engine.rounds import Rounds, nothing
+from lsweep.engine.session_monitor import Books, Outcome
 from lsweep.errors import LsweepError, PointError
 from lsweep.evaluate.interface import Column, Evaluation, Evaluator
-from lsweep.exchange import Exchange
 from lsweep.grid import schedule
-from lsweep.rounds import Rounds, nothing
 from lsweep.store.base import Store
 from lsweep.store.batch import Batch, concatenate
 from lsweep.surface import Status

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from lsweep import certificate
-from lsweep.books import Outcome
 from lsweep.certificate import Certificate, Kind
 from lsweep.comm import Comm
 from lsweep.config import Config
+from lsweep.engine.session_monitor import Outcome
+from lsweep.engine.setup import Prepared
 from lsweep.errors import IdentityError, InputError
 from lsweep.evaluate.interface import Evaluator
-from lsweep.preparation import Prepared
 from lsweep.store import Header, Store, StoredDirections, open_store, opening, reader
 from lsweep.store import certificate as stored
 from lsweep.surface import Surface

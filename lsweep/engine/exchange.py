@@ -7,8 +7,8 @@ import logging
 import numpy as np
 
 from lsweep.comm import Comm
+from lsweep.engine.example_cache import ExampleCache
 from lsweep.evaluate.sampling.example_losses import Neighbours
-from lsweep.example_cache import ExampleCache
 from lsweep.surface import Status
 
 log = logging.getLogger("lsweep")

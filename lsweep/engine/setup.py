@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import accuracies, compatibility, tuning
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors, agreement, eigenvectors, trail_axes
+from lsweep.engine import choose, compatibility, tuning
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluate import device
 from lsweep.evaluate.exact import LossEvaluator, borrow
@@ -124,19 +124,19 @@ def prepare(
             if wanted == "auto" and together == 1:
                 batch_size = stored.get("batch_size") or _fastest_batch(comm, evaluator, problem, chosen)
                 evaluator.batch_size = batch_size
-            kind = accuracies.choose(config, comm, evaluator, stored.get("precision"), together)
+            kind = choose.choose(config, comm, evaluator, stored.get("precision"), together)
         identity["batch_size"] = batch_size
         identity["precision"] = kind
-        accuracy = accuracies.of(config.evaluate, kind, problem)
+        accuracy = choose.of(config.evaluate, kind, problem)
         if accuracy is not None:
             if together > 1:
                 raise ConfigError(
                     f"evaluate.points_at_once = {together} goes with all examples in fp32 or fp64 only",
                     key="evaluate.points_at_once",
                 )
-            evaluator = accuracies.estimating(comm, evaluator, accuracy)
-            evaluator.neighbours = accuracies.neighbours(config, comm, evaluator)
-            identity.update(accuracies.identity(accuracy, evaluator))
+            evaluator = choose.estimating(comm, evaluator, accuracy)
+            evaluator.neighbours = choose.neighbours(config, comm, evaluator)
+            identity.update(choose.identity(accuracy, evaluator))
         if together > 1:  # files of a time before it could be more lack the field
             evaluator = joint or _joint(comm, evaluator)
             if not isinstance(wanted, int):

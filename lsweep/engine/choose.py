@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from lsweep import tuning
 from lsweep.comm import Comm
 from lsweep.config import Config, EvaluateConfig
+from lsweep.engine import tuning
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluate.exact import LossEvaluator
 from lsweep.evaluate.problem import Problem

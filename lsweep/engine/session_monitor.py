@@ -11,6 +11,7 @@ import numpy as np
 
 from lsweep.comm import Comm
 from lsweep.config import Config
+from lsweep.engine.watchdog import Watchdog
 from lsweep.errors import (
     EXIT_BAD_INPUT,
     EXIT_COMPLETE,
@@ -25,7 +26,6 @@ from lsweep.store.batch import Batch
 from lsweep.surface import Status
 from lsweep.tools.progress import Progress
 from lsweep.tools.stop import Stop
-from lsweep.watchdog import Watchdog
 
 log = logging.getLogger("lsweep")
 

@@ -11,18 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from lsweep import certification, engine
-from lsweep.certification import Request
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors
+from lsweep.engine import certify as certification
+from lsweep.engine import loop
+from lsweep.engine.certify import Request
+from lsweep.engine.example_cache import ExampleCache
+from lsweep.engine.exchange import Exchange
+from lsweep.engine.setup import Prepared, prepare
 from lsweep.errors import InputError, LsweepError
 from lsweep.evaluate import device, out_of_memory
 from lsweep.evaluate.interface import Evaluator
 from lsweep.evaluate.problem import Problem, build
-from lsweep.example_cache import ExampleCache
-from lsweep.exchange import Exchange
-from lsweep.preparation import Prepared, prepare
 from lsweep.store import Store, open_store, opening, prepare_output
 from lsweep.surface import Surface
 from lsweep.tools.lock import Lock, acquire
@@ -56,7 +57,7 @@ class Options:
 
 def sweep(
     config: Config, comm: Comm, options: Options = Options(), *, break_lock: bool = False
-) -> engine.Outcome:
+) -> loop.Outcome:
     """Collective: run the sweep that a configuration describes, or resume it.
 
     Raises:
@@ -67,7 +68,7 @@ def sweep(
 
 def sweeps(
     configs: Sequence[Config], comm: Comm, options: Options = Options(), *, break_lock: bool = False
-) -> Iterator[engine.Outcome]:
+) -> Iterator[loop.Outcome]:
     """Collective: the same one after another, for configurations of one network and one data set.
 
     These are built once: each building would take another share of the hosts' memory.
@@ -118,7 +119,7 @@ def execute(
     options: Options = Options(),
     explicit: Sequence[Tensors] | None = None,
     lock: Lock | None = None,
-) -> tuple[engine.Outcome, Surface | None]:
+) -> tuple[loop.Outcome, Surface | None]:
     """Collective: sweep `problem` over `config.grid` and return how it ended, and on rank 0 the surface.
 
     Args:
@@ -151,7 +152,7 @@ def execute(
 
 def _evaluate(
     ready: Prepared, comm: Comm, store: Store, output: Path | None, options: Options
-) -> engine.Outcome:
+) -> loop.Outcome:
     """Run the sweep, with what is kept of single examples' losses where points are sampled by their neighbours."""
     cache = exchange = None
     if ready.neighbours is not None:
@@ -170,7 +171,7 @@ def _evaluate(
 
 def certify(
     config: Config, comm: Comm, request: Request, options: Options = Options(), *, break_lock: bool = False
-) -> engine.Outcome:
+) -> loop.Outcome:
     """Collective: evaluate a sample of a sweep's points in full, and put the certificate into its file.
 
     Raises:
@@ -194,8 +195,8 @@ def _require(output: Path) -> None:
 
 def _certify(
     ready: Prepared, comm: Comm, output: Path, lock: Lock | None, request: Request, options: Options
-) -> engine.Outcome:
-    def run(config: Config, store: Store, evaluator: Evaluator, points: np.ndarray) -> engine.Outcome:
+) -> loop.Outcome:
+    def run(config: Config, store: Store, evaluator: Evaluator, points: np.ndarray) -> loop.Outcome:
         return _run(config, comm, store, evaluator, options, points)
 
     scheduled = _scheduled(ready.config, comm, ready)
@@ -211,9 +212,9 @@ def _run(
     options: Options,
     points: np.ndarray | None = None,
     exchange: Exchange | None = None,
-) -> engine.Outcome:
+) -> loop.Outcome:
     try:
-        outcome = engine.run(
+        outcome = loop.run(
             config,
             comm,
             store,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lsweep.comm import Comm
-from lsweep.exchange import Exchange
+from lsweep.engine.exchange import Exchange
 from lsweep.grid import Grid, refine
 from lsweep.store.base import Store
 from lsweep.store.batch import Batch

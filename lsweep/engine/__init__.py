@@ -1,0 +1,1 @@
+"""One sweep from set-up to end."""
