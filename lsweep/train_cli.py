@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     stop = Stop()
     with stop.on_signals():
         need_torch("training needs")
-        from lsweep.train import train
+        from lsweep.training.train import train
 
         _log_to_stderr(logging.WARNING if args.quiet else logging.INFO)
         stop.deadline = deadline(args.time_limit)

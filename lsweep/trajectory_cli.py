@@ -13,8 +13,8 @@ from lsweep.tools.arguments import add_config, need_torch
 if TYPE_CHECKING:
     from lsweep.directions.trail_axes import Walked
     from lsweep.models.trail import Trail
-    from lsweep.projections import Report
-    from lsweep.steps import Steps
+    from lsweep.training.projections import Report
+    from lsweep.training.steps import Steps
 
 COMPONENTS = 6  # shown
 
@@ -54,12 +54,12 @@ def run(args: argparse.Namespace) -> int:
             "directions.trail must name the folder that `lsweep train` wrote", key="directions.trail"
         )
     need_torch("trajectories need")
-    from lsweep import projections, steps
     from lsweep.comm import alone
     from lsweep.directions import trail_axes
     from lsweep.evaluate import problem
     from lsweep.models import parameters
     from lsweep.tools import progress
+    from lsweep.training import projections, steps
 
     comm = alone()
     made = problem.build(config, comm) if args.steps else None

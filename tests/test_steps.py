@@ -10,10 +10,11 @@ import project
 import pytest
 import torch
 
-from lsweep import cli, config, steps
+from lsweep import cli, config
 from lsweep.comm import SerialComm
 from lsweep.evaluate import problem
 from lsweep.models import checkpoint, trail
+from lsweep.training import steps
 
 DESCENT = """
 [train]

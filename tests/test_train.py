@@ -17,13 +17,14 @@ import pytest
 import torch
 from torch import nn
 
-from lsweep import cli, config, optimisers
+from lsweep import cli, config
 from lsweep.config import TrainConfig
 from lsweep.data import ResidentData
 from lsweep.models import checkpoint, trail
 from lsweep.store.reader import read as read_sweep
 from lsweep.tools.lock import acquire
-from lsweep.training_data import TrainingBatches
+from lsweep.training import optimisers
+from lsweep.training.batches import TrainingBatches
 
 NET = """
 from torch import nn

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from lsweep import augmentation, label_noise
-from lsweep.augmentation import CropFlip
 from lsweep.config import TrainConfig
 from lsweep.data import ResidentData
 from lsweep.data.images import ImageTransform
 from lsweep.errors import DataError
-from lsweep.training_data import TrainingBatches, seed_of, with_noise
+from lsweep.training import augmentation, label_noise
+from lsweep.training.augmentation import CropFlip
+from lsweep.training.batches import TrainingBatches, seed_of, with_noise
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])

@@ -28,9 +28,9 @@ from lsweep.tools import provenance
 from lsweep.tools.lock import acquire
 from lsweep.tools.progress import Progress, Silent
 from lsweep.tools.stop import Stop
-from lsweep.trail_writer import TrailWriter, claim
-from lsweep.training import Outcome, Training
-from lsweep.training_data import with_noise
+from lsweep.training.batches import with_noise
+from lsweep.training.loop import Outcome, Training
+from lsweep.training.trail_writer import TrailWriter, claim
 
 
 def settings_of(config: Config) -> TrainConfig:

@@ -13,19 +13,19 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
-from lsweep import optimisers
 from lsweep.config import TrainConfig
 from lsweep.data import ResidentData
 from lsweep.errors import EXIT_COMPLETE, EXIT_ERROR, EXIT_STOPPED, ConfigError, DivergenceError
 from lsweep.evaluate.flat_parameters import evaluation_mode
 from lsweep.evaluate.objective import Objective, Supervised, check_labels
-from lsweep.measurement import measure, weighted_sum
 from lsweep.models import checkpoint
 from lsweep.models.trail import Epoch, Resume, Trail
 from lsweep.tools.progress import Progress
 from lsweep.tools.stop import Stop
-from lsweep.trail_writer import TrailWriter
-from lsweep.training_data import TrainingBatches, seed_of
+from lsweep.training import optimisers
+from lsweep.training.batches import TrainingBatches, seed_of
+from lsweep.training.measurement import measure, weighted_sum
+from lsweep.training.trail_writer import TrailWriter
 
 log = logging.getLogger("lsweep")
 

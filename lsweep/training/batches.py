@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from lsweep import augmentation, label_noise
 from lsweep.config import TrainConfig
 from lsweep.data import ResidentData
 from lsweep.data.images import ImageTransform
 from lsweep.errors import DataError
+from lsweep.training import augmentation, label_noise
 
 
 def seed_of(*numbers: int) -> int:

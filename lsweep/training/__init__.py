@@ -1,0 +1,1 @@
+"""Trains networks into a trail of checkpoints, and reports on it."""
