@@ -12,9 +12,10 @@ import project
 import pytest
 from launch import mpi, need_mpi, need_parallel_hdf5, python
 
-from lsweep import check, config, preflight
+from lsweep import config
+from lsweep.cli import check, preflight
+from lsweep.cli.preflight import Finding
 from lsweep.comm import SerialComm
-from lsweep.preflight import Finding
 from lsweep.store import writer
 from lsweep.store.batch import Batch
 from lsweep.tools import filesystem

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lsweep import preflight
+from lsweep.cli import preflight
+from lsweep.cli.preflight import Finding, size
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.errors import EXIT_BAD_INPUT, EXIT_COMPLETE, InputError, MissingExtra
 from lsweep.grid import Axis, Grid
-from lsweep.preflight import Finding, size
 from lsweep.store import audit, choose_mode, opening
 from lsweep.store.audit import Verdict
 from lsweep.tools import filesystem, lock, provenance, stop

@@ -53,18 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from lsweep.centre.cli import add_parser as add_curvature
-    from lsweep.certify_cli import add_parser as add_certify
+    from lsweep.cli.certify import add_parser as add_certify
+    from lsweep.cli.curvature import add_parser as add_curvature
+    from lsweep.cli.directions import add_parser as add_directions
+    from lsweep.cli.train import add_parser as add_train
+    from lsweep.cli.trajectory import add_parser as add_trajectory
     from lsweep.compare.cli import add_parser as add_compare
     from lsweep.convert.cli import add_parser as add_convert
     from lsweep.describe.cli import add_parser as add_describe
-    from lsweep.directions_cli import add_parser as add_directions
     from lsweep.export.cli import add_parser as add_export
     from lsweep.render.cli import add_parser as add_render
     from lsweep.render.scene.cli import add_parser as add_movie
     from lsweep.slurm.cli import add_parser as add_slurm
-    from lsweep.train_cli import add_parser as add_train
-    from lsweep.trajectory_cli import add_parser as add_trajectory
     from lsweep.watch.cli import add_parser as add_watch
 
     parser = argparse.ArgumentParser(
@@ -187,16 +187,18 @@ def _leave_undisturbed() -> None:
 
 
 def _certify(args: argparse.Namespace) -> int:
-    from lsweep import certify_cli, config
+    from lsweep import config
+    from lsweep.cli import certify
 
-    certify_cli.check(args)
+    certify.check(args)
     base = config.load(args.config, args.overrides)
-    return _beside_ranks(args, base, lambda comm, stop, _: certify_cli.certify(base, comm, args, stop))
+    return _beside_ranks(args, base, lambda comm, stop, _: certify.certify(base, comm, args, stop))
 
 
 def _check(args: argparse.Namespace) -> int:
-    from lsweep import check, config
     from lsweep import comm as ranks
+    from lsweep import config
+    from lsweep.cli import check
 
     if args.ranks is not None and args.ranks < 1:
         raise InputError(f"--ranks must be >= 1, got {args.ranks}")
@@ -273,7 +275,8 @@ def _sweep_each(configs: Sequence[Config], comm: Comm, args: argparse.Namespace,
 
 
 def _report(config: Config, outcome: Outcome) -> None:
-    from lsweep import certify_cli, status
+    from lsweep import status
+    from lsweep.cli import certify
     from lsweep.store.reader import read
 
     if outcome.broken and outcome.pending:
@@ -295,7 +298,7 @@ def _report(config: Config, outcome: Outcome) -> None:
     if outcome.pending and not outcome.evaluated and not outcome.broken:
         log.warning("not one point was evaluated: status 1, so that a job which resubmits itself ends")
     if outcome.certificate is not None:
-        certify_cli.report(config.output, outcome.certificate)
+        certify.report(config.output, outcome.certificate)
 
 
 def _status(args: argparse.Namespace) -> int:
