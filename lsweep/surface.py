@@ -235,16 +235,16 @@ class Surface:
         return _upstairs("render.axes", "draw")(self, kind, ax, **options)
 
     def to_xarray(self) -> xarray.Dataset:
-        """The surface as a labelled data set; see `lsweep.labelled.dataset.to_dataset`. Raises MissingExtra."""
+        """The surface as a labelled data set; see `lsweep.convert.dataset.to_dataset`. Raises MissingExtra."""
         return _upstairs("labelled.dataset", "to_dataset")(self)
 
     @classmethod
     def from_xarray(cls, data: xarray.Dataset) -> Surface:
-        """A surface from a data set like those of `to_xarray`; see `lsweep.labelled.dataset.from_dataset`."""
+        """A surface from a data set like those of `to_xarray`; see `lsweep.convert.dataset.from_dataset`."""
         return _upstairs("labelled.dataset", "from_dataset")(data)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """One row a point, x fastest; see `lsweep.labelled.frame.to_frame`. Raises MissingExtra."""
+        """One row a point, x fastest; see `lsweep.convert.frame.to_frame`. Raises MissingExtra."""
         return _upstairs("labelled.frame", "to_frame")(self)
 
     def _repr_html_(self) -> str:

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from lsweep import cli
-from lsweep.convert import convert, load
+from lsweep.convert import convert, load, whole
 from lsweep.errors import FileFormatError, InputError
-from lsweep.store import whole
 from lsweep.store.foreign import read_direction_file
 from lsweep.store.reader import read
 from lsweep.surface import Status, Surface, Trajectory, curvature_metrics

@@ -13,12 +13,12 @@ import pytest
 
 from lsweep import cli
 from lsweep.certificate import Certificate, Kind
+from lsweep.convert import whole
 from lsweep.describe import describe
 from lsweep.describe.facts import facts
 from lsweep.describe.recipes import BIAS_BN, KINDS, NORMALIZED
 from lsweep.describe.style import STYLES
 from lsweep.errors import InputError
-from lsweep.store import whole
 from lsweep.store.reader import read
 from lsweep.surface import Status, Surface, Trajectory
 

@@ -19,11 +19,11 @@ from launch import absent, environment, python
 
 import lsweep
 from lsweep import cli, export
+from lsweep.convert import whole
 from lsweep.errors import InputError
 from lsweep.export import gltf
 from lsweep.export.heights import Height
 from lsweep.export.vtk import write_path
-from lsweep.store import whole
 from lsweep.surface import Status, Surface, Trajectory
 
 HERE = Path(__file__).resolve().parent

@@ -26,8 +26,8 @@ import pytest
 from launch import environment, python
 
 from lsweep import cli
+from lsweep.convert import whole
 from lsweep.render.look import Look
-from lsweep.store import whole
 from lsweep.surface import Status, Surface
 from lsweep.tools import lock
 from lsweep.watch.cells import Kind, raster

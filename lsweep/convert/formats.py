@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lsweep.convert import rows
+from lsweep.convert import netcdf, rows
 from lsweep.errors import FileFormatError, InputError, nearest
-from lsweep.labelled import netcdf
 from lsweep.surface import Surface
 from lsweep.tools.files import write_bytes
 
@@ -45,7 +44,7 @@ def convert(
             lsweep's, else "lsweep".
         directions: the released code's direction file, to be kept in a file of lsweep's.
         projection: the released code's projected trajectory, alike.
-        order: how the values of a released surface lie; see `lsweep.store.released.read_surface`.
+        order: how the values of a released surface lie; see `lsweep.convert.released.read_surface`.
         force: replace the target if it exists.
 
     Returns:
@@ -54,7 +53,7 @@ def convert(
     Raises:
         InputError: a file is not what it should be, the target exists, or there is no such way.
     """
-    from lsweep.store import recognise as looking
+    from lsweep.convert import recognise as looking
 
     source, target = Path(source), Path(target)
     kind = _checked(source_format, SOURCES, "from") or recognise(source)
@@ -90,8 +89,9 @@ def load(path: str | Path, source_format: str | None = None, *, order: str = "yx
     Raises:
         FileFormatError: the file is not what it should be.
     """
-    from lsweep.store import foreign, reader, released
-    from lsweep.store import recognise as looking
+    from lsweep.convert import recognise as looking
+    from lsweep.convert import released
+    from lsweep.store import foreign, reader
 
     path = Path(path)
     foreign.require_file(path)
@@ -110,7 +110,7 @@ def load(path: str | Path, source_format: str | None = None, *, order: str = "yx
 
 def recognise(path: Path) -> str:
     """The format of a file, by its first bytes and what lies in it. Raises FileFormatError."""
-    from lsweep.store import recognise as looking
+    from lsweep.convert import recognise as looking
     from lsweep.store.foreign import require_file
 
     require_file(path)
@@ -163,7 +163,8 @@ def _require_free(source: Path, target: Path, force: bool) -> None:
 
 
 def _directions(source: Path, target: Path, kind: str) -> None:
-    from lsweep.store import foreign, reader, released_paths
+    from lsweep.convert import released_paths
+    from lsweep.store import foreign, reader
 
     tensors = foreign.read_direction_file(source)
     explained = None
@@ -180,7 +181,7 @@ def _write(
     surface: Surface, target: Path, wanted: str, directions: str | Path | None, projection: str | Path | None
 ) -> list[str]:
     """Write the target and return what it cannot hold, a phrase each."""
-    from lsweep.store import released, released_paths, whole
+    from lsweep.convert import released, released_paths, whole
 
     lost: list[str] = []
     if wanted == "projection":
@@ -204,7 +205,8 @@ def _with_companions(
     surface: Surface, directions: str | Path | None, projection: str | Path | None
 ) -> tuple[Surface, dict[str, list[np.ndarray]]]:
     """The surface with a trajectory and tensors from the released code's other two files."""
-    from lsweep.store import foreign, released_paths
+    from lsweep.convert import released_paths
+    from lsweep.store import foreign
 
     tensors = {}
     explained = None

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lsweep.convert.columns import flat_columns, surface_of
 from lsweep.errors import FileFormatError
 from lsweep.grid import AXIS_NAMES
-from lsweep.labelled.columns import flat_columns, surface_of
 from lsweep.surface import Status, Surface
 
 WORDS = {status.name.lower(): int(status) for status in Status}

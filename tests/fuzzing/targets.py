@@ -71,8 +71,8 @@ def hdf5(path: Path) -> str:
 
 def foreign(path: Path) -> str:
     """Surfaces and trajectories of the released code, and plain arrays; what is read can be written."""
+    from lsweep.convert import recognise, released, released_paths
     from lsweep.describe import describe
-    from lsweep.store import recognise, released, released_paths
 
     def surface(read: Callable[..., Any]) -> None:
         made = read(path, trusted=True)

@@ -19,7 +19,7 @@ import project
 from browser import Browser, programs
 from launch import Job, environment, need_mpi
 
-from lsweep.store import whole
+from lsweep.convert import whole
 from lsweep.store.reader import read
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow, pytest.mark.timeout(400)]

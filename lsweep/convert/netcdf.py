@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+from lsweep.convert.columns import missing
+from lsweep.convert.dataset import from_dataset, library, to_dataset
 from lsweep.errors import FileFormatError, InputError
-from lsweep.labelled.columns import missing
-from lsweep.labelled.dataset import from_dataset, library, to_dataset
 from lsweep.surface import Surface
 
 
@@ -30,7 +30,8 @@ def read(path: str | Path, *, trusted: bool = False) -> Surface:
         FileFormatError: no such file, or not what it should be.
         MissingExtra: xarray or h5netcdf is not installed.
     """
-    from lsweep.store import probe, recognise
+    from lsweep.convert import recognise
+    from lsweep.store import probe
     from lsweep.store.foreign import require_file
 
     xarray, path = library(), Path(path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lsweep.labelled.columns import flat_columns, missing
+from lsweep.convert.columns import flat_columns, missing
 from lsweep.surface import Status, Surface
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lsweep._version import __version__
+from lsweep.convert.columns import missing, short, surface_of
+from lsweep.convert.path import json_of, path_attributes, path_of, path_variables
 from lsweep.errors import InputError
 from lsweep.grid import AXIS_NAMES
-from lsweep.labelled.columns import missing, short, surface_of
-from lsweep.labelled.path import json_of, path_attributes, path_of, path_variables
 from lsweep.surface import Status, Surface
 
 if TYPE_CHECKING:
