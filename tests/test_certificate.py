@@ -17,9 +17,9 @@ from store_contract import GRIDS, Place, close, results
 from lsweep.certificate import Certificate, Kind, draw
 from lsweep.comm import SerialComm
 from lsweep.errors import FileFormatError, InputError, LockError
-from lsweep.status import describe
 from lsweep.store import certificate as group
 from lsweep.store.reader import read
+from lsweep.watch.status import describe
 
 NAN, INF = float("nan"), float("inf")
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lsweep import status
-from lsweep.status import describe
 from lsweep.surface import Status, Surface
+from lsweep.watch import status
+from lsweep.watch.status import describe
 
 SESSION = {
     "job": "42",

@@ -14,10 +14,10 @@ from store_contract import GRIDS, Place, close, results
 
 from lsweep.comm import SerialComm
 from lsweep.errors import FileFormatError
-from lsweep.status import describe
 from lsweep.store import foreign
 from lsweep.store.foreign import read_direction_file
 from lsweep.store.reader import read, read_directions, read_identity
+from lsweep.watch.status import describe
 
 Change = Callable[[h5py.File], None]
 

@@ -275,9 +275,9 @@ def _sweep_each(configs: Sequence[Config], comm: Comm, args: argparse.Namespace,
 
 
 def _report(config: Config, outcome: Outcome) -> None:
-    from lsweep import status
     from lsweep.cli import certify
     from lsweep.store.reader import read
+    from lsweep.watch import status
 
     if outcome.broken and outcome.pending:
         _say(f"{outcome.reason}; nothing acknowledged is lost: make room and run the same command again")
@@ -302,8 +302,8 @@ def _report(config: Config, outcome: Outcome) -> None:
 
 
 def _status(args: argparse.Namespace) -> int:
-    from lsweep import status
     from lsweep.store.reader import read
+    from lsweep.watch import status
 
     for path in args.files:
         print(status.describe(read(Path(path))))

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lsweep.errors import printable
-from lsweep.status import best, rate
 from lsweep.surface import Status, Surface
 from lsweep.tools.progress import duration
 from lsweep.watch.follow import View
+from lsweep.watch.status import best, rate
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,9 @@ def time_limit(text: str) -> str:
 def hdf5(path: Path) -> str:
     """Every reader of HDF5, here in this process, and what `lsweep status` says of a sweep."""
     from lsweep.render.field import title_of
-    from lsweep.status import describe
     from lsweep.store.foreign import read_direction_file
     from lsweep.store.reader import read, read_directions, read_identity
+    from lsweep.watch.status import describe
 
     def sweep() -> None:
         surface = read(path, trusted=True)
