@@ -105,7 +105,7 @@ def test_drawing_needs_neither_torch_nor_mpi() -> None:
 def test_reading_needs_neither_torch_nor_mpi() -> None:
     loaded = loaded_by(
         "import lsweep; lsweep.open, lsweep.Surface, lsweep.Axis; import lsweep.render, lsweep.export, "
-        "lsweep.convert, lsweep.describe, lsweep.convert.dataset, lsweep.notebook"
+        "lsweep.convert, lsweep.describe, lsweep.convert.dataset, lsweep.describe.notebook"
     )
     assert "h5py" in loaded and not loaded & {"torch", "mpi4py", "xarray", "pandas", "matplotlib"}
 
