@@ -236,19 +236,19 @@ class Surface:
 
     def to_xarray(self) -> xarray.Dataset:
         """The surface as a labelled data set; see `lsweep.convert.dataset.to_dataset`. Raises MissingExtra."""
-        return _upstairs("labelled.dataset", "to_dataset")(self)
+        return _upstairs("convert.dataset", "to_dataset")(self)
 
     @classmethod
     def from_xarray(cls, data: xarray.Dataset) -> Surface:
         """A surface from a data set like those of `to_xarray`; see `lsweep.convert.dataset.from_dataset`."""
-        return _upstairs("labelled.dataset", "from_dataset")(data)
+        return _upstairs("convert.dataset", "from_dataset")(data)
 
     def to_dataframe(self) -> pandas.DataFrame:
         """One row a point, x fastest; see `lsweep.convert.frame.to_frame`. Raises MissingExtra."""
-        return _upstairs("labelled.frame", "to_frame")(self)
+        return _upstairs("convert.frame", "to_frame")(self)
 
     def _repr_html_(self) -> str:
-        return _upstairs("notebook", "html")(self)
+        return _upstairs("describe.notebook", "html")(self)
 
     def __repr__(self) -> str:
         bounds = ", ".join(
