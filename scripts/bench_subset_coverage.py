@@ -36,7 +36,7 @@ POINTS = {
 }
 TOLERANCES = [(0.02, 0.0), (0.05, 0.0), (0.2, 0.0), (0.5, 0.0), (0.02, 0.01), (0.02, 0.05)]
 SCALE = math.log(10)  # cross entropy, ten classes
-NAIVE, RULE = "naive t", "lsweep.evaluate.sampling.design"
+NAIVE, RULE = "naive t", "lsweep.subset"
 RULES = (NAIVE, RULE)
 
 

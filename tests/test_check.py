@@ -182,7 +182,7 @@ def test_kinds_of_file_systems(tmp_path: Path) -> None:
 HANGING = """
 import sys, time
 from pathlib import Path
-from lsweep import preflight
+from lsweep.cli import preflight
 from lsweep.comm import SerialComm
 from lsweep.store import writer
 preflight.HANGS_AFTER = 0.3

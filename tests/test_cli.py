@@ -443,7 +443,7 @@ def test_only_rank_0_says_what_all_ranks_meet(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     naps: list[float] = []
-    monkeypatch.setattr(cli.time, "sleep", naps.append)
+    monkeypatch.setattr(time, "sleep", naps.append)
     monkeypatch.setenv("SLURM_PROCID", "1")
     monkeypatch.setenv("SLURM_NTASKS", "2")
     assert comm.rank_hint() == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from documents import ROOT
 
-from lsweep import cli
+from lsweep.cli import dispatch
 from lsweep.render.look import KINDS
 from lsweep.store.reader import read
 
@@ -48,7 +48,7 @@ def test_an_entrys_commands_make_its_files_from_what_is_there(entry):
         assert read(FOLDER / source).done.any()
     for command in entry.commands:
         if command.startswith("lsweep"):
-            cli._parser().parse_args(shlex.split(command.partition(">")[0])[1:])
+            dispatch._parser().parse_args(shlex.split(command.partition(">")[0])[1:])
 
 
 def test_every_kind_is_shown():
@@ -69,7 +69,7 @@ def test_a_command_draws_the_picture_that_is_there(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(FOLDER)
     arguments = shlex.split(command)[1:]
     arguments[-1] = str(tmp_path / "heatmap.png")
-    assert cli.main(arguments) == 0
+    assert dispatch.main(arguments) == 0
     drawn, kept = (pixels((folder / "heatmap.png").read_bytes()) for folder in (tmp_path, FOLDER))
     assert abs(drawn.shape[0] - kept.shape[0]) <= 2 and drawn.shape[1] == kept.shape[1]
     rows = min(len(drawn), len(kept))

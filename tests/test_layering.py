@@ -85,14 +85,14 @@ def test_the_package_itself_is_light() -> None:
 def test_a_sweep_starts_without_the_compiler_and_scipy() -> None:
     """Together they take longer to import than torch itself; torch's compiler brings sympy."""
     loaded = loaded_by(
-        "from lsweep import comm, device, job\nwith device.repeatable(), device.threads_of(comm.SerialComm()): pass"
+        "from lsweep import comm\nfrom lsweep.engine import job\nfrom lsweep.evaluate import device\nwith device.repeatable(), device.threads_of(comm.SerialComm()): pass"
     )
     assert "torch" in loaded and not loaded & {"sympy", "scipy", "torchvision"}
 
 
 def test_values_that_travel_need_no_torch() -> None:
-    light = """errors config grid surface certificate plugins progress stop slurm_job evaluation schedule provenance
-        status compare compare.comparison compare.report compare.cli seeds slurm.cli slurm.header slurm.lead
+    light = """errors config grid surface certificate tools.plugins tools.progress tools.stop tools.slurm_job
+        grid.schedule tools.provenance watch.status compare compare.comparison compare.report compare.cli config.seeds slurm.cli slurm.header slurm.lead
         slurm.script"""
     assert "torch" not in loaded_by(f"import {', '.join(f'lsweep.{m}' for m in light.split())}")
 

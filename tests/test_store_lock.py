@@ -193,7 +193,7 @@ def test_one_of_many_at_once_wins(output: Path) -> None:
     forge(output, pid=dead_pid())
     code = (
         "import sys\nfrom pathlib import Path\nfrom lsweep.errors import InputError\n"
-        "from lsweep.store import lock\nlock.PATIENCE = 0\nacquire = lock.acquire\n"
+        "from lsweep.tools import lock\nlock.PATIENCE = 0\nacquire = lock.acquire\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         "try:\n    held = acquire(Path(sys.argv[1]))\n    print('won', flush=True)\n"
         "except InputError:\n    print('lost', flush=True)\n"

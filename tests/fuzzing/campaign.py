@@ -209,7 +209,8 @@ _FRONT = """
 import sys
 from pathlib import Path
 from lsweep.errors import FileFormatError
-from lsweep.store import foreign, probe, reader, recognise, released, released_paths
+from lsweep.convert import recognise, released, released_paths
+from lsweep.store import foreign, probe, reader
 probe.CPU_SECONDS = 1
 own = (reader.read, reader.read_identity, reader.read_directions)
 others = (foreign.read_direction_file, released.read_surface, released_paths.read_projection)
