@@ -29,7 +29,7 @@ from lsweep.directions import Tensors, check_fit
 from lsweep.engine import job
 from lsweep.errors import ConfigError
 from lsweep.evaluate import objective as objectives
-from lsweep.evaluate.isolation import isolated
+from lsweep.evaluate.flat_parameters import isolated
 from lsweep.evaluate.objective import Objective, PerExample, Supervised
 from lsweep.evaluate.problem import Problem
 from lsweep.grid import Axis, Grid

@@ -12,7 +12,7 @@ from lsweep import api
 from lsweep.comm import SerialComm
 from lsweep.data import from_object
 from lsweep.errors import ConfigError, nearest
-from lsweep.evaluate.isolation import isolated
+from lsweep.evaluate.flat_parameters import isolated
 from lsweep.grid import Axis, Grid
 from lsweep.surface import Surface
 

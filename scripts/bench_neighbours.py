@@ -19,8 +19,7 @@ from reference import Reference
 from lsweep import config
 from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Tolerance, design
-from lsweep.evaluate.sampling.example_field import Measured
-from lsweep.evaluate.sampling.example_losses import Neighbours
+from lsweep.evaluate.sampling.example_losses import Measured, Neighbours
 from lsweep.evaluate.sampling.stopping import Accuracy, Known, Rule
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.tools import provenance

@@ -21,7 +21,7 @@ from scipy.special import stdtrit
 from scipy.stats import rankdata
 
 from lsweep import config
-from lsweep.evaluate.sampling import spending
+from lsweep.evaluate.sampling import intervals
 from lsweep.evaluate.sampling.design import Design, Subset, Tolerance, design
 from lsweep.tools import provenance
 
@@ -189,7 +189,7 @@ def main() -> None:
         "orders": arguments.orders,
         "rules": RULES,
         "first look": designs[0].looks[0],
-        "critical values": [level.critical for level in spending.levels(0.05)],
+        "critical values": [level.critical for level in intervals.levels(0.05)],
         "summary": summary(points),
         "points": points,
     }

@@ -11,8 +11,7 @@ import numpy as np
 from lsweep.evaluate.interface import Column, Evaluation
 from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Tolerance, design
-from lsweep.evaluate.sampling.example_field import Measured
-from lsweep.evaluate.sampling.example_losses import Neighbours
+from lsweep.evaluate.sampling.example_losses import Measured, Neighbours
 from lsweep.evaluate.sampling.stopping import Accuracy, Known, Rule
 from lsweep.grid import Grid
 

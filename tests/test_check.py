@@ -17,8 +17,8 @@ from lsweep.cli import check, preflight
 from lsweep.cli.preflight import Finding
 from lsweep.comm import SerialComm
 from lsweep.store import writer
-from lsweep.store.batch import Batch
-from lsweep.tools import filesystem
+from lsweep.store.base import Batch
+from lsweep.tools import files
 from lsweep.tools.lock import acquire
 
 
@@ -112,7 +112,7 @@ def test_a_sweep_longer_than_the_job(here: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_no_room(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filesystem, "room", lambda folder: 5000)
+    monkeypatch.setattr(files, "room", lambda folder: 5000)
     finding = found()["space"]
     assert finding.level == "fail"
     assert "5 kB free" in finding.text
@@ -164,7 +164,7 @@ class Elsewhere(SerialComm):
 def test_modes_and_file_systems(
     kind: str, hdf5: tuple[int, ...], mode: str, level: str, advice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filesystem, "kind", lambda folder: kind)
+    monkeypatch.setattr(files, "kind", lambda folder: kind)
     monkeypatch.setattr(preflight.opening, "hdf5_version", lambda: hdf5)
     finding = preflight.parallel_io(Elsewhere(), mode, Path("/"))
     assert finding.level == level
@@ -172,11 +172,11 @@ def test_modes_and_file_systems(
 
 
 def test_kinds_of_file_systems(tmp_path: Path) -> None:
-    assert filesystem.kind(Path("/proc/self")) == "proc"
-    assert filesystem.kind(Path("/dev/shm")) == "tmpfs"
-    assert filesystem.kind(tmp_path) not in ("", "proc")
-    assert filesystem.existing_parent(tmp_path / "a" / "b" / "c.h5") == tmp_path
-    assert 0 < filesystem.room(tmp_path) < 1 << 60
+    assert files.filesystem_kind(Path("/proc/self")) == "proc"
+    assert files.filesystem_kind(Path("/dev/shm")) == "tmpfs"
+    assert files.filesystem_kind(tmp_path) not in ("", "proc")
+    assert files.existing_parent(tmp_path / "a" / "b" / "c.h5") == tmp_path
+    assert 0 < files.free_bytes(tmp_path) < 1 << 60
 
 
 HANGING = """

@@ -21,7 +21,7 @@ from torch import nn
 
 from lsweep.errors import EXIT_BAD_INPUT, CheckpointError
 from lsweep.models.checkpoint import check_fit, fit, read
-from lsweep.tools import archives
+from lsweep.tools import files
 
 
 def saved(folder: Path, content: Any, name: str = "w.pt") -> Path:
@@ -209,7 +209,7 @@ def repacked(source: Path, target: Path, **changes: bytes) -> Path:
 def test_a_checkpoint_that_is_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = repacked(saved(tmp_path, {"a": torch.zeros(1_000_000)}), tmp_path / "bomb.pt")
     assert read(file)["a"].shape == (1_000_000,)
-    monkeypatch.setattr(archives, "FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(files, "FREE_BYTES", 1 << 20)
     assert "would unpack to 4,000," in refused(file)
 
 

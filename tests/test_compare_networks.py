@@ -23,7 +23,7 @@ from lsweep import cli
 from lsweep.compare import comparison, verdicts
 from lsweep.compare.sweeps import networks, read
 from lsweep.grid import Axis, Grid
-from lsweep.store import Header, StoredDirections, foreign, reader, schema
+from lsweep.store import Header, StoredDirections, reader, schema, validation
 from lsweep.surface import Status
 
 GRID = Grid(Axis(-1.0, 1.0, 11), Axis(-1.0, 1.0, 9))
@@ -73,7 +73,7 @@ def write(
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No child process looks at each file first (`test_store_probe.py` is about that): it takes 0.3 s a file."""
-    monkeypatch.setattr(reader, "look_first", lambda path, *calls: foreign.require_file(path))
+    monkeypatch.setattr(reader, "look_first", lambda path, *calls: validation.require_file(path))
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 from lsweep import cli
 from lsweep.convert import convert, load, whole
 from lsweep.errors import FileFormatError, InputError
-from lsweep.store.foreign import read_direction_file
 from lsweep.store.reader import read
+from lsweep.store.validation import read_direction_file
 from lsweep.surface import Status, Surface, Trajectory, curvature_metrics
 
 X, Y, Z = np.linspace(-1.0, 1.0, 7), np.linspace(-0.5, 1.0, 5), np.array([0.0, 0.1, 1.0])

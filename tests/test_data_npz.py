@@ -18,7 +18,7 @@ from data_samples import MEAN, STD, arrays, joined
 from lsweep.config import DataConfig
 from lsweep.data import load, npz
 from lsweep.errors import DataError
-from lsweep.tools import archives
+from lsweep.tools import files
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_hand_made_npz_are_read_where_they_are_true(folder: Path) -> None:
 
 
 def test_npz_that_is_a_bomb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(files, "FREE_BYTES", 1 << 20)
     hand_made("bomb.npz", header(shape="(2, 1000, 1000)"), 2_000_000, zipfile.ZIP_DEFLATED)
     with pytest.raises(DataError, match="would unpack to 2,000"):
         from_npz("bomb.npz")

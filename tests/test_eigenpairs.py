@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lsweep.evaluate.curvature.eigensolver import Effort, extremes, largest, smallest
-from lsweep.evaluate.curvature.lanczos import lanczos, matrix
+from lsweep.evaluate.curvature.eigensolver import Effort, extremes, lanczos, largest, matrix, smallest
 from lsweep.evaluate.curvature.spectrum import density, trace
 from lsweep.render.spectrum import smoothed
 

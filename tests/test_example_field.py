@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lsweep.evaluate.sampling.example_field import ExampleField, Measured, most_bytes
+from lsweep.evaluate.sampling.example_losses import ExampleField, Measured, most_bytes
 from lsweep.evaluate.sampling.strata import stratify
 from lsweep.grid.hierarchy import ladder, rungs
 

@@ -15,10 +15,9 @@ from sampled import COUNT, Sampled
 from lsweep.comm import SerialComm
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.engine import loop
-from lsweep.engine.example_cache import ENTRY, RECORD, ExampleCache
-from lsweep.engine.exchange import Exchange
+from lsweep.engine.exchange import ENTRY, RECORD, ExampleCache, Exchange
 from lsweep.engine.session_monitor import Outcome
-from lsweep.evaluate.sampling.example_field import Measured
+from lsweep.evaluate.sampling.example_losses import Measured
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.store import Header, open_store
 from lsweep.surface import Status, Surface

@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lsweep.data import from_object
 from lsweep.errors import InputError
-from lsweep.evaluate.curvature.lanczos import matrix
+from lsweep.evaluate.curvature.eigensolver import matrix
 from lsweep.evaluate.curvature.operator import Hessian, NotFinite, moved_by, pack, unpack
 from lsweep.evaluate.exact import borrow
 from lsweep.evaluate.objective import LOSSES, Supervised, cross_entropy

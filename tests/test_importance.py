@@ -20,7 +20,7 @@ from lsweep.evaluate.sampling.importance import (
     draw,
     regression,
 )
-from lsweep.evaluate.sampling.spending import levels
+from lsweep.evaluate.sampling.intervals import levels
 
 COUNT = 2000
 LEVEL = levels(0.05)[1]

@@ -9,8 +9,7 @@ import pytest
 from scipy.stats import hypergeom, norm, t
 
 from lsweep.evaluate.sampling import intervals
-from lsweep.evaluate.sampling.intervals import Estimate, unseen_share
-from lsweep.evaluate.sampling.spending import Level
+from lsweep.evaluate.sampling.intervals import Estimate, Level, unseen_share
 
 RNG = np.random.default_rng(0)
 

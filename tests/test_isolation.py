@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lsweep
 from lsweep.comm import SerialComm
-from lsweep.evaluate.isolation import isolated
+from lsweep.evaluate.flat_parameters import isolated
 
 GRID = {"x": {"num": 3}}
 

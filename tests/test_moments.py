@@ -7,7 +7,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from lsweep.evaluate.sampling.moments import Moments, moments
+from lsweep.evaluate.sampling.intervals import Moments, moments
 
 RNG = np.random.default_rng(0)
 # Values of each stratum, and how many of them a sample has.

@@ -21,8 +21,7 @@ from lsweep.evaluate.sampled import EstimatingEvaluator
 from lsweep.evaluate.sampling import example_losses as module
 from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Tolerance
-from lsweep.evaluate.sampling.example_field import Measured
-from lsweep.evaluate.sampling.example_losses import Neighbours, fits
+from lsweep.evaluate.sampling.example_losses import Measured, Neighbours, fits
 from lsweep.evaluate.sampling.stopping import Accuracy
 from lsweep.evaluate.sampling.strata import stratify
 from lsweep.grid import Axis, Grid, Refine

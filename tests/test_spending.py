@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from lsweep.evaluate.sampling.spending import SHARES, levels
+from lsweep.evaluate.sampling.intervals import SHARES, levels
 
 
 @given(st.floats(1e-6, 0.5))

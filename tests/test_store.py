@@ -18,7 +18,7 @@ from store_contract import CHECKS, GRIDS, NAMES, Place, close, header, results
 from lsweep.comm import SerialComm
 from lsweep.errors import ConfigError, FileFormatError, IdentityError, InputError
 from lsweep.store import StoredDirections, choose_mode, open_store, prepare_output
-from lsweep.store.batch import runs
+from lsweep.store.base import runs
 from lsweep.store.reader import read, read_directions, read_identity
 from lsweep.store.schema import SESSION, check_names, create
 from lsweep.surface import Status

@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from lsweep.store.image import Image
+from lsweep.store.schema import Image
 
 
 def test_it_reads_and_writes_like_a_file() -> None:

@@ -21,9 +21,9 @@ from store_contract import GRIDS, Place, close, results
 from lsweep.comm import SerialComm
 from lsweep.errors import EXIT_BAD_INPUT, FileFormatError
 from lsweep.store import probe
-from lsweep.store.foreign import read_direction_file
 from lsweep.store.opening import prepare_output
 from lsweep.store.reader import read, read_directions, read_identity
+from lsweep.store.validation import read_direction_file
 
 HDF5 = h5py.version.hdf5_version
 

@@ -14,9 +14,9 @@ from store_contract import GRIDS, Place, close, results
 
 from lsweep.comm import SerialComm
 from lsweep.errors import FileFormatError
-from lsweep.store import foreign
-from lsweep.store.foreign import read_direction_file
+from lsweep.store import validation
 from lsweep.store.reader import read, read_directions, read_identity
+from lsweep.store.validation import read_direction_file
 from lsweep.watch.status import describe
 
 Change = Callable[[h5py.File], None]
@@ -224,7 +224,7 @@ def test_damaged_or_hostile(name: str, sweep: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_compression_bomb(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(foreign, "FREE_BYTES", 1000)
+    monkeypatch.setattr(validation, "FREE_BYTES", 1000)
     with h5py.File(sweep, "r+") as file:
         del file["x"]
         file.create_dataset("x", data=np.zeros(100_000), chunks=(100_000,), compression="gzip")
@@ -385,8 +385,8 @@ def test_checked_follows_no_link_in_the_middle_of_a_path(tmp_path: Path) -> None
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["inside/data"] = np.zeros(3)
         file["outside"] = h5py.SoftLink("/inside")
-        assert foreign.checked(file, "inside/data").shape == (3,)
+        assert validation.checked(file, "inside/data").shape == (3,)
         with pytest.raises(FileFormatError, match="link to elsewhere"):
-            foreign.checked(file, "outside/data")
+            validation.checked(file, "outside/data")
         with pytest.raises(FileFormatError, match="is absent"):
-            foreign.checked(file, "inside/other")
+            validation.checked(file, "inside/other")

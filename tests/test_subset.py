@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from lsweep.errors import ConfigError, DataError
 from lsweep.evaluate.sampling.design import Subset, Tolerance, design
-from lsweep.evaluate.sampling.intervals import Estimate
-from lsweep.evaluate.sampling.spending import levels
+from lsweep.evaluate.sampling.intervals import Estimate, levels
 
 LN10 = math.log(10)
 CLASSES = st.lists(st.integers(1, 60), min_size=1, max_size=12)

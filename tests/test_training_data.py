@@ -10,15 +10,14 @@ from lsweep.config import TrainConfig
 from lsweep.data import ResidentData
 from lsweep.data.images import ImageTransform
 from lsweep.errors import DataError
-from lsweep.training import augmentation, label_noise
-from lsweep.training.augmentation import CropFlip
-from lsweep.training.batches import TrainingBatches, seed_of, with_noise
+from lsweep.training import batches
+from lsweep.training.batches import CropFlip, TrainingBatches, seed_of, with_noise
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_crop_and_flip_is_what_a_loop_over_images_does(dtype: torch.dtype) -> None:
     images = torch.randint(1, 255, (50, 3, 6, 5)).to(dtype)
-    change = augmentation.draw(50, 2, torch.Generator().manual_seed(3))
+    change = batches.draw(50, 2, torch.Generator().manual_seed(3))
     changed = change(images)
     assert changed.shape == images.shape and changed.dtype == dtype
     for k in range(50):
@@ -36,7 +35,7 @@ def test_no_shift_and_no_flip_leave_an_image_as_it_is() -> None:
 
 
 def test_all_crops_and_both_flips_occur() -> None:
-    change = augmentation.draw(4000, 4, torch.Generator().manual_seed(0))
+    change = batches.draw(4000, 4, torch.Generator().manual_seed(0))
     assert set(change.top.tolist()) == set(change.left.tolist()) == set(range(9))
     assert 0.45 < change.flip.double().mean() < 0.55
     assert abs(np.corrcoef(change.top, change.left)[0, 1]) < 0.06
@@ -63,15 +62,15 @@ def test_every_epoch_has_every_example_once_in_another_order() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
 def test_exactly_that_share_of_labels_is_wrong(share: float) -> None:
     labels = torch.randint(10, (1000,), generator=torch.Generator().manual_seed(0))
-    noisy = label_noise.corrupt(labels, share, seed=1)
+    noisy = batches.corrupt(labels, share, seed=1)
     assert int((noisy != labels).sum()) == round(1000 * share)
     assert noisy.min() >= 0 and noisy.max() <= 9
-    assert torch.equal(noisy, label_noise.corrupt(labels, share, seed=1))
+    assert torch.equal(noisy, batches.corrupt(labels, share, seed=1))
     if share == 1.0:  # wrong classes are uniform: 111 of each step in expectation
         steps = torch.bincount((noisy - labels) % 10, minlength=10)
         assert steps[0] == 0 and steps[1:].min() > 70 and steps[1:].max() < 155
     elif share:
-        assert not torch.equal(noisy, label_noise.corrupt(labels, share, seed=2))
+        assert not torch.equal(noisy, batches.corrupt(labels, share, seed=2))
 
 
 def test_what_cannot_be_augmented_or_corrupted_is_named() -> None:
@@ -83,7 +82,7 @@ def test_what_cannot_be_augmented_or_corrupted_is_named() -> None:
     with pytest.raises(DataError, match="pairs"):
         with_noise(ResidentData(torch.randn(8, 5)), TrainConfig(label_noise=0.1))
     with pytest.raises(DataError, match="two classes"):
-        label_noise.corrupt(torch.zeros(5, dtype=torch.int64), 0.5, 0)
+        batches.corrupt(torch.zeros(5, dtype=torch.int64), 0.5, 0)
 
 
 def test_seeds_differ_where_any_number_does() -> None:

@@ -21,9 +21,9 @@ from lsweep.errors import CheckpointError, FileFormatError, InputError
 from lsweep.models import checkpoint, trail
 from lsweep.models import parameters as weights
 from lsweep.render.paths import drops_of
-from lsweep.store.foreign import read_direction_file
 from lsweep.store.reader import read as read_sweep
 from lsweep.store.reader import read_identity
+from lsweep.store.validation import read_direction_file
 
 
 class Matrix:

@@ -10,7 +10,7 @@ import pytest
 from launch import python
 
 from lsweep.comm import SerialComm
-from lsweep.engine import tuning
+from lsweep.engine import choose
 from lsweep.store.reader import read_identity
 
 
@@ -22,13 +22,13 @@ def test_the_fastest_is_found() -> None:
         time.sleep(cost[size] * 5)
         return 5 * 8
 
-    assert tuning.fastest(SerialComm(), list(cost), work) == 20
+    assert choose.fastest(SerialComm(), list(cost), work) == 20
 
 
 def test_of_equals_the_smallest(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))
-    monkeypatch.setattr(tuning.time, "perf_counter", lambda: next(clock))
-    assert tuning.fastest(SerialComm(), [4, 8, 16], lambda size: 100) == 4
+    monkeypatch.setattr(choose.time, "perf_counter", lambda: next(clock))
+    assert choose.fastest(SerialComm(), [4, 8, 16], lambda size: 100) == 4
 
 
 @pytest.mark.slow
@@ -39,7 +39,7 @@ def test_a_resume_takes_what_the_file_began_with(tmp_path: Path) -> None:
     assert done.returncode == 75, done.stderr
     assert "examples a batch are the fastest here" in done.stderr
     size = read_identity(tmp_path / "out/sweep.h5")[0]["batch_size"]
-    assert size in tuning.CANDIDATES["cpu"]
+    assert size in choose.CANDIDATES["cpu"]
     done = python(*auto, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "fastest" not in done.stderr

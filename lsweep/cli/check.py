@@ -20,7 +20,7 @@ from lsweep.errors import EXIT_BAD_INPUT, EXIT_COMPLETE, InputError, MissingExtr
 from lsweep.grid import Axis, Grid
 from lsweep.store import audit, choose_mode, opening
 from lsweep.store.audit import Verdict
-from lsweep.tools import filesystem, lock, provenance, stop
+from lsweep.tools import files, lock, provenance, stop
 from lsweep.tools.progress import duration
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def findings(config: Config | None, comm: Comm, more_ranks: int | None = None) -
     yield preflight.ranks(comm)
     yield preflight.threads(comm)
     output = Path(config.output) if config else Path("sweep.h5")
-    folder = filesystem.existing_parent(output)
+    folder = files.existing_parent(output)
     try:
         mode = choose_mode(config.store.mode if config else "auto", comm)
     except InputError as error:

@@ -22,7 +22,7 @@ from lsweep.errors import LsweepError
 from lsweep.evaluate import cores
 from lsweep.grid import Axis, Grid
 from lsweep.store import Batch, Header, open_store, opening, reader
-from lsweep.tools import filesystem
+from lsweep.tools import files
 
 # After so long a probe write hangs: a sound file system takes milliseconds, a busy one seconds.
 HANGS_AFTER = 60.0
@@ -71,7 +71,7 @@ def threads(comm: Comm) -> Finding:
 
 def parallel_io(comm: Comm, mode: str, folder: Path) -> Finding:
     """Whether the store's mode fits h5py, the ranks and the file system."""
-    kind = filesystem.kind(folder)
+    kind = files.filesystem_kind(folder)
     parallel = opening.is_parallel()
     version = opening.hdf5_version()
     library = f"HDF5 {'.'.join(map(str, version))} {'with' if parallel else 'without'} MPI"
@@ -85,7 +85,7 @@ def parallel_io(comm: Comm, mode: str, folder: Path) -> Finding:
             'HDF5 1.14 with ROMIO refuses independent writes on NFS: set store.mode = "gather", or write to a '
             "parallel file system",
         )
-    if several_hosts and kind and kind not in filesystem.NETWORK:
+    if several_hosts and kind and kind not in files.NETWORK_FILESYSTEMS:
         return Finding(
             "store",
             "fail" if mode == "mpio" else "warn",
@@ -107,7 +107,7 @@ def parallel_io(comm: Comm, mode: str, folder: Path) -> Finding:
 def space(comm: Comm, grid: Grid, columns: int, folder: Path) -> Finding:
     """Whether the output fits. All of it is allocated when it is created."""
     needed = grid.size * (8 * columns + 13) + 100_000
-    free = comm.on_root(lambda: filesystem.room(folder))
+    free = comm.on_root(lambda: files.free_bytes(folder))
     text = f"{size(free)} free in {str(folder)!r}, the output takes about {size(needed)}"
     if free < needed:
         return Finding("space", "fail", text, "make room, or choose another output")

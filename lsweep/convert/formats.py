@@ -91,10 +91,10 @@ def load(path: str | Path, source_format: str | None = None, *, order: str = "yx
     """
     from lsweep.convert import recognise as looking
     from lsweep.convert import released
-    from lsweep.store import foreign, reader
+    from lsweep.store import reader, validation
 
     path = Path(path)
-    foreign.require_file(path)
+    validation.require_file(path)
     kind = source_format or recognise(path)
     readers: dict[str, Callable[[Path], Surface]] = {
         "lsweep": reader.read,
@@ -111,7 +111,7 @@ def load(path: str | Path, source_format: str | None = None, *, order: str = "yx
 def recognise(path: Path) -> str:
     """The format of a file, by its first bytes and what lies in it. Raises FileFormatError."""
     from lsweep.convert import recognise as looking
-    from lsweep.store.foreign import require_file
+    from lsweep.store.validation import require_file
 
     require_file(path)
     with path.open("rb") as file:
@@ -164,9 +164,9 @@ def _require_free(source: Path, target: Path, force: bool) -> None:
 
 def _directions(source: Path, target: Path, kind: str) -> None:
     from lsweep.convert import released_paths
-    from lsweep.store import foreign, reader
+    from lsweep.store import reader, validation
 
-    tensors = foreign.read_direction_file(source)
+    tensors = validation.read_direction_file(source)
     explained = None
     if kind == "lsweep":
         path = reader.read(source).trajectory
@@ -206,12 +206,12 @@ def _with_companions(
 ) -> tuple[Surface, dict[str, list[np.ndarray]]]:
     """The surface with a trajectory and tensors from the released code's other two files."""
     from lsweep.convert import released_paths
-    from lsweep.store import foreign
+    from lsweep.store import validation
 
     tensors = {}
     explained = None
     if directions is not None:
-        tensors = foreign.read_direction_file(directions)
+        tensors = validation.read_direction_file(directions)
         if len(tensors) < surface.ndim:
             raise InputError(
                 f"{surface.ndim} axes need as many directions, {str(directions)!r} has {len(tensors)}",

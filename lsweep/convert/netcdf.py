@@ -32,7 +32,7 @@ def read(path: str | Path, *, trusted: bool = False) -> Surface:
     """
     from lsweep.convert import recognise
     from lsweep.store import probe
-    from lsweep.store.foreign import require_file
+    from lsweep.store.validation import require_file
 
     xarray, path = library(), Path(path)
     if not trusted:

@@ -10,9 +10,9 @@ import numpy as np
 from lsweep.errors import FileFormatError
 from lsweep.grid import AXIS_NAMES
 from lsweep.store import probe
-from lsweep.store.foreign import checked, is_hard, is_there, open_file, require_file, text
 from lsweep.store.reader import axes_of
 from lsweep.store.schema import FORMAT
+from lsweep.store.validation import checked, is_hard, is_there, open_file, require_file, text
 from lsweep.surface import Status, Surface
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"

@@ -23,7 +23,7 @@ import numpy as np
 
 from lsweep.errors import FileFormatError, InputError
 from lsweep.store import probe
-from lsweep.store.foreign import checked, is_there, open_file, require_file
+from lsweep.store.validation import checked, is_there, open_file, require_file
 from lsweep.surface import SPLITS, Status, Surface, curvature_metrics
 from lsweep.tools.files import write_bytes
 

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from lsweep.errors import DataError
-from lsweep.tools import archives
+from lsweep.tools import files
 
 _KEY = "data.path"
 
@@ -83,7 +83,7 @@ def _read_file(path: str) -> tuple[np.ndarray, np.ndarray]:
 def _arrays(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels; what the headers say of them is looked at before anything is unpacked."""
     try:
-        if not archives.is_zip(path):
+        if not files.is_zip(path):
             raise DataError(_no_archive(path), key=_KEY)
         with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
             warnings.simplefilter(
@@ -91,7 +91,7 @@ def _arrays(path: str) -> tuple[np.ndarray, np.ndarray]:
             )  # a header is parsed as Python, which may have a remark on each word
             members = _members(path, archive)
             forms = [_form_of(archive, member) for member in members]
-            problem = _problem(*forms) or archives.bomb(members)
+            problem = _problem(*forms) or files.zip_bomb(members)
             if problem:
                 raise DataError(f"{path!r}: {problem}", key=_KEY)
             images, labels = (_unpacked(archive, member) for member in members)

@@ -23,7 +23,7 @@ from lsweep.directions import Tensors
 from lsweep.grid import AXIS_NAMES
 from lsweep.models import checkpoint, parameters
 from lsweep.models.parameters import WeightSpace
-from lsweep.store import StoredDirections, foreign, reader
+from lsweep.store import StoredDirections, reader, validation
 
 log = logging.getLogger("lsweep")
 
@@ -64,7 +64,7 @@ def make(
     @functools.cache
     def file(path: str) -> dict[str, Tensors]:
         def read() -> dict[str, Tensors]:
-            stored = foreign.read_direction_file(path)
+            stored = validation.read_direction_file(path)
             return {axis: [torch.from_numpy(a) for a in arrays] for axis, arrays in stored.items()}
 
         found: dict[str, Tensors] = share_tree(comm, read)
@@ -87,7 +87,7 @@ def _ready(config: Config, output: Path | None) -> dict[str, Tensors]:
         return {}
     recipes = reader.read_directions(output)["recipe"]
     same = [a for a in curved if recipes.get(a) == json.loads(json.dumps(_recipe(config, a)))]
-    arrays = foreign.read_direction_file(output) if same else {}
+    arrays = validation.read_direction_file(output) if same else {}
     return {axis: [torch.from_numpy(a) for a in arrays[axis]] for axis in same if axis in arrays}
 
 
@@ -134,7 +134,7 @@ def _match_stored(output: Path, made: list[Tensors], hashes: list[str]) -> tuple
             continue  # another direction: the identity check says so
         adopted[index] = before["sha256"]
         if before["stored"]:
-            arrays = foreign.read_direction_file(output)[axis]
+            arrays = validation.read_direction_file(output)[axis]
             replaced[axis] = [torch.from_numpy(array) for array in arrays]
         log.info(
             "direction %s differs in its last bits from the file's (another kind of CPU?): %s",

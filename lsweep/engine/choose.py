@@ -1,17 +1,18 @@
-"""From a configuration to how exactly a point must be known, and in which precision it is tried first."""
+"""Choice of the evaluator: error budget, precision, batch size, points at once; measured where "auto" asks for it."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import math
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from lsweep.comm import Comm
 from lsweep.config import Config, EvaluateConfig
-from lsweep.engine import tuning
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluate.exact import LossEvaluator
 from lsweep.evaluate.problem import Problem
@@ -23,11 +24,53 @@ from lsweep.evaluate.sampling.example_losses import Neighbours
 from lsweep.evaluate.sampling.stopping import Accuracy
 from lsweep.grid import Grid
 
+BATCH_SIZES = {
+    "cpu": (16, 25, 32, 50, 64, 100, 125, 200, 250),
+    "cuda": (250, 500, 1000, 2000, 4000, 8000),
+    "mps": (100, 250, 500, 1000),
+}
+# Points at once; a processor's caches are full long before a GPU is busy.
+TOGETHER = {"cpu": (1, 4, 16, 64, 256), "cuda": (1, 4, 16, 64, 256), "mps": (1, 4, 16, 64, 256)}
+# No more of them than have so many weights together: each point has a network of its own.
+MOST_WEIGHTS = 1 << 24
+# Nor than would take longer than so many seconds if nothing were gained by it.
+LONGEST_TRIAL = 3.0
+# Examples per trial, or one batch if that is more.
+SAMPLE = {"cpu": 128, "cuda": 8000, "mps": 1000}
+_REPEATS = 4
+
+
+def fastest(
+    comm: Comm, candidates: Sequence[int], work: Callable[[int], int], *, repeats: int = _REPEATS
+) -> int:
+    """Collective: the candidate with the most examples per second, over all ranks together.
+
+    Ranks share memory and caches, so all measure the same candidate at the same time. Of candidates that are
+    as good as the best to within a few per cent the smallest is taken: it needs the least memory.
+
+    Args:
+        comm: the ranks.
+        candidates: increasing.
+        work: evaluates with a candidate and returns how many examples that were; waits for the device.
+        repeats: trials of each, of which the best counts: in the first one kernels are chosen and weights are packed.
+    """
+    rates = np.zeros((repeats, len(candidates)))
+    for index, candidate in enumerate(candidates):
+        for repeat in range(repeats):
+            comm.barrier()
+            start = time.perf_counter()
+            examples = work(candidate)
+            rates[repeat, index] = examples / (time.perf_counter() - start)
+    together = np.sum(comm.allgather(rates.max(axis=0)), axis=0)
+    good = together >= 0.97 * together.max()
+    return comm.bcast(int(np.asarray(candidates)[good][0]))
+
+
 log = logging.getLogger("lsweep")
 
 LOW = {"tf32": Precision.TF32, "bf16": Precision.BF16, "fp16": Precision.FP16}
 # Lower precisions worth trying, by kind of device.
-CANDIDATES = {"cpu": ["bf16"], "cuda": ["tf32", "bf16", "fp16"], "mps": ["fp16"]}
+PRECISIONS = {"cpu": ["bf16"], "cuda": ["tf32", "bf16", "fp16"], "mps": ["fp16"]}
 
 
 def of(config: EvaluateConfig, kind: str, problem: Problem) -> Accuracy | None:
@@ -100,12 +143,12 @@ def choose(config: Config, comm: Comm, evaluator: LossEvaluator, stored: str | N
         together > 1 and config.evaluate.relative_error is None
     ):
         return "fp32"
-    return stored if stored is not None else _fastest(config, comm, evaluator)
+    return stored if stored is not None else _fastest_precision(config, comm, evaluator)
 
 
-def _fastest(config: Config, comm: Comm, evaluator: LossEvaluator) -> str:
+def _fastest_precision(config: Config, comm: Comm, evaluator: LossEvaluator) -> str:
     tolerance, subset = config.evaluate.tolerance, _subset(config.evaluate)
-    kinds = ["fp32", *CANDIDATES[evaluator.lent.flat.device.type]]
+    kinds = ["fp32", *PRECISIONS[evaluator.lent.flat.device.type]]
     try:
         candidates = [
             estimating(comm, evaluator, Accuracy(LOW.get(kind, Precision.FP32), tolerance, subset))
@@ -122,7 +165,7 @@ def _fastest(config: Config, comm: Comm, evaluator: LossEvaluator) -> str:
         candidates[index].evaluate(points)
         return len(points)
 
-    kind = kinds[tuning.fastest(comm, range(len(kinds)), work, repeats=1)]
+    kind = kinds[fastest(comm, range(len(kinds)), work, repeats=1)]
     if comm.is_root:
         log.info("precision %s is the fastest here at a tolerance of %g", kind, tolerance)
     return kind

@@ -1,17 +1,133 @@
-"""What ranks measured of single examples, made known to all of them between two rounds."""
+"""Exchange of measured per-example losses between ranks after each round, and the cache file that a resume reads.
+
+The cache is optional: what is missing is measured again. So it is appended to without fsync, round by round, each
+record with its length and checksum; a record that a kill left half-written ends it.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lsweep.comm import Comm
-from lsweep.engine.example_cache import ExampleCache
-from lsweep.evaluate.sampling.example_losses import Neighbours
+from lsweep.errors import DataError
+from lsweep.evaluate.sampling.example_losses import Measured, Neighbours
 from lsweep.surface import Status
 
 log = logging.getLogger("lsweep")
+
+Losses = Mapping[int, Mapping[str, Measured]]  # by point and split
+
+MAGIC = b"lsweepE1"
+RECORD = struct.Struct("<QI")  # length, CRC-32
+ENTRY = struct.Struct("<qII")  # point, place of the split, examples
+
+
+class ExampleCache:
+    """The file OUTPUT.examples of one sweep. One process holds it, under the output's lock.
+
+    Args:
+        output: of the sweep.
+        identity: of the sweep, in JSON types; another sweep's cache is none.
+        points: of the grid.
+        examples: split → how many.
+    """
+
+    def __init__(
+        self, output: Path, identity: Mapping[str, Any], points: int, examples: Mapping[str, int]
+    ) -> None:
+        self.path = output.with_name(output.name + ".examples")
+        text = json.dumps(identity, sort_keys=True, default=str)
+        self._head = MAGIC + hashlib.sha256(text.encode()).digest()
+        self._points, self._examples, self._splits = points, examples, list(examples)
+        self._end = 0
+        self._broken = False
+
+    def read(self) -> Iterator[Losses]:
+        """The records that are whole, in order; later ones will take the place of what is not."""
+        self._end = 0
+        try:
+            if not self.path.is_file():
+                return
+            with self.path.open("rb") as file:
+                size = self.path.stat().st_size
+                if file.read(len(self._head)) != self._head:
+                    return
+                self._end = file.tell()
+                while len(head := file.read(RECORD.size)) == RECORD.size:
+                    length, checksum = RECORD.unpack(head)
+                    if length > size - file.tell():
+                        return
+                    content = file.read(length)
+                    if zlib.crc32(content) != checksum:
+                        return
+                    losses = self._unpacked(content)
+                    self._end = file.tell()
+                    yield losses
+        except (OSError, DataError) as error:
+            log.info("what %r holds is measured again: %s", str(self.path), error)
+
+    def append(self, losses: Losses) -> None:
+        """Add a record, after those that `read` found whole; where that fails, warn once and add no more."""
+        if self._broken or not losses:
+            return
+        content = b"".join(self._packed(losses))
+        record = RECORD.pack(len(content), zlib.crc32(content)) + content
+        try:
+            if self.path.exists() and not self.path.is_file():
+                raise OSError("it is no file")
+            with self.path.open("r+b" if self.path.exists() else "xb") as file:
+                file.truncate(self._end)
+                file.seek(self._end)
+                file.write(record if self._end else self._head + record)
+                self._end = file.tell()
+        except OSError as error:
+            self._broken = True
+            log.warning("%r cannot be kept (%s): a resumed sweep measures more again", str(self.path), error)
+
+    def remove(self) -> None:
+        """The sweep is complete: nobody needs it."""
+        try:
+            if self.path.is_file():
+                self.path.unlink()
+        except OSError as error:
+            log.warning("%r is of no more use, but cannot be removed: %s", str(self.path), error)
+
+    def _packed(self, losses: Losses) -> Iterator[bytes]:
+        for point, by_split in sorted(losses.items()):
+            for split, measured in by_split.items():
+                yield ENTRY.pack(point, self._splits.index(split), len(measured.examples))
+                yield measured.examples.astype("<i4").tobytes()
+                yield measured.losses.astype("<f4").tobytes()
+
+    def _unpacked(self, content: bytes) -> dict[int, dict[str, Measured]]:
+        losses: dict[int, dict[str, Measured]] = {}
+        at = 0
+        while at < len(content):
+            if at + ENTRY.size > len(content):
+                raise DataError("a record is too short")
+            point, place, count = ENTRY.unpack_from(content, at)
+            at += ENTRY.size
+            if not (0 <= point < self._points and place < len(self._splits)):
+                raise DataError(f"there is no point {point} of split {place}")
+            if at + 8 * count > len(content):
+                raise DataError("a record is too short")
+            split = self._splits[place]
+            examples = np.frombuffer(content, "<i4", count, at).astype(np.int32)
+            values = np.frombuffer(content, "<f4", count, at + 4 * count).astype(np.float32)
+            if count and not (examples.min() >= 0 and examples.max() < self._examples[split]):
+                raise DataError(f"there are only {self._examples[split]} examples")
+            losses.setdefault(point, {})[split] = Measured(examples, values)
+            at += 8 * count
+        return losses
 
 
 class Exchange:

@@ -17,8 +17,7 @@ from lsweep.directions import Tensors
 from lsweep.engine import certify as certification
 from lsweep.engine import loop
 from lsweep.engine.certify import Request
-from lsweep.engine.example_cache import ExampleCache
-from lsweep.engine.exchange import Exchange
+from lsweep.engine.exchange import ExampleCache, Exchange
 from lsweep.engine.setup import Prepared, prepare
 from lsweep.errors import InputError, LsweepError
 from lsweep.evaluate import device, out_of_memory

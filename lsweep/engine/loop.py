@@ -22,8 +22,7 @@ from lsweep.engine.session_monitor import Books, Outcome
 from lsweep.errors import LsweepError, PointError
 from lsweep.evaluate.interface import Column, Evaluation, Evaluator
 from lsweep.grid import schedule
-from lsweep.store.base import Store
-from lsweep.store.batch import Batch, concatenate
+from lsweep.store.base import Batch, Store, concatenate
 from lsweep.surface import Status
 from lsweep.tools.progress import Progress, Silent
 from lsweep.tools.stop import Stop

@@ -10,8 +10,7 @@ import numpy as np
 from lsweep.comm import Comm
 from lsweep.engine.exchange import Exchange
 from lsweep.grid import Grid, refine
-from lsweep.store.base import Store
-from lsweep.store.batch import Batch
+from lsweep.store.base import Batch, Store
 from lsweep.surface import Status
 
 

@@ -21,8 +21,7 @@ from lsweep.errors import (
     PointError,
     StoreError,
 )
-from lsweep.store.base import Store
-from lsweep.store.batch import Batch
+from lsweep.store.base import Batch, Store
 from lsweep.surface import Status
 from lsweep.tools.progress import Progress
 from lsweep.tools.stop import Stop

@@ -16,7 +16,7 @@ import torch
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.directions import Tensors, agreement, eigenvectors, trail_axes
-from lsweep.engine import choose, compatibility, tuning
+from lsweep.engine import choose, compatibility
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluate import device
 from lsweep.evaluate.exact import LossEvaluator, borrow
@@ -253,9 +253,9 @@ def _most_at_once(
     start = time.perf_counter()
     work(1)
     alone = max(comm.allgather(time.perf_counter() - start))
-    most = min(tuning.MOST_WEIGHTS / max(1, lent.space.size), tuning.LONGEST_TRIAL / alone)
-    candidates = [c for c in tuning.TOGETHER[lent.flat.device.type] if c <= max(1, most)]
-    count = tuning.fastest(comm, candidates, work, repeats=2)
+    most = min(choose.MOST_WEIGHTS / max(1, lent.space.size), choose.LONGEST_TRIAL / alone)
+    candidates = [c for c in choose.TOGETHER[lent.flat.device.type] if c <= max(1, most)]
+    count = choose.fastest(comm, candidates, work, repeats=2)
     if comm.is_root and count > 1:
         log.info("%d points at once are the fastest here", count)
     return count, joint
@@ -283,12 +283,12 @@ def _largest(problem: Problem) -> int:
 
 def _fastest_batch(comm: Comm, evaluator: LossEvaluator, problem: Problem, chosen: torch.device) -> int:
     examples = len(next(iter(problem.splits.values())))
-    candidates = [c for c in tuning.CANDIDATES[chosen.type] if c <= examples] or [examples]
+    candidates = [c for c in choose.BATCH_SIZES[chosen.type] if c <= examples] or [examples]
 
     def work(candidate: int) -> int:
-        return evaluator.try_out(candidate, max(candidate, tuning.SAMPLE[chosen.type]))
+        return evaluator.try_out(candidate, max(candidate, choose.SAMPLE[chosen.type]))
 
-    size = tuning.fastest(comm, candidates, work)
+    size = choose.fastest(comm, candidates, work)
     if comm.is_root:
         log.info("%d examples a batch are the fastest here", size)
     return size

@@ -34,7 +34,7 @@ def choose_device(name: str, comm: Comm, *, share_gpu: bool = False) -> torch.de
 
 @contextmanager
 def threads_of(comm: Comm) -> Iterator[int]:
-    """Collective: give this rank its CPU threads (`lsweep.evaluate.cores`); the number that was set before returns."""
+    """Collective: give this rank its CPU threads (`cores`); the number that was set before returns."""
     before = torch.get_num_threads()
     threads = threads_per_rank(comm)
     torch.set_num_threads(threads)

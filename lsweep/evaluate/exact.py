@@ -1,4 +1,4 @@
-"""Loss at points of weight space: a network that was lent is moved there (`lsweep.evaluate.flat_parameters`) and meets all examples.
+"""Loss at points of weight space: a network that was lent is moved there (`flat_parameters`) and meets all examples.
 
 Sums over examples are float64 on the device, and the host reads them once per tile.
 """
@@ -65,7 +65,7 @@ class LossEvaluator:
 
     @property
     def is_fused(self) -> bool:
-        """Whether convolutions run fused with what follows them (`lsweep.evaluate.kernels.fusion`)."""
+        """Whether convolutions run fused with what follows them (`kernels.fusion`)."""
         return self._model is not self.lent.model
 
     @contextmanager
@@ -82,7 +82,7 @@ class LossEvaluator:
             self._model, self._replay = before
 
     def capture(self, recorder: Capture | None) -> None:
-        """Record batches by this recorder from now on; None runs each as it is. See `lsweep.evaluate.kernels.graphs`."""
+        """Record batches by this recorder from now on; None runs each as it is. See `kernels.graphs`."""
         self._recorder = recorder
         measure = partial(self._objective, self._model)
         self._replay = None if recorder is None else Replay(measure, recorder)
@@ -216,7 +216,7 @@ def borrow(
     Args:
         model: the trained network; its current weights are θ*.
         splits: name → examples, the first one under the plain metric names.
-        objective: see `lsweep.evaluate.objective`.
+        objective: see `objective`.
         space: which tensors move.
         directions: one list of tensors per axis, as `lsweep.directions.make` gives them.
         device: where to compute.

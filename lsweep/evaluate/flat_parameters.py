@@ -1,13 +1,14 @@
-"""A network on loan: moved through weight space in place, and given back as it was.
+"""A network whose parameters are views of one flat vector, moved through weight space in place and restored afterwards.
 
-θ(α, β) = θ* + α·d₁ + β·d₂ costs one kernel per axis: the parameters are views of one flat vector, and the network,
-the data and the vectors stay where they are.
+θ(α, β) = θ* + α·d₁ + β·d₂ costs one kernel per axis, and the network, the data and the vectors stay where they are.
+`isolated` keeps the caller's random numbers, modes and current GPU as they were.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,7 +40,7 @@ class Lent:
     Attributes:
         model: its moving tensors are views of `flat`.
         splits: name → examples, the first one under the plain metric names.
-        objective: see `lsweep.evaluate.objective`.
+        objective: see `objective`.
         space: which tensors move.
         theta: the centre θ*, (space.size,).
         directions: one vector per axis, (space.size,).
@@ -137,3 +138,30 @@ def restored(model: nn.Module) -> Iterator[None]:
         for module, own in buffers:
             module._buffers.clear()
             module._buffers.update(own)
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Neither be disturbed by the caller's modes, nor disturb the caller; a context, or a decorator.
+
+    Inside, autocast is off and gradients are possible, whatever is on outside: a validation hook runs in inference
+    mode, in which no tensor made there can become a parameter. Afterwards the global generators of Python, numpy and
+    torch (CPU and CUDA) are where they were, even though a loader that is iterated draws from them, and the same
+    GPU is current.
+    """
+    python, legacy = random.getstate(), np.random.get_state()
+    # A GPU that was never used has no generator yet, and asking for it would take the memory of a context.
+    cards = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(cards))
+        if cards:
+            stack.enter_context(torch.cuda.device(torch.cuda.current_device()))
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        stack.enter_context(torch.inference_mode(False))
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)

@@ -160,7 +160,7 @@ def _layer(vector: torch.Tensor, layer: Product, columns: torch.Tensor) -> torch
 def cross_entropy_and_accuracy(
     output: torch.Tensor, target: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`lsweep.evaluate.objective`'s cross entropy, and whether the first of the largest scores is the target's.
+    """`objective`'s cross entropy, and whether the first of the largest scores is the target's.
 
     Args:
         output: (k, C, B) scores.

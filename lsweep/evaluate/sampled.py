@@ -1,10 +1,10 @@
 """Points as exactly as they need to be: in a lower precision, or from some of the examples, with the error stored.
 
-Three savings, alone or together. The loss decides (`lsweep.evaluate.sampling.stopping`); what else is measured comes along.
+Three savings, alone or together. The loss decides (`sampling.stopping`); what else is measured comes along.
 
-- Lower precision (`lsweep.evaluate.sampling.control_variate`): the examples cheaply, a small sample of them in fp32 too.
-- Subset (`lsweep.evaluate.sampling.design`): examples in one fixed order, in growing prefixes, until the interval is narrow enough.
-- Neighbours (`lsweep.evaluate.sampling.importance`): where the points around predict each example's loss, a few that are drawn by it.
+- Lower precision (`sampling.control_variate`): the examples cheaply, a small sample of them in fp32 too.
+- Subset (`sampling.design`): examples in one fixed order, in growing prefixes, until the interval is narrow enough.
+- Neighbours (`sampling.importance`): where the points around predict each example's loss, a few that are drawn by it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ from lsweep.evaluate.objective import Supervised
 from lsweep.evaluate.sampling import control_variate
 from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Design, design
-from lsweep.evaluate.sampling.example_field import Measured
-from lsweep.evaluate.sampling.example_losses import Neighbours
+from lsweep.evaluate.sampling.example_losses import Measured, Neighbours
 from lsweep.evaluate.sampling.stopping import Accuracy, Found, Known, Rule
 
 

@@ -1,7 +1,7 @@
 """Several points at once, for networks so small that starting the kernels takes longer than running them.
 
 `torch.func.vmap` over the weights turns K small matrix products into one batched product; a perceptron goes a shorter
-way (`lsweep.evaluate.mlp`). K belongs to the result's bits: a tile is always evaluated whole, however many of its points
+way (`mlp`). K belongs to the result's bits: a tile is always evaluated whole, however many of its points
 are pending.
 """
 

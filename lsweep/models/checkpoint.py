@@ -14,7 +14,7 @@ from torch import nn
 
 from lsweep.errors import CheckpointError, MissingExtra
 from lsweep.models import trail
-from lsweep.tools import archives
+from lsweep.tools import files
 
 # Under which keys training scripts keep the state dict, most telling first.
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "weights")
@@ -115,11 +115,11 @@ def _explosive(path: Path) -> str:
     torch unpacks what an archive claims to hold, though it never packs itself; and of all that it lets a pickle
     call, `bytearray(n)` alone fills memory that no byte of the file stands for.
     """
-    if archives.is_zip(path):
+    if files.is_zip(path):
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             pickles = [member for member in members if member.filename.endswith(".pkl")]
-            problem = archives.bomb(members)
+            problem = files.zip_bomb(members)
             found = not problem and any(b"bytearray" in archive.read(member) for member in pickles)
     else:
         problem = ""

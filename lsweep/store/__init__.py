@@ -5,8 +5,7 @@ The only package that imports h5py. `open_store` creates or resumes; `lsweep.sto
 
 from __future__ import annotations
 
-from lsweep.store.base import Store
-from lsweep.store.batch import Batch
+from lsweep.store.base import Batch, Store
 from lsweep.store.opening import choose_mode, open_store, prepare_output
 from lsweep.store.schema import Header, StoredDirections
 

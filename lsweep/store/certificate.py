@@ -27,9 +27,8 @@ import numpy as np
 
 from lsweep.certificate import Certificate, Kind
 from lsweep.errors import FileFormatError, InputError
-from lsweep.store.attributes import json_value
-from lsweep.store.foreign import checked, integer, is_hard, is_there, text
 from lsweep.store.schema import LIBVER, fsync_path
+from lsweep.store.validation import checked, integer, is_hard, is_there, json_value, text
 from lsweep.tools.files import replacing
 
 GROUP = "certificate"

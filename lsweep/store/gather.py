@@ -8,8 +8,7 @@ import h5py
 import numpy as np
 
 from lsweep.comm import Comm
-from lsweep.store.base import GatheringStore
-from lsweep.store.batch import Batch
+from lsweep.store.base import Batch, GatheringStore
 from lsweep.store.reader import read
 from lsweep.store.schema import Header
 from lsweep.store.writer import PosixWriter, opening

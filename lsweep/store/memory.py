@@ -7,8 +7,7 @@ import json
 import numpy as np
 
 from lsweep.comm import Comm
-from lsweep.store.base import GatheringStore
-from lsweep.store.batch import Batch
+from lsweep.store.base import Batch, GatheringStore
 from lsweep.store.schema import Header, datasets
 from lsweep.surface import Status, Surface, curvature_metrics
 

@@ -9,8 +9,7 @@ import h5py
 import numpy as np
 
 from lsweep.comm import Comm
-from lsweep.store.base import Store
-from lsweep.store.batch import Batch
+from lsweep.store.base import Batch, Store
 from lsweep.store.reader import read
 from lsweep.store.schema import Header
 from lsweep.store.writer import SharedWriter, opening

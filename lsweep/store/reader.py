@@ -13,8 +13,6 @@ import numpy as np
 from lsweep.errors import FileFormatError
 from lsweep.grid import AXIS_NAMES
 from lsweep.store import certificate, probe
-from lsweep.store.attributes import json_value
-from lsweep.store.foreign import checked, integer, is_hard, is_there, open_file, require_file, text
 from lsweep.store.schema import (
     COLUMNS,
     CURVATURE,
@@ -25,6 +23,16 @@ from lsweep.store.schema import (
     SESSIONS,
     TRAJECTORY,
     datasets,
+)
+from lsweep.store.validation import (
+    checked,
+    integer,
+    is_hard,
+    is_there,
+    json_value,
+    open_file,
+    require_file,
+    text,
 )
 from lsweep.surface import Status, Surface, Trajectory, curvature_metrics
 

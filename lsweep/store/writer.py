@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from lsweep.errors import FileFormatError, InputError
-from lsweep.store.batch import Batch, runs
+from lsweep.store.base import Batch, runs
 from lsweep.store.schema import COLUMNS, SESSION, SESSIONS
 from lsweep.surface import Status
 

@@ -1,19 +1,86 @@
-"""Batches to train on: shuffled, augmented on the device, the same ones whenever a step is taken again."""
+"""Training batches: shuffled, augmented on the device, with label noise, and the same whenever a step is repeated."""
 
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.utils import _pytree as pytree
 
 from lsweep.config import TrainConfig
 from lsweep.data import ResidentData
 from lsweep.data.images import ImageTransform
 from lsweep.errors import DataError
-from lsweep.training import augmentation, label_noise
+
+
+@dataclass(frozen=True)
+class CropFlip:
+    """What happens to each image of a batch.
+
+    Attributes:
+        top, left: int64 (B,), the corner of the crop in the padded image, 0 … 2·padding.
+        flip: bool (B,), whether it is mirrored left to right.
+        padding: pixels of zero around an image.
+    """
+
+    top: torch.Tensor
+    left: torch.Tensor
+    flip: torch.Tensor
+    padding: int
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Crop and flip images (B, C, H, W), any dtype; the result lies in memory as (B, H, W, C).
+
+        One gather per batch: a loop over images costs a kernel for each.
+        """
+        device, (count, _, height, width) = images.device, images.shape
+        padded = F.pad(images, [self.padding] * 4)
+        across = torch.arange(width, device=device).expand(count, -1)
+        mirrored = torch.where(self.flip.to(device)[:, None], width - 1 - across, across)
+        columns = self.left.to(device)[:, None] + mirrored
+        rows = self.top.to(device)[:, None] + torch.arange(height, device=device)
+        batch = torch.arange(count, device=device)[:, None, None]
+        return padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def draw(count: int, padding: int, generator: torch.Generator) -> CropFlip:
+    """Draw crops and flips for `count` images from a CPU generator: the same ones for every device."""
+    corners = torch.randint(2 * padding + 1, (2, count), generator=generator)
+    flip = torch.randint(2, (count,), generator=generator).bool()
+    return CropFlip(corners[0], corners[1], flip, padding)
+
+
+def corrupt(labels: torch.Tensor, share: float, seed: int) -> torch.Tensor:
+    """Give `share` of the examples, rounded to a whole number of them, another class, uniformly at random.
+
+    Args:
+        labels: (N,), integers from 0; there are `labels.max() + 1` classes.
+        share: in [0, 1]; exactly so many labels of the result are wrong.
+        seed: which ones, and what they become.
+
+    Raises:
+        DataError: labels are no class indices, or all of one class.
+    """
+    if share == 0:
+        return labels
+    if labels.dim() != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
+        raise DataError(
+            f"train.label_noise needs one class index per example, got {labels.dtype} {tuple(labels.shape)}",
+            key="train.label_noise",
+        )
+    classes = int(labels.max()) + 1
+    if classes < 2:
+        raise DataError("train.label_noise needs at least two classes", key="train.label_noise")
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
+    steps = torch.randint(1, classes, (len(chosen),), generator=generator).to(labels)
+    noisy = labels.clone()
+    noisy[chosen] = (labels[chosen] + steps) % classes
+    return noisy
 
 
 def seed_of(*numbers: int) -> int:
@@ -32,7 +99,7 @@ def with_noise(data: ResidentData, settings: TrainConfig) -> ResidentData:
         return data
     if not isinstance(data.tree, (tuple, list)) or len(data.tree) != 2:
         raise DataError("train.label_noise needs data of (input, label) pairs", key="train.label_noise")
-    noisy = label_noise.corrupt(data.tree[1], settings.label_noise, seed_of(settings.seed, 1))
+    noisy = corrupt(data.tree[1], settings.label_noise, seed_of(settings.seed, 1))
     return dataclasses.replace(data, tree=(data.tree[0], noisy))
 
 
@@ -63,7 +130,7 @@ class TrainingBatches:
         if self._settings.augment == "none":
             return part if transform is None else transform(part)
         generator = torch.Generator().manual_seed(seed_of(self._settings.seed, 2, epoch, step))
-        change = augmentation.draw(len(chosen), self._settings.padding, generator)
+        change = draw(len(chosen), self._settings.padding, generator)
         if isinstance(transform, ImageTransform):
             # Before mean and std, as in torchvision's recipes: what is padded is black.
             images, labels = part
@@ -77,7 +144,7 @@ class TrainingBatches:
         return self._order[1]
 
 
-def _changed(batch: Any, change: augmentation.CropFlip) -> Any:
+def _changed(batch: Any, change: CropFlip) -> Any:
     pair = isinstance(batch, (tuple, list)) and len(batch) == 2
     if not pair or not isinstance(batch[0], torch.Tensor) or batch[0].dim() != 4:
         raise DataError(

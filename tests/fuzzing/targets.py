@@ -52,8 +52,8 @@ def time_limit(text: str) -> str:
 def hdf5(path: Path) -> str:
     """Every reader of HDF5, here in this process, and what `lsweep status` says of a sweep."""
     from lsweep.render.field import title_of
-    from lsweep.store.foreign import read_direction_file
     from lsweep.store.reader import read, read_directions, read_identity
+    from lsweep.store.validation import read_direction_file
     from lsweep.watch.status import describe
 
     def sweep() -> None:

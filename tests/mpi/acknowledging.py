@@ -28,7 +28,7 @@ from lsweep.errors import InputError, LsweepError
 from lsweep.evaluate.interface import Evaluation
 from lsweep.grid import Axis, Grid
 from lsweep.store import Header, open_store, prepare_output, probe
-from lsweep.store.batch import Batch
+from lsweep.store.base import Batch
 from lsweep.store.writer import FileWriter
 from lsweep.tools import lock
 from lsweep.tools.stop import Stop

@@ -26,8 +26,7 @@ from lsweep import cli
 from lsweep.comm import Comm, connect
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.engine import loop
-from lsweep.engine.example_cache import ExampleCache
-from lsweep.engine.exchange import Exchange
+from lsweep.engine.exchange import ExampleCache, Exchange
 from lsweep.errors import InputError
 from lsweep.evaluate.interface import Evaluation
 from lsweep.grid import Axis, Grid, Refine

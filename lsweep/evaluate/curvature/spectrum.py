@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lsweep.evaluate.curvature.lanczos import Symmetric, lanczos
+from lsweep.evaluate.curvature.eigensolver import Symmetric, lanczos
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class FusedConvolution(nn.Module):
             return _KERNELS[inputs.device.type](self.conv, inputs, other)
         except RuntimeError as error:
             # cuDNN has not every shape, and says so only when it is asked: of each shape by itself, so that what a rank
-            # computed before has no say. A recording (`lsweep.evaluate.kernels.graphs`) begins with passes that are none.
+            # computed before has no say. A recording (`graphs`) begins with passes that are none.
             if not any(refusal in str(error) for refusal in REFUSALS):
                 raise
             log.debug("a convolution is not fused: %s", (str(error).splitlines() or [""])[0])
@@ -72,7 +72,7 @@ class FusedConvolution(nn.Module):
 
 
 def pays(model: nn.Module, dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether this processor has the kernels, and the network is a graph of our own (`lsweep.evaluate.kernels.folding`).
+    """Whether this processor has the kernels, and the network is a graph of our own (`folding`).
 
     Of a user's graph a copy would lack what hangs on the module itself, such as hooks.
     """

@@ -3,8 +3,8 @@
 All points take the examples in one order, stratified by class, in growing prefixes: differences between points
 are paired, and what the network owes to the classes alone (nearly all, far from the minimum) adds no variance.
 
-A first look plans the next (`lsweep.evaluate.sampling.intervals.required`); each has its share of α (`lsweep.evaluate.sampling.spending`) for an interval
-(`lsweep.evaluate.sampling.intervals`). The first that is narrow enough ends the point, and all examples give the exact mean.
+A first look plans the next (`intervals.required`); each has its share of α (`intervals`) for an interval
+(`intervals`). The first that is narrow enough ends the point, and all examples give the exact mean.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lsweep.errors import ConfigError, DataError
-from lsweep.evaluate.sampling import intervals, spending
-from lsweep.evaluate.sampling.intervals import Estimate
-from lsweep.evaluate.sampling.spending import Level
+from lsweep.evaluate.sampling import intervals
+from lsweep.evaluate.sampling.intervals import Estimate, Level
 from lsweep.evaluate.sampling.strata import Strata, stratify
 
 PER_CLASS = 5  # at the first look, on average: fewer would not show how skewed a class is
@@ -54,7 +53,7 @@ def design(
     """One order of the examples for a whole sweep; every look has the strata in proportion, at least two of each.
 
     The first look takes five per class, or `least` if that is more. Where five per class are more than a quarter of
-    all, it takes `least`, and classes that are too rare for it are put together (`lsweep.evaluate.sampling.strata`).
+    all, it takes `least`, and classes that are too rare for it are put together (`strata`).
 
     Args:
         labels: (N,) integer classes; anything else, floats or (N, …) say, is one stratum.
@@ -188,7 +187,7 @@ class Subset:
 
     @property
     def _levels(self) -> tuple[Level, ...]:
-        return spending.levels(1 - self.tolerance.confidence)
+        return intervals.levels(1 - self.tolerance.confidence)
 
     def _sample(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return values, self.design.strata.of[: len(values)], self.design.strata.sizes

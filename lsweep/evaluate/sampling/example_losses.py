@@ -1,17 +1,133 @@
-"""What the points around a point say of its examples' losses, for all splits: see `lsweep.evaluate.sampling.example_field`."""
+"""Per-example losses over the grid: measured where examples were sampled, interpolated elsewhere.
+
+They follow the same hierarchy of grids as the surface (`lsweep.grid.hierarchy`), example by example, in logarithms: a
+point is predicted from the points of coarser steps, which were measured or predicted in their turn. So a prediction
+depends on coarser steps alone, not on which point was evaluated first, or on which rank.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from lsweep.evaluate.sampling import importance
-from lsweep.evaluate.sampling.example_field import ExampleField, Measured, most_bytes
 from lsweep.evaluate.sampling.importance import Prediction
 from lsweep.evaluate.sampling.strata import Strata
 from lsweep.grid import Grid
-from lsweep.grid.hierarchy import rungs
+from lsweep.grid.hierarchy import between, ladder, rungs
+
+# A loss below this share of its point's mean counts as much: logarithms of rounding errors would lead astray.
+NEGLIGIBLE = 1e-6
+TINY = 1e-30
+# Between two points a loss is at most so much larger than at either: a cubic may overshoot.
+OVERSHOOT = np.log(2.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Losses that were evaluated at a point.
+
+    Attributes:
+        examples: (n,) int32, which ones.
+        losses: (n,) float32.
+    """
+
+    examples: np.ndarray
+    losses: np.ndarray
+
+
+class ExampleField:
+    """Losses of N examples over a grid, a row of logarithms for every point that predicts another.
+
+    Rows are made when they are first needed, with what was learned by then.
+
+    Args:
+        shape: of the grid.
+        strata: of the examples; where nothing predicts a point, those not measured are taken to be like theirs.
+    """
+
+    def __init__(self, shape: tuple[int, ...], strata: Strata) -> None:
+        self._shape, self._steps = shape, ladder(shape)
+        self._rung = rungs(shape)
+        self._stratum = np.empty(len(strata.order), dtype=np.int64)
+        self._stratum[strata.order] = strata.of
+        self._measured: dict[int, Measured] = {}
+        self._rows: dict[int, np.ndarray | None] = {}
+
+    def learn(self, point: int, measured: Measured) -> None:
+        """Take what was measured at a point, a flat index.
+
+        Raises:
+            ValueError: it has predicted others already, which now would be predicted otherwise.
+        """
+        if point in self._rows:
+            raise ValueError(f"point {point} has predicted others already")
+        if self._rung[point] < len(self._steps):  # points of the last step predict no others
+            self._measured[point] = measured
+
+    def predict(self, point: int) -> Prediction | None:
+        """What the losses at a point may be; None where its neighbours say nothing."""
+        if self._rung[point] == 0:
+            return None
+        step = self._steps[self._rung[point] - 1]
+        place = [int(index) for index in np.unravel_index(point, self._shape)]
+        window, inner = _window(step.before[step.axis], place[step.axis])
+        rows = [self._row(_flat(place, step.axis, at, self._shape)) for at in window]
+        nothing = np.full(len(self._stratum), np.nan, dtype=np.float32)
+        logs = np.stack([nothing if row is None else row for row in rows], axis=1).astype(np.float64)
+        high = logs[:, inner].max(axis=1)
+        if not np.isfinite(high).all():
+            return None
+        expected = between(logs, window, np.array([place[step.axis]]))[:, 0]
+        return Prediction(np.exp(np.clip(expected, np.log(TINY), high + OVERSHOOT)), np.exp(high))
+
+    def _row(self, point: int) -> np.ndarray | None:
+        if point not in self._rows:
+            self._rows[point] = self._made(point)
+        return self._rows[point]
+
+    def _made(self, point: int) -> np.ndarray | None:
+        """A row (N,) float32; None where nothing is known, or a loss is no number."""
+        measured, predicted = self._measured.pop(point, None), self.predict(point)
+        if measured is None or not np.isfinite(measured.losses).all() or len(measured.losses) == 0:
+            return None if predicted is None or measured is not None else _log(predicted.losses, 0.0)
+        known = _log(measured.losses, NEGLIGIBLE * float(measured.losses.mean(dtype=np.float64)))
+        row = _log(predicted.losses, 0.0) if predicted else self._like_their_stratum(measured.examples, known)
+        row[measured.examples] = known
+        return row
+
+    def _like_their_stratum(self, examples: np.ndarray, known: np.ndarray) -> np.ndarray:
+        strata = self._stratum[examples]
+        sums = np.bincount(strata, known, minlength=self._stratum.max() + 1)
+        counts = np.bincount(strata, minlength=len(sums))
+        means = np.where(counts > 0, sums / np.maximum(counts, 1), known.mean(dtype=np.float64))
+        return means[self._stratum].astype(np.float32)
+
+
+def most_bytes(shape: tuple[int, ...], examples: int) -> int:
+    """What the rows of a field may come to take, in memory."""
+    steps = ladder(shape)
+    points = int(np.prod([len(axis) for axis in steps[-1].before])) if steps else 0
+    return 4 * points * examples
+
+
+def _log(losses: np.ndarray, least: float) -> np.ndarray:
+    result: np.ndarray = np.log(np.maximum(losses, max(least, TINY)).astype(np.float64)).astype(np.float32)
+    return result
+
+
+def _window(old: np.ndarray, new: int) -> tuple[np.ndarray, slice]:
+    """The (up to) four old points from which one between them is interpolated, and where the nearest two are."""
+    right = int(np.searchsorted(old, new))
+    first = int(np.clip(right - 2, 0, max(0, len(old) - 4)))
+    return old[first : first + 4], slice(right - 1 - first, right + 1 - first)
+
+
+def _flat(place: Sequence[int], axis: int, at: int, shape: tuple[int, ...]) -> int:
+    return int(np.ravel_multi_index([*place[:axis], at, *place[axis + 1 :]], shape))
+
 
 MOST_BYTES = 512 * 2**20  # of a rank's memory
 

@@ -12,7 +12,7 @@ points, examples with small numbers would be seen everywhere and predicted well,
 would never be sampled. What no small sample can tell is that a few examples have become the largest which both
 neighbours thought the smallest: `FLOOR` lets a sixth of the examples look for such, and by measurement they are rare.
 
-The interval is that of a stratified subset (`lsweep.evaluate.sampling.intervals`): Student's t with Satterthwaite's degrees of
+The interval is that of a stratified subset (`intervals`): Student's t with Satterthwaite's degrees of
 freedom, corrected for skewness, and the rule of three for what was not seen, its share measured in sizes and
 taken to be half as far off, in units of its size, as the worst that was seen. The constants were settled on the losses
 of the paper's network, where results/bench/neighbours has examples and errors; most of them matter little. `SHARES` of
@@ -29,10 +29,9 @@ from functools import cached_property
 
 import numpy as np
 
-from lsweep.evaluate.sampling import spending
+from lsweep.evaluate.sampling import intervals
 from lsweep.evaluate.sampling.design import Tolerance
-from lsweep.evaluate.sampling.intervals import NORMAL, Estimate
-from lsweep.evaluate.sampling.spending import Level
+from lsweep.evaluate.sampling.intervals import NORMAL, Estimate, Level
 
 FIRST = 150  # examples of the first look, about
 SHARES = (0.1, 0.4, 0.25, 0.15, 0.1)  # of α, look by look
@@ -99,7 +98,7 @@ class Importance:
             losses: examples (n,) → their losses (n,); each call's examples hold those of the calls before.
             most: that other ways would be cheaper.
         """
-        levels = spending.levels(1 - self.tolerance.confidence, SHARES)
+        levels = intervals.levels(1 - self.tolerance.confidence, SHARES)
         count: float = FIRST
         for level, following in zip(levels, (*levels[1:], None), strict=True):
             if count > most:

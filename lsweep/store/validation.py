@@ -1,8 +1,12 @@
-"""HDF5 files as input: look at what a link, a type and a size claim to be before reading a byte."""
+"""Validation of HDF5 files as input: links, types, shapes and sizes are checked before a byte is read.
+
+Nothing in a file is trusted, JSON in attributes included.
+"""
 
 from __future__ import annotations
 
 import errno
+import json
 import math
 import os
 import re
@@ -10,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -259,3 +264,36 @@ def _prefixes(name: str) -> list[bytes]:
     # h5py gives names that are no UTF-8 with surrogates in them, and takes bytes.
     parts = name.encode("utf-8", "surrogateescape").split(b"/")
     return [b"/".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+J = TypeVar("J", list, dict)
+
+_DEEPEST = 50  # levels of JSON: what reads it further may recurse
+
+
+def json_value(place: h5py.Group, name: str, kind: type[J]) -> J:
+    """The list or dictionary in an attribute; an empty one where there is none.
+
+    Raises:
+        FileFormatError: it is something else.
+    """
+    content = text(place, name)
+    try:
+        value = json.loads(content) if content else kind()
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, kind) or _depth(value) > _DEEPEST:
+        raise FileFormatError(
+            f"{place.file.filename!r}: the attribute {name!r} is not JSON as expected; the file is damaged",
+            key=name,
+        )
+    return value
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and dictionaries lie in each other."""
+    depth, level = 0, [value]
+    while level := [v for v in level if isinstance(v, (list, dict))]:
+        depth += 1
+        level = [v for outer in level for v in (outer.values() if isinstance(outer, dict) else outer)]
+    return depth
