@@ -35,6 +35,20 @@ class Status(IntEnum):
     SETTLED = 3
 
 
+class Precision(IntEnum):
+    """In what a point was computed, as the file's column "precision" has it."""
+
+    UNKNOWN = 0
+    FP64 = 1
+    FP32 = 2
+    TF32 = 3
+    BF16 = 4
+    FP16 = 5
+
+
+# How a number per point is stored: its dtype, and what stands there before the point is done.
+Column = tuple[str, Any]
+
 if TYPE_CHECKING:
     import pandas
     import xarray

@@ -17,11 +17,11 @@ import numpy as np
 from reference import Reference
 
 from lsweep import config
-from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Tolerance, design
 from lsweep.evaluate.sampling.example_losses import Measured, Neighbours
 from lsweep.evaluate.sampling.stopping import Accuracy, Known, Rule
 from lsweep.grid import Axis, Grid, Refine
+from lsweep.surface import Precision
 from lsweep.tools import provenance
 
 HERE = Path(__file__).resolve().parent.parent

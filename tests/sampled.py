@@ -8,12 +8,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from lsweep.evaluate.interface import Column, Evaluation
-from lsweep.evaluate.sampling.control_variate import Precision
+from lsweep.evaluate.interface import Evaluation
 from lsweep.evaluate.sampling.design import Tolerance, design
 from lsweep.evaluate.sampling.example_losses import Measured, Neighbours
 from lsweep.evaluate.sampling.stopping import Accuracy, Known, Rule
 from lsweep.grid import Grid
+from lsweep.surface import Column, Precision
 
 COUNT = 1500
 ACCURACY = Accuracy(subset=Tolerance(0.03), scale=float(np.log(10)))

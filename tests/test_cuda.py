@@ -30,10 +30,10 @@ from lsweep.evaluate.kernels import folding, fusion
 from lsweep.evaluate.low_precision import LowPrecision
 from lsweep.evaluate.objective import Supervised, cross_entropy
 from lsweep.evaluate.sampled import EstimatingEvaluator
-from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.stopping import Accuracy
 from lsweep.models import build
 from lsweep.models.parameters import weight_space
+from lsweep.surface import Precision
 
 pytestmark = pytest.mark.gpu
 

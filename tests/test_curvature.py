@@ -28,10 +28,9 @@ from lsweep.errors import ConfigError, FileFormatError, IdentityError, InputErro
 from lsweep.evaluate import problem
 from lsweep.evaluate.objective import Supervised, cross_entropy
 from lsweep.evaluate.problem import Problem
-from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.models.parameters import weight_space
-from lsweep.surface import Surface
+from lsweep.surface import Precision, Surface
 
 GRID = Grid(Axis(-1.0, 1.0, 3), Axis(0.0, 0.5, 2))
 

@@ -21,11 +21,11 @@ from lsweep.evaluate.exact import LossEvaluator, borrow
 from lsweep.evaluate.objective import Supervised, cross_entropy
 from lsweep.evaluate.sampled import EstimatingEvaluator
 from lsweep.evaluate.sampling import control_variate
-from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import design
 from lsweep.evaluate.sampling.stopping import Accuracy, Known, Rule
 from lsweep.models.parameters import weight_space
 from lsweep.store.reader import read, read_identity
+from lsweep.surface import Precision
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (8, 2))
 

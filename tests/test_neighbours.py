@@ -19,7 +19,6 @@ from lsweep.evaluate.exact import LossEvaluator, borrow
 from lsweep.evaluate.objective import Supervised, cross_entropy
 from lsweep.evaluate.sampled import EstimatingEvaluator
 from lsweep.evaluate.sampling import example_losses as module
-from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Tolerance
 from lsweep.evaluate.sampling.example_losses import Measured, Neighbours, fits
 from lsweep.evaluate.sampling.stopping import Accuracy
@@ -28,6 +27,7 @@ from lsweep.grid import Axis, Grid, Refine
 from lsweep.grid.hierarchy import ladder
 from lsweep.models.parameters import weight_space
 from lsweep.store.reader import read, read_identity
+from lsweep.surface import Precision
 
 COUNT = 3000
 GRID = Grid(Axis(-0.6, 0.6, 33), refine=Refine(0.02))

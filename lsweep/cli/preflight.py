@@ -17,9 +17,8 @@ from typing import Literal
 
 import numpy as np
 
-from lsweep.comm import Comm
+from lsweep.comm import Comm, cores
 from lsweep.errors import LsweepError
-from lsweep.evaluate import cores
 from lsweep.grid import Axis, Grid
 from lsweep.store import Batch, Header, open_store, opening, reader
 from lsweep.tools import files

@@ -1,9 +1,8 @@
-"""One read per job: rank 0 loads, and each host keeps one copy in memory that its ranks share."""
+"""Shared memory: rank 0 loads, and the ranks of a host share one copy of the tensors."""
 
 from __future__ import annotations
 
 import dataclasses
-import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ import torch
 from torch.utils import _pytree as pytree
 
 from lsweep.comm import Comm
-from lsweep.data import ResidentBatches, ResidentData
 
 _ALIGN = 64
 
@@ -45,54 +43,19 @@ def share_tree(comm: Comm, load: Callable[[], Any]) -> Any:
     if comm.is_root:
         leaves, spec = pytree.tree_flatten(tree)
         slots = _plan(leaves)
-    with _quiet():
+    with quiet():
         slots, spec = comm.bcast((slots, spec))
     end = max((slot.stop for slot in slots if isinstance(slot, _Slot)), default=0)
     memory = comm.share(end, lambda flat: _pack(leaves, slots, flat))
     return pytree.tree_unflatten([_unpack(slot, memory) for slot in slots], spec)
 
 
-def share_examples(
-    comm: Comm, load: Callable[[], ResidentData | ResidentBatches]
-) -> ResidentData | ResidentBatches:
-    """Collective: load a data set once and share it; every rank loads its own if it cannot be sent."""
-    data: Any = comm.on_root_only(load)
-    if comm.size == 1:
-        return data
-    sendable = False
-    if comm.is_root:
-        leaves, spec = pytree.tree_flatten(_tree(data))
-        rest = [leaf for leaf in leaves if not _is_tensor(leaf)]
-        sendable = _can_pickle((getattr(data, "transform", None), rest, spec))
-    if not comm.bcast(sendable):
-        with comm.together():
-            data = data if comm.is_root else load()
-        return data
-    transform = comm.bcast(getattr(data, "transform", None))
-    tree = share_tree(comm, lambda: _tree(data))
-    whole = comm.bcast(isinstance(data, ResidentData))
-    return ResidentData(tree, transform) if whole else ResidentBatches(tree)
-
-
-def _tree(data: Any) -> Any:
-    return data.tree if isinstance(data, ResidentData) else data.items
-
-
 def _is_tensor(leaf: Any) -> bool:
     return isinstance(leaf, torch.Tensor)
 
 
-def _can_pickle(value: Any) -> bool:
-    try:
-        with _quiet():
-            pickle.dumps(value)
-    except Exception:  # pickle raises what the object raises
-        return False
-    return True
-
-
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Some versions of torch warn of how they themselves read a tree's structure from a pickle."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)

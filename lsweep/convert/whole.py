@@ -10,11 +10,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from lsweep.evaluate.interface import Column
 from lsweep.grid import AXIS_NAMES, Axis, Grid
 from lsweep.store import schema
 from lsweep.store.schema import CURVATURE, Header, StoredDirections
-from lsweep.surface import DERIVED, Surface
+from lsweep.surface import DERIVED, Column, Surface
 from lsweep.tools.files import write_bytes
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from lsweep.comm import Comm
+from lsweep.comm.shared_memory import quiet, share_tree
 from lsweep.errors import DataError
 
 
@@ -171,3 +173,38 @@ def _update(digest: Any, tree: Any) -> None:
 
 def _description(transform: Callable[[Any], Any] | None) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))  # a function's repr holds its address
+
+
+def share_examples(
+    comm: Comm, load: Callable[[], ResidentData | ResidentBatches]
+) -> ResidentData | ResidentBatches:
+    """Collective: load a data set once and share it; every rank loads its own if it cannot be sent."""
+    data: Any = comm.on_root_only(load)
+    if comm.size == 1:
+        return data
+    sendable = False
+    if comm.is_root:
+        leaves, spec = pytree.tree_flatten(_tree(data))
+        rest = [leaf for leaf in leaves if not isinstance(leaf, torch.Tensor)]
+        sendable = _can_pickle((getattr(data, "transform", None), rest, spec))
+    if not comm.bcast(sendable):
+        with comm.together():
+            data = data if comm.is_root else load()
+        return data
+    transform = comm.bcast(getattr(data, "transform", None))
+    tree = share_tree(comm, lambda: _tree(data))
+    whole = comm.bcast(isinstance(data, ResidentData))
+    return ResidentData(tree, transform) if whole else ResidentBatches(tree)
+
+
+def _tree(data: Any) -> Any:
+    return data.tree if isinstance(data, ResidentData) else data.items
+
+
+def _can_pickle(value: Any) -> bool:
+    try:
+        with quiet():
+            pickle.dumps(value)
+    except Exception:  # pickle raises what the object raises
+        return False
+    return True

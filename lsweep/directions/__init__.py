@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lsweep.directions.build import (
     Sources,
-    Tensors,
     check_fit,
     fingerprint,
     interpolate,
@@ -12,13 +11,14 @@ from lsweep.directions.build import (
     make,
     moved,
     moving,
-    normalize,
     random,
     resolve,
     select,
 )
+from lsweep.directions.normalization import EPSILON, Tensors, normalize
 
 __all__ = [
+    "EPSILON",
     "Sources",
     "Tensors",
     "check_fit",

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from lsweep import directions
 from lsweep.comm import Comm
 from lsweep.comm.shared_memory import share_tree
 from lsweep.config import Config, DirectionsConfig
-from lsweep.directions import Tensors
+from lsweep.directions import build
+from lsweep.directions.normalization import Tensors
 from lsweep.grid import AXIS_NAMES
 from lsweep.models import checkpoint, parameters
 from lsweep.models.parameters import WeightSpace
@@ -47,8 +47,8 @@ def make(
         model: the network at θ*.
         comm: the ranks.
         space: what moves.
-        principal: collective, makes the axes of a trail; see `directions.Sources`. None refuses `kind = "pca"`.
-        eigenvectors: see `directions.Sources`; None refuses `kind = "hessian"`.
+        principal: collective, makes the axes of a trail; see `build.Sources`. None refuses `kind = "pca"`.
+        eigenvectors: see `build.Sources`; None refuses `kind = "hessian"`.
         output: the sweep's file; where it holds eigenvectors of the same recipe, they are taken from there.
     """
     theta = [t.detach().cpu() for t in parameters.tensors_of(model, space)]
@@ -70,19 +70,19 @@ def make(
         found: dict[str, Tensors] = share_tree(comm, read)
         return found
 
-    sources = directions.Sources(checkpoint=target, file=file)
+    sources = build.Sources(checkpoint=target, file=file)
     if principal is not None:
         sources = dataclasses.replace(sources, principal=principal)
     if eigenvectors is not None:
         sources = dataclasses.replace(sources, eigenvectors=eigenvectors)
     with comm.temporary():  # what is made is laid flat, and so a copy
         ready = share_tree(comm, lambda: _ready(config, output))
-        return directions.make(config.directions, config.grid.names, space, theta, sources, ready)
+        return build.make(config.directions, config.grid.names, space, theta, sources, ready)
 
 
 def _ready(config: Config, output: Path | None) -> dict[str, Tensors]:
     """Eigenvectors that an earlier session stored: they are dear, and differ in their last digits by the machine."""
-    curved = [a for a in config.grid.names if directions.resolve(config.directions, a).kind == "hessian"]
+    curved = [a for a in config.grid.names if build.resolve(config.directions, a).kind == "hessian"]
     if not curved or output is None or not output.exists():
         return {}
     recipes = reader.read_directions(output)["recipe"]
@@ -104,7 +104,7 @@ def agree(
         # torch.randn is not bit-equal across kinds of CPU: rank 0's numbers are everybody's.
         log.info("ranks drew different directions; rank 0's are used")
         with comm.temporary():
-            made = [directions.lay_flat(direction, space) for direction in share_tree(comm, lambda: made)]
+            made = [build.lay_flat(direction, space) for direction in share_tree(comm, lambda: made)]
         hashes = [parameters.sha256(*direction) for direction in made]
 
     def begun_with() -> tuple[list[str], dict[str, Any]]:
@@ -114,7 +114,7 @@ def agree(
 
     with comm.temporary():
         adopted, before = share_tree(comm, begun_with)
-        replaced = {axis: directions.lay_flat(direction, space) for axis, direction in before.items()}
+        replaced = {axis: build.lay_flat(direction, space) for axis, direction in before.items()}
     return [replaced.get(axis, direction) for axis, direction in zip(AXIS_NAMES, made, strict=False)], adopted
 
 
@@ -126,7 +126,7 @@ def _match_stored(output: Path, made: list[Tensors], hashes: list[str]) -> tuple
         before = stored.get(axis)
         if before is None or before["sha256"] == hashes[index]:
             continue
-        ours = directions.fingerprint(made[index])
+        ours = build.fingerprint(made[index])
         theirs = before["fingerprint"]
         if ours.shape != theirs.shape or not np.allclose(
             ours, theirs, rtol=1e-6, atol=1e-6 * np.abs(theirs).max()
@@ -155,12 +155,12 @@ def stored(
     return StoredDirections(
         recipe={"kind": "explicit"} if explicit else recipes,
         hashes=dict(zip(names, hashes, strict=True)),
-        fingerprints={axis: directions.fingerprint(d) for axis, d in zip(names, made, strict=True)},
+        fingerprints={axis: build.fingerprint(d) for axis, d in zip(names, made, strict=True)},
         tensors={axis: [t.numpy() for t in d] for axis, d in zip(names, made, strict=True) if axis in kept},
         names=[entry.name for entry in space.entries],
     )
 
 
 def _recipe(config: Config, axis: str) -> dict[str, Any]:
-    resolved = dataclasses.asdict(directions.resolve(config.directions, axis))
+    resolved = dataclasses.asdict(build.resolve(config.directions, axis))
     return {key: value for key, value in resolved.items() if value is not None and key not in AXIS_NAMES}

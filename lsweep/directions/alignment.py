@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from lsweep.config import DirectionsConfig
-from lsweep.directions import Tensors, moving
+from lsweep.directions.build import moving
+from lsweep.directions.normalization import Tensors
 from lsweep.models.parameters import WeightSpace
 
 

@@ -16,14 +16,10 @@ import numpy as np
 import torch
 
 from lsweep.config import AxisDirection, DirectionsConfig
+from lsweep.directions.normalization import Tensors, normalize, normalize_tensor
 from lsweep.errors import ConfigError, DirectionsError
 from lsweep.grid import AXIS_NAMES
-from lsweep.models.parameters import Entry, WeightSpace
-
-# [Li18]'s released code guards norms with this; kept, so that its directions come out to the last bit.
-EPSILON = 1e-10
-
-Tensors = list[torch.Tensor]
+from lsweep.models.parameters import WeightSpace
 
 
 def _no_trail(recipe: DirectionsConfig, component: int) -> Tensors:
@@ -36,7 +32,7 @@ def _no_eigenvectors(moved: Sequence[bool], numbers: Sequence[int]) -> list[Tens
 
 @dataclass(frozen=True)
 class Sources:
-    """How directions reach files, injected because this floor reads none.
+    """How directions reach files, injected because this package reads none.
 
     Attributes:
         checkpoint: path → one tensor per entry, the target θ′ of an interpolation, for as long as the context lasts.
@@ -114,20 +110,6 @@ def lay_flat(direction: Tensors, space: WeightSpace) -> Tensors:
 def random(space: WeightSpace, generator: torch.Generator) -> Tensors:
     """Draw i.i.d. standard normals for every entry, in order, frozen and excluded ones included."""
     return [torch.randn(entry.shape, generator=generator) for entry in space.entries]
-
-
-def normalize(direction: Tensors, theta: Tensors, space: WeightSpace, mode: str, bias_bn: str) -> Tensors:
-    """Normalise a random direction ([Li18] §4 and the modes of its released code).
-
-    Tensors with at least two dimensions follow `mode`: "filter" gives each filter of d the norm of its
-    filter of w, "layer" each tensor, "weight" multiplies by w, "dfilter" and "dlayer" make unit norms,
-    "none" leaves d. A filter of zero norm in w stays zero. Tensors with fewer dimensions (biases,
-    BatchNorm) follow `bias_bn`: "zero", "copy" (d ← w) or "random" (as drawn).
-    """
-    return [
-        _normalized(d, w, entry, mode, bias_bn)
-        for d, w, entry in zip(direction, theta, space.entries, strict=True)
-    ]
 
 
 def interpolate(theta: Tensors, target: Tensors) -> Tensors:
@@ -268,7 +250,7 @@ def _one(
     else:
         # As `random` and `normalize`, but tensor by tensor: the draws would be one more copy of all parameters.
         direction = [
-            _normalized(
+            normalize_tensor(
                 torch.randn(entry.shape, generator=generator), w, entry, recipe.normalize, recipe.bias_bn
             )
             for w, entry in zip(theta, space.entries, strict=True)
@@ -306,35 +288,3 @@ def _from_file(stored: Mapping[str, Tensors], axis: str, space: WeightSpace, pat
     if len(tensors) > len(space.entries):  # the released code's "states" files count batches as scalars too
         tensors = [t for t in tensors if t.dim() > 0]
     return check_fit(tensors, space, f"{path!r} ({axis})")
-
-
-def _normalized(d: torch.Tensor, w: torch.Tensor, entry: Entry, mode: str, bias_bn: str) -> torch.Tensor:
-    if d.dim() <= 1:
-        return _normalize_small(d, w, bias_bn)
-    return _normalize(d, w, entry.filter_axis, mode)
-
-
-def _normalize_small(d: torch.Tensor, w: torch.Tensor, bias_bn: str) -> torch.Tensor:
-    if bias_bn == "zero":
-        return torch.zeros_like(d)
-    return w.detach().float().clone() if bias_bn == "copy" else d
-
-
-def _normalize(d: torch.Tensor, w: torch.Tensor, axis: int, mode: str) -> torch.Tensor:
-    w = w.detach().float()
-    if mode == "none":
-        return d
-    if mode == "weight":
-        return d * w
-    if mode == "layer":
-        return d * (w.norm() / d.norm())
-    if mode == "dlayer":
-        return d / d.norm()
-    # One norm call per filter: a norm over rows sums in another order and differs in the last bit
-    # from the released code's directions, which `seed` promises to reproduce.
-    result = torch.empty_like(d)
-    for out, dk, wk in zip(result.unbind(axis), d.unbind(axis), w.unbind(axis), strict=True):
-        out.copy_(
-            dk / (dk.norm() + EPSILON) if mode == "dfilter" else dk * (wk.norm() / (dk.norm() + EPSILON))
-        )
-    return result

@@ -13,7 +13,7 @@ import torch
 from lsweep.comm import Comm
 from lsweep.comm.shared_memory import share_tree
 from lsweep.config import Config, CurvatureConfig
-from lsweep.directions import Tensors
+from lsweep.directions.normalization import Tensors
 from lsweep.errors import ConfigError, DirectionsError
 from lsweep.evaluate import device
 from lsweep.evaluate.curvature.eigensolver import Effort, Eigenpairs, largest, smallest
@@ -79,7 +79,7 @@ def precision(config: Config) -> torch.dtype:
 def source(
     config: Config, problem: Problem, comm: Comm, chosen: torch.device, space: WeightSpace
 ) -> Callable[[Sequence[bool], Sequence[int]], list[Tensors]]:
-    """What `directions.Sources` asks for eigenvectors: a collective function of moved entries and numbers.
+    """What `build.Sources` asks for eigenvectors: a collective function of moved entries and numbers.
 
     Number 1 is the largest eigenvalue's vector, 2 the next one's, −1 the smallest's. Each has unit norm, and its
     element of largest magnitude is positive.

@@ -15,8 +15,10 @@ from torch import nn
 from lsweep.comm import Comm
 from lsweep.comm.shared_memory import share_tree
 from lsweep.config import Config, DirectionsConfig
-from lsweep.directions import Tensors, moving, pca, resolve
+from lsweep.directions import pca
+from lsweep.directions.build import moving, resolve
 from lsweep.directions.checkpoint_matrix import CheckpointRows
+from lsweep.directions.normalization import Tensors
 from lsweep.errors import ConfigError
 from lsweep.models import parameters
 from lsweep.models import trail as trails

@@ -18,11 +18,11 @@ from lsweep.evaluate.exact import LossEvaluator
 from lsweep.evaluate.problem import Problem
 from lsweep.evaluate.sampled import EstimatingEvaluator
 from lsweep.evaluate.sampling import example_losses as fields
-from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Tolerance
 from lsweep.evaluate.sampling.example_losses import Neighbours
 from lsweep.evaluate.sampling.stopping import Accuracy
 from lsweep.grid import Grid
+from lsweep.surface import Precision
 
 BATCH_SIZES = {
     "cpu": (16, 25, 32, 50, 64, 100, 125, 200, 250),

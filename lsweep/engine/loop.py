@@ -20,10 +20,10 @@ from lsweep.engine.exchange import Exchange
 from lsweep.engine.rounds import Rounds, nothing
 from lsweep.engine.session_monitor import Books, Outcome
 from lsweep.errors import LsweepError, PointError
-from lsweep.evaluate.interface import Column, Evaluation, Evaluator
+from lsweep.evaluate.interface import Evaluation, Evaluator
 from lsweep.grid import schedule
 from lsweep.store.base import Batch, Store, concatenate
-from lsweep.surface import Status
+from lsweep.surface import Column, Status
 from lsweep.tools.progress import Progress, Silent
 from lsweep.tools.stop import Stop
 from lsweep.tools.stopwatch import Stopwatch

@@ -35,9 +35,6 @@ from lsweep.tools.stopwatch import Stopwatch
 
 log = logging.getLogger("lsweep")
 
-# Examples per forward pass, by kind of device: a constant, because it is part of the result's bits.
-BATCH_SIZE = {"cpu": 50, "cuda": 1000, "mps": 500}
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -101,7 +98,7 @@ def prepare(
         trajectory = walked.project(made) if walked else None
     config = trail_axes.with_ranges(config, trajectory)
     wanted = config.evaluate.batch_size
-    batch_size = wanted if isinstance(wanted, int) else BATCH_SIZE[chosen.type]
+    batch_size = wanted if isinstance(wanted, int) else device.BATCH_SIZE[chosen.type]
     kept = agreement.stored(config, space, made, hashes, explicit=explicit is not None)
     # Before the model is lent: while it moves, its weights are no identity.
     identity = comm.on_root_only(lambda: _identity(config, problem, hashes)) or {}
@@ -144,7 +141,7 @@ def prepare(
                     together, _largest(problem)
                 )
                 # No file keeps this one, which a certificate has: so it is the same in every session.
-                full.batch_size = BATCH_SIZE[chosen.type]
+                full.batch_size = device.BATCH_SIZE[chosen.type]
             evaluator.batch_size = identity["batch_size"] = batch_size
             identity["points_at_once"] = together
         complete: Evaluator = evaluator

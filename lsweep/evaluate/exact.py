@@ -21,13 +21,14 @@ from torch import fx, nn
 from lsweep.errors import InputError
 from lsweep.evaluate.determinism import repeats, require_deterministic
 from lsweep.evaluate.flat_parameters import Cast, Examples, Lent, restored
-from lsweep.evaluate.interface import Column, Evaluation
+from lsweep.evaluate.interface import Evaluation
 from lsweep.evaluate.kernels import fusion
 from lsweep.evaluate.kernels.graphs import Capture, Replay, cuda_capture
 from lsweep.evaluate.objective import Objective
 from lsweep.evaluate.out_of_memory import within_memory
 from lsweep.models.batchnorm import Recalibration
 from lsweep.models.parameters import WeightSpace, tensors_of
+from lsweep.surface import Column
 
 T = TypeVar("T")
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-
-# How a number per point is stored: its dtype, and what stands there before the point is done.
-Column = tuple[str, Any]
 
 
 @dataclass(frozen=True)

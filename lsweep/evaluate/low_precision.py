@@ -14,8 +14,8 @@ from torch.utils import _pytree as pytree
 
 from lsweep.evaluate.flat_parameters import Lent
 from lsweep.evaluate.kernels import fusion
-from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.models.parameters import tensors_of
+from lsweep.surface import Precision
 
 _DTYPES = {Precision.TF32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 

@@ -14,8 +14,9 @@ from torch import nn
 
 from lsweep import data, models
 from lsweep.comm import Comm
-from lsweep.comm.shared_memory import share_examples, share_tree
+from lsweep.comm.shared_memory import share_tree
 from lsweep.config import Config
+from lsweep.data.resident import share_examples
 from lsweep.errors import ConfigError
 from lsweep.evaluate import objective
 from lsweep.evaluate.objective import Objective

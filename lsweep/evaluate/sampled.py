@@ -27,10 +27,10 @@ from lsweep.evaluate.kernels.graphs import Capture, Replay
 from lsweep.evaluate.low_precision import LowPrecision
 from lsweep.evaluate.objective import Supervised
 from lsweep.evaluate.sampling import control_variate
-from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Design, design
 from lsweep.evaluate.sampling.example_losses import Measured, Neighbours
 from lsweep.evaluate.sampling.stopping import Accuracy, Found, Known, Rule
+from lsweep.surface import Precision
 
 
 class EstimatingEvaluator(LossEvaluator):

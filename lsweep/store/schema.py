@@ -20,9 +20,8 @@ import h5py
 import numpy as np
 
 from lsweep.errors import ConfigError, InputError
-from lsweep.evaluate.interface import Column
 from lsweep.grid import Grid
-from lsweep.surface import Trajectory
+from lsweep.surface import Column, Trajectory
 from lsweep.tools.files import replacing
 
 

@@ -19,9 +19,9 @@ from lsweep import data, models
 from lsweep.comm import Comm
 from lsweep.config import Config, TrainConfig
 from lsweep.data import ResidentData
-from lsweep.engine.setup import BATCH_SIZE
 from lsweep.errors import ConfigError, DataError
 from lsweep.evaluate import device, objective
+from lsweep.evaluate.device import BATCH_SIZE
 from lsweep.models import checkpoint, parameters
 from lsweep.models.trail import Trail
 from lsweep.tools import provenance

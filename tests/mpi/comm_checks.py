@@ -21,8 +21,9 @@ import numpy as np
 import torch
 
 from lsweep.comm import Comm, connect
-from lsweep.comm.shared_memory import share_examples, share_tree
+from lsweep.comm.shared_memory import share_tree
 from lsweep.data import ResidentBatches, ResidentData
+from lsweep.data.resident import share_examples
 from lsweep.errors import ConfigError, DataError, InputError, LsweepError
 from lsweep.evaluate.problem import initial
 

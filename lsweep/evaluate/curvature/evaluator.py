@@ -17,7 +17,8 @@ import numpy as np
 from lsweep.evaluate.curvature.eigensolver import Effort, extremes
 from lsweep.evaluate.curvature.operator import Hessian, NotFinite, moved_by
 from lsweep.evaluate.flat_parameters import Lent
-from lsweep.evaluate.interface import Column, Evaluation, Evaluator
+from lsweep.evaluate.interface import Evaluation, Evaluator
+from lsweep.surface import Column
 
 COLUMNS: dict[str, Column] = {
     "curvature/eig_min": ("<f8", np.nan),

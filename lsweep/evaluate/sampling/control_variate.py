@@ -10,24 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 
 from lsweep.evaluate.sampling.design import Design
 
 Known = Callable[[int], np.ndarray]
-
-
-class Precision(IntEnum):
-    """In what a point was computed, as the file's column "precision" has it."""
-
-    UNKNOWN = 0
-    FP64 = 1
-    FP32 = 2
-    TF32 = 3
-    BF16 = 4
-    FP16 = 5
 
 
 LEAST = 50

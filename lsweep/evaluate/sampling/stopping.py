@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from lsweep.evaluate.sampling import control_variate
-from lsweep.evaluate.sampling.control_variate import Precision
 from lsweep.evaluate.sampling.design import Design, Stop, Subset, Tolerance
 from lsweep.evaluate.sampling.importance import Importance, Prediction
 from lsweep.evaluate.sampling.intervals import Estimate
+from lsweep.surface import Precision
 
 # Examples are drawn by their predicted losses where a stratified subset would take more than this share of all: where
 # it takes fewer, most examples were not seen at the points around either, and predicting them saves nothing. On the
