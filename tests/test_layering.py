@@ -1,4 +1,4 @@
-"""The house: imports point downwards, the readers need little, and the ground floor is light."""
+"""Imports follow one order of packages; readers need little; heavy libraries are imported in few places."""
 
 from __future__ import annotations
 
@@ -13,6 +13,64 @@ import pytest
 import lsweep
 
 PACKAGE = Path(lsweep.__file__).parent
+
+# Each package or module imports only those before it. Inside `evaluate`, its subpackages have places of their own.
+ORDER = [
+    "_version",
+    "errors",
+    "tools",
+    "grid",
+    "config",
+    "certificate",
+    "surface",
+    "comm",
+    "models",
+    "data",
+    "evaluate.kernels",
+    "evaluate.sampling",
+    "evaluate",
+    "evaluate.curvature",
+    "store",
+    "directions",
+    "engine",
+    "training",
+    "slurm",
+    "api",
+    "landscape",
+    "render",
+    "export",
+    "compare",
+    "describe",
+    "watch",
+    "convert",
+    "cli",
+    "__main__",
+]
+
+# Readers draw and export on a laptop: no torch, no MPI.
+READERS = ("render", "export", "compare", "describe", "watch", "convert")
+READERS_NEED = {"_version", "errors", "tools", "grid", "config", "surface", "certificate"}
+RENDERED = ("export", "compare", "watch")  # they draw with `render`
+# Of the store, readers take the reader; `convert` writes whole files too, and reads those of other programs.
+STORE_NEED = {"convert": {"store.reader", "store.schema", "store.validation", "store.probe"}}
+
+# The heavy libraries, and the packages that may import them.
+LIBRARIES = {
+    "mpi4py": {"comm"},
+    "h5py": {"store", "convert"},
+    "matplotlib": {"render"},
+    "vtk": {"export"},
+    "vtkmodules": {"export", "render"},
+    "torchvision": {"models", "data"},
+    "sklearn": {"data"},
+    "pyvista": {"render"},
+    "imageio_ffmpeg": {"render"},
+    "PIL": {"render"},
+    "tqdm": {"tools"},
+    "xarray": {"convert", "surface"},  # in `surface` for its types alone
+    "pandas": {"convert", "surface"},
+    "h5netcdf": {"convert"},
+}
 
 
 def modules() -> dict[str, ast.Module]:
@@ -39,19 +97,64 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def within(tree: ast.AST) -> set[str]:
-    """The modules of lsweep that a tree imports, below lsweep: "store.reader"."""
+def imported(tree: ast.AST) -> set[str]:
+    """The modules of lsweep that a tree imports, as in "store.reader"."""
     found = set()
     for name in imports(tree):
         parts = name.split(".")[1:] if name.startswith("lsweep.") else []
         while parts and ".".join(parts) not in MODULES:
-            parts.pop()  # `lsweep.store.reader.read` is of the module before it
+            parts.pop()  # `lsweep.store.reader.read` is in the module before it
         found.add(".".join(parts))
     return found - {""}
 
 
-def room(module: str) -> str:
-    return module.split(".")[0]
+def package(module: str) -> str:
+    """The entry of `ORDER` that a module belongs to."""
+    parts = module.split(".")
+    return next(name for n in (2, 1) if (name := ".".join(parts[:n])) in ORDER)
+
+
+def misplaced(module: str, tree: ast.AST) -> list[str]:
+    """The imports of a module that are against the order."""
+    own = ORDER.index(package(module))
+    return [target for target in imported(tree) if ORDER.index(package(target)) > own]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_follow_the_order_of_packages(module: str) -> None:
+    assert not misplaced(module, MODULES[module]), f"lsweep.{module} imports against the order"
+
+
+def test_an_import_against_the_order_is_found() -> None:
+    wrong = ast.parse("def late():\n    from lsweep.engine import job\n    import lsweep.evaluate.exact")
+    assert sorted(misplaced("evaluate.sampling.design", wrong)) == ["engine.job", "evaluate.exact"]
+    assert misplaced("cli.dispatch", wrong) == []
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if package(m) in READERS])
+def test_readers_need_little(module: str) -> None:
+    own = package(module)
+    others = {target for target in imported(MODULES[module]) if package(target) != own}
+    stored = {target for target in others if package(target) == "store"}
+    assert stored <= STORE_NEED.get(own, {"store.reader"})
+    allowed = READERS_NEED | {"store"} | ({"render"} if own in RENDERED else set())
+    assert {package(target) for target in others} <= allowed
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if package(m) in {*READERS, *READERS_NEED, "store"}])
+def test_what_readers_import_knows_no_networks_and_no_data(module: str) -> None:
+    assert not {package(target).split(".")[0] for target in imported(MODULES[module])} & {
+        "models",
+        "data",
+        "evaluate",
+    }
+    assert not {name.split(".")[0] for name in imports(MODULES[module])} & {"torch", "mpi4py"}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_heavy_libraries_are_imported_in_few_packages(library: str) -> None:
+    users = {package(m) for m, tree in MODULES.items() if library in {n.split(".")[0] for n in imports(tree)}}
+    assert users <= LIBRARIES[library]
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -82,19 +185,34 @@ def test_the_package_itself_is_light() -> None:
 
 
 @pytest.mark.slow
+def test_what_computes_loads_neither_mpi_nor_hdf5_nor_matplotlib() -> None:
+    mathematics = [m for m in MODULES if ORDER.index(package(m)) < ORDER.index("store")]
+    light = ", ".join(f"lsweep.{m}" for m in mathematics)
+    loaded = loaded_by(f"import {light}")
+    assert "torch" in loaded and not loaded & {
+        "mpi4py",
+        "h5py",
+        "matplotlib",
+        "vtk",
+        "vtkmodules",
+        "torchvision",
+    }
+
+
+@pytest.mark.slow
 def test_a_sweep_starts_without_the_compiler_and_scipy() -> None:
     """Together they take longer to import than torch itself; torch's compiler brings sympy."""
     loaded = loaded_by(
-        "from lsweep import comm\nfrom lsweep.engine import job\nfrom lsweep.evaluate import device\nwith device.repeatable(), device.threads_of(comm.SerialComm()): pass"
+        "from lsweep import comm\nfrom lsweep.engine import job\nfrom lsweep.evaluate import device\n"
+        "with device.repeatable(), device.threads_of(comm.SerialComm()): pass"
     )
     assert "torch" in loaded and not loaded & {"sympy", "scipy", "torchvision"}
 
 
-def test_values_that_travel_need_no_torch() -> None:
-    light = """errors config grid surface certificate tools.plugins tools.progress tools.stop tools.slurm_job
-        grid.schedule tools.provenance watch.status compare compare.comparison compare.report compare.cli config.seeds slurm.cli slurm.header slurm.lead
-        slurm.script"""
-    assert "torch" not in loaded_by(f"import {', '.join(f'lsweep.{m}' for m in light.split())}")
+def test_readers_and_what_they_import_load_no_torch() -> None:
+    packages = {*READERS, *READERS_NEED, "store", "slurm"}
+    light = [m for m in MODULES if package(m) in packages]
+    assert "torch" not in loaded_by(f"import {', '.join(f'lsweep.{m}' for m in light)}, lsweep.comm")
 
 
 def test_drawing_needs_neither_torch_nor_mpi() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from lsweep.tools.arguments import add_config, need_torch
+from lsweep.cli.dispatch import need_torch
+from lsweep.tools.arguments import add_config
 
 if TYPE_CHECKING:
     import torch

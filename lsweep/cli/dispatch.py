@@ -21,9 +21,10 @@ from lsweep.errors import (
     InputError,
     LockError,
     LsweepError,
+    MissingExtra,
     one_line,
 )
-from lsweep.tools.arguments import add_config, need_torch
+from lsweep.tools.arguments import add_config
 
 if TYPE_CHECKING:
     from lsweep.comm import Comm
@@ -349,3 +350,17 @@ def _say_once(error: InputError) -> None:
         _say(error)
     else:
         time.sleep(2)  # mpirun kills the others as soon as one leaves, rank 0 before it has spoken
+
+
+def need_torch(who: str) -> None:
+    """Import torch, the one heavy import, so that its absence is said plainly: `who` is "sweeping needs", say.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtra(f"{who} torch: pip install '.[torch]' in lsweep's clone") from None

@@ -7,8 +7,9 @@ import logging
 import sys
 from typing import Any
 
+from lsweep.cli.dispatch import need_torch
 from lsweep.errors import LsweepError
-from lsweep.tools.arguments import add_config, need_torch
+from lsweep.tools.arguments import add_config
 
 log = logging.getLogger("lsweep")
 

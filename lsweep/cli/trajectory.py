@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lsweep.cli.dispatch import need_torch
 from lsweep.errors import ConfigError
-from lsweep.tools.arguments import add_config, need_torch
+from lsweep.tools.arguments import add_config
 
 if TYPE_CHECKING:
     from lsweep.directions.trail_axes import Walked

@@ -1,10 +1,8 @@
-"""What verbs of the command line have in common."""
+"""Command-line arguments that several verbs share: CONFIG and --set."""
 
 from __future__ import annotations
 
 import argparse
-
-from lsweep.errors import MissingExtra
 
 
 def add_config(
@@ -20,17 +18,3 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
     )
-
-
-def need_torch(who: str) -> None:
-    """Import torch, the one heavy import, so that its absence is said plainly: `who` is "sweeping needs", say.
-
-    Raises:
-        MissingExtra: it is not installed.
-    """
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise MissingExtra(f"{who} torch: pip install '.[torch]' in lsweep's clone") from None
