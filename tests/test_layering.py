@@ -15,37 +15,13 @@ import lsweep
 PACKAGE = Path(lsweep.__file__).parent
 
 # Each package or module imports only those before it. Inside `evaluate`, its subpackages have places of their own.
-ORDER = [
-    "_version",
-    "errors",
-    "tools",
-    "grid",
-    "config",
-    "certificate",
-    "surface",
-    "comm",
-    "models",
-    "data",
-    "evaluate.kernels",
-    "evaluate.sampling",
-    "evaluate",
-    "evaluate.curvature",
-    "store",
-    "directions",
-    "engine",
-    "training",
-    "slurm",
-    "api",
-    "landscape",
-    "render",
-    "export",
-    "compare",
-    "describe",
-    "watch",
-    "convert",
-    "cli",
-    "__main__",
-]
+ORDER = (
+    *("_version", "errors", "tools", "grid", "config", "certificate", "surface", "comm", "models", "data"),
+    *("evaluate.kernels", "evaluate.sampling", "evaluate", "evaluate.curvature"),
+    *("store", "directions", "engine", "training", "slurm", "api", "landscape"),
+    *("render", "export", "compare", "describe", "watch", "convert"),
+    *("cli", "__main__"),
+)
 
 # Readers draw and export on a laptop: no torch, no MPI.
 READERS = ("render", "export", "compare", "describe", "watch", "convert")

@@ -15,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from lsweep import MOVED
 from lsweep.comm import Comm
 from lsweep.errors import ConfigError, IdentityError, InputError
 from lsweep.store import reader, schema
@@ -178,6 +179,9 @@ def require_same(stored: Mapping[str, Any], ours: Mapping[str, Any], path: Path,
         IdentityError: they differ; names the first field and both values.
     """
     before, now = dict(_flat(stored)), dict(_flat(ours))
+    for names in (before, now):
+        if isinstance(names.get("loss"), str):
+            names["loss"] = present_path(names["loss"])
     for field in [*now, *(f for f in before if f not in now)]:
         if before.get(field) != now.get(field):
             raise IdentityError(
@@ -185,6 +189,16 @@ def require_same(stored: Mapping[str, Any], ours: Mapping[str, Any], path: Path,
                 f"{_brief(now.get(field))}; choose another output, or the same settings to resume",
                 key=field,
             )
+
+
+def present_path(name: str) -> str:
+    """A stored name such as "lsweep.objective.mse#1f…", with the present path of a module that has moved since."""
+    root, _, rest = name.partition(".")
+    parts = rest.split(".") if root == "lsweep" else []
+    for count in range(len(parts) - 1, 0, -1):
+        if moved := MOVED.get(".".join(parts[:count])):
+            return ".".join([root, moved, *parts[count:]])
+    return name
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""Packages whose names are loaded when they are first used (PEP 562), so that importing them loads nothing.
+"""Lazy packages, whose names are loaded when they are first used (PEP 562), and aliases of modules that moved.
 
 scientific-python's `lazy_loader` does the same, but for names that are called alike where they live: `lsweep.open` is
 `lsweep.store.reader.read`.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 
 def attach(
-    package: str, homes: Mapping[str, str], modules: Sequence[str] = ()
+    package: str, homes: Mapping[str, str], modules: Sequence[str] = (), moved: Collection[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """A package's `__getattr__` and `__dir__`.
 
@@ -22,13 +24,14 @@ def attach(
         homes: public name → where it lives, "module" or "module:name" where it is called otherwise there. No module of
             the package may bear such a name: importing it would hide what is meant.
         modules: of the package, to be had as its attributes without a further import.
+        moved: old names of modules, likewise, but not listed by `dir`; see `alias_modules`.
     """
 
     def load(name: str) -> Any:
         if name in homes:
             module, _, inner = homes[name].partition(":")
             return getattr(importlib.import_module(module), inner or name)
-        if name in modules:
+        if name in modules or name in moved:
             return importlib.import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
@@ -36,3 +39,32 @@ def attach(
         return sorted({*vars(sys.modules[package]), *homes, *modules})
 
     return load, names
+
+
+class _Aliases:
+    """A finder and loader of modules under old names: `sys.modules` then has one object under both names."""
+
+    def __init__(self, present: Mapping[str, str]) -> None:
+        self._present = present
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        loader: Any = self  # typeshed asks for the abstract class, whose import takes 5 ms
+        return ModuleSpec(fullname, loader) if fullname in self._present else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """An empty module, to be replaced."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        sys.modules[module.__name__] = importlib.import_module(self._present[module.__name__])
+
+
+def alias_modules(package: str, moved: Mapping[str, str]) -> None:
+    """Let the modules of a package be imported under their old names too.
+
+    Args:
+        package: its name.
+        moved: old name → present name, both relative to the package.
+    """
+    present = {f"{package}.{old}": f"{package}.{new}" for old, new in moved.items()}
+    # First in line: else an alias of a package would load its files once more under the old name.
+    sys.meta_path.insert(0, _Aliases(present))
