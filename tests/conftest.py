@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
+from launch import ROOT, need_mpi, need_parallel_hdf5
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -78,3 +77,17 @@ def shared() -> Path:
     if not (folder / "weights").is_dir():
         pytest.skip(f"no shared data at LSWEEP_SHARED={folder}")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _mpi(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("mpi"):
+        need_mpi()
+
+
+@pytest.fixture(params=["gather", "mpio"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """The store's mode, for tests with ranks."""
+    if request.param == "mpio":
+        need_parallel_hdf5()
+    return str(request.param)

@@ -1,6 +1,6 @@
 """Hostile input by the thousand, the same cases in every run of the same code: no traceback, no hang, no crash.
 
-Other cases, and more of them: scripts/fuzz.py.
+Other cases, and more of them: scripts/checks/fuzz.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 python scripts/paper/fig1.py [--size small|full] [--slurm OPTIONS]
 
-The small form is results/li2018_resnet56/, 41 × 41 points on 500 images, which is only written up here.
+The small form is results/figures/li2018_resnet56/, 41 × 41 points on 500 images, which is only written up here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lsweep import render
 from lsweep.compare import local_minima, share_below
 
 NETWORKS = {"resnet56_noshort": "ResNet-56 without shortcuts", "resnet56": "ResNet-56"}
-SWEPT = Path("results/li2018_resnet56")
+SWEPT = Path("results/figures/li2018_resnet56")
 POINTS, IMAGES = {"tiny": 3, "full": 251}, {"tiny": 16, "full": None}
 
 

@@ -1,4 +1,0 @@
-"""Hostile input by the thousand: valid files and how to spoil them, and workers that read them.
-
-Used by tests/test_fuzz.py, at a size for CI, and by scripts/fuzz.py for longer campaigns.
-"""
