@@ -92,7 +92,7 @@ def readme(found: dict[str, Any]) -> str:
             "|---|---|---|---|---|---|---|",
             *rows,
             "",
-            "A map of |λmin/λmax| is figure 7 of [the paper's figures](../paper/README.md#fig7).",
+            "A map of |λmin/λmax| is figure 7 of [the paper's figures](../../paper/README.md#fig7).",
             "",
         ]
     )

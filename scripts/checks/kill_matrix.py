@@ -190,6 +190,7 @@ def readme(folder: Path) -> str:
         if path.exists():
             report = json.loads(path.read_text())
             text += f"\n## {title}\n\n{explained}\n\n{markdown(report['table'])}\n{measured(report)}\n"
+            text += f"Every run: [`{name}.json`]({name}.json).\n"
     return text
 
 

@@ -83,10 +83,10 @@ def readme(found: Comparison, args: argparse.Namespace) -> str:
     ]
     return f"""# The paper's two ResNet-56 networks, compared over {len(found.networks[0].sweeps)} pairs of directions
 
-Written by [`scripts/figures/compare_li2018.py`](../../scripts/compare_li2018.py). The networks of [Li18] figure 1,
-{args.points} × {args.points} points on [−1, 1]², the first {args.images} training images of CIFAR-10, fp32,
+Written by [`scripts/figures/compare_li2018.py`](../../../scripts/figures/compare_li2018.py). The networks of [Li18]
+figure 1, {args.points} × {args.points} points on [−1, 1]², the first {args.images} training images of CIFAR-10, fp32,
 filter-normalised random directions, seeds {args.seeds}. Every number is defined in
-[`docs/compare.md`](../../docs/compare.md). On a grid this coarse, curvature at the centre is a mean over
+[`docs/compare.md`](../../../docs/compare.md). On a grid this coarse, curvature at the centre is a mean over
 ±{2 / (args.points - 1):.2g}, and only structures wider than that are seen.
 
 ![the surfaces of the first seed](panels.png)
@@ -103,7 +103,8 @@ Test error at the trained weights, {args.test_images} images: {" and ".join(erro
 {report.to_text(found).rstrip()}
 ```
 
-All values, file by file: [`compare.json`](compare.json).
+The same text: [`table.txt`](table.txt). All values, file by file: [`compare.json`](compare.json).
+The sweeps: [`resnet56.toml`](resnet56.toml), [`resnet56_noshort.toml`](resnet56_noshort.toml).
 
 ## How it was made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -28,6 +29,17 @@ def test_every_page_is_in_the_navigation_and_listed() -> None:
     for page in DOCS:
         assert f" docs/{page.name}\n" in navigation
         assert page.name in listed | {"README.md"}
+
+
+def test_every_result_is_named_on_a_page() -> None:
+    """Each folder of results says what it holds: a README there or above it names every file, or its pattern."""
+    listed = subprocess.run(
+        ["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for file in map(Path, listed.stdout.split()):
+        pages = [ROOT / folder / "README.md" for folder in list(file.parents)[:-1]]
+        text = "".join(page.read_text() for page in pages if page.exists())
+        assert file.name in text or f"NAME{file.suffix}" in text, f"no page names {file}"
 
 
 def test_every_mark_marks_a_block() -> None:
