@@ -1,4 +1,4 @@
-"""`lsweep.sweep(model, data, …)`: a sweep of a network that is already in memory."""
+"""`lsweep.sweep`: sweeps a network that is already in memory."""
 
 from __future__ import annotations
 

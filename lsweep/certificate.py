@@ -1,4 +1,4 @@
-"""How far the values of a sweep are off, measured: a random sample of its points, evaluated in full.
+"""Certificate of a sweep's accuracy: the errors of a random sample of its points, evaluated again in full.
 
 Error bars that come with a point (a subset's, a lower precision's) are estimates, and an interpolated point has
 none. A certificate sets some points beside all examples in fp32 (fp64 in a sweep of fp64): of each kind as many,

@@ -1,4 +1,4 @@
-"""What can go wrong, as types; each says what was expected, what came and what to do."""
+"""Exceptions and exit statuses."""
 
 from __future__ import annotations
 

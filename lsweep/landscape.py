@@ -1,4 +1,4 @@
-"""`lsweep.Landscape`: the landscape around a network's present weights, every few epochs of its training."""
+"""`lsweep.Landscape`: sweeps around a network's current weights, every few epochs of its training."""
 
 from __future__ import annotations
 

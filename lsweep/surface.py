@@ -1,4 +1,4 @@
-"""A sweep's result as it travels: coordinates and values in numpy arrays, wherever they came from."""
+"""`Surface`: the result of a sweep as numpy arrays, with coordinates and metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lsweep certify`: its command line. Imports nothing heavy before it runs."""
+"""The verb `lsweep certify`: evaluates a sample of a sweep's points again and stores the errors."""
 
 from __future__ import annotations
 

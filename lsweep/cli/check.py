@@ -1,4 +1,4 @@
-"""`lsweep check [CONFIG]`: what a job will meet, tried before it waits in a queue."""
+"""The verb `lsweep check`: tests a configuration and the machine before a job waits in a queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lsweep curvature`: its command line. Imports nothing heavy before it runs."""
+"""The verb `lsweep curvature`: eigenvalues, trace and spectral density of the Hessian at the centre."""
 
 from __future__ import annotations
 

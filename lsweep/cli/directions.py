@@ -1,4 +1,4 @@
-"""`lsweep directions`: what a sweep's directions are like. Imports nothing heavy before it runs."""
+"""The verb `lsweep directions`: cosines between a sweep's directions and their norms by layer."""
 
 from __future__ import annotations
 

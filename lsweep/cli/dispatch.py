@@ -1,4 +1,4 @@
-"""The command line: `lsweep VERB …`. Nothing heavy is imported before a verb needs it."""
+"""The command line `lsweep VERB …`: parsers, exit statuses, and the verb `sweep`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job will meet: ranks, threads, MPI-IO, room on the disk, and a write through the chosen store.
+"""Preflight checks of ranks, threads, MPI-IO, disk space, and a write through the chosen store.
 
 Each check is collective and gives `Finding`s, the same on every rank.
 """

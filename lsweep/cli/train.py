@@ -1,4 +1,4 @@
-"""`lsweep train`: the command line of trainings. Imports nothing heavy before it runs."""
+"""The verb `lsweep train`: trains a network into a trail of checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lsweep trajectory`: how much of a training's path a plane can show. Imports nothing heavy before it runs."""
+"""The verb `lsweep trajectory`: the share of a training's path that a plane can show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranks: one process, or an MPI world. The only package that imports mpi4py."""
+"""Ranks: serial or MPI. The only package that imports mpi4py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a group of ranks can do, however many there are."""
+"""Communicator interface: what a group of ranks can do, whatever its size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many CPU threads a rank may use."""
+"""CPU threads per rank, from `OMP_NUM_THREADS` or the cores that the launcher assigned."""
 
 from __future__ import annotations
 

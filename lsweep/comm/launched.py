@@ -1,4 +1,4 @@
-"""What a launcher tells a process of its place among others, and the group of ranks that follows."""
+"""Detection of the launcher (mpirun, srun, none) from the environment, and the communicator that follows."""
 
 from __future__ import annotations
 

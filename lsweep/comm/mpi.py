@@ -1,4 +1,4 @@
-"""Many ranks, by MPI."""
+"""Communicator over MPI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One process by itself."""
+"""Communicator of a single process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that are handed out once each over all ranks: what a dynamic schedule draws from.
+"""Shared counter: gives each number to exactly one rank, for dynamic scheduling.
 
 A shared counter in the memory of rank 0, moved by `MPI_Fetch_and_op`: rank 0 takes no part in it, where the
 fabric completes one-sided operations by itself. Not every one does: see `come_while_rank_0_computes`.

@@ -1,4 +1,4 @@
-"""Numbers for what the eye sees on surfaces, and which of them tell networks apart; docs/compare.md defines them all.
+"""Comparison of surfaces: numbers for what the eye sees, and which of them distinguish networks (docs/compare.md).
 
 `lsweep compare A.h5 B.h5 …` is the command; `lsweep.compare.comparison.compare` does the same in Python. Importing
 this package imports nothing heavy: its names are loaded when they are first used.

@@ -1,4 +1,4 @@
-"""How much of a plane, or of a line, lies below a loss."""
+"""Share of a plane or line that lies below a given loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lsweep compare`: its command line. Imports nothing heavy before it runs."""
+"""The verb `lsweep compare`."""
 
 from __future__ import annotations
 

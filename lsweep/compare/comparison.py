@@ -1,4 +1,4 @@
-"""Networks side by side: their numbers, the spread over directions, and what tells them apart."""
+"""Comparison of networks: their numbers, the spread over directions, and which numbers distinguish them."""
 
 from __future__ import annotations
 

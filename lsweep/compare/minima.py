@@ -1,4 +1,4 @@
-"""Local minima of a surface, and how deep each is."""
+"""Local minima of a surface and their depth (persistence)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers of a surface, in one fixed order; docs/compare.md defines each with its formula."""
+"""Catalogue of the numbers that describe a surface; docs/compare.md defines each by a formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One loss of a sweep over its line or plane, ready to be measured."""
+"""The line or plane of one metric, prepared for measurement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison as text, CSV and JSON."""
+"""Reports of a comparison as text, CSV and JSON."""
 
 from __future__ import annotations
 

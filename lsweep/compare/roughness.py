@@ -1,4 +1,4 @@
-"""How much a surface goes up and down beyond what one valley would."""
+"""Roughness: the variation of a surface in excess of that of a single valley."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Second derivatives of a surface by finite differences on its own grid."""
+"""Second derivatives of a surface by finite differences on its grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps to compare: what must be alike in them, and which belong to one network."""
+"""Sweeps to compare: requirements on them, and their grouping by network."""
 
 from __future__ import annotations
 

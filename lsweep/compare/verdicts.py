@@ -1,4 +1,4 @@
-"""What tells groups of repeats apart, and what goes with the test error."""
+"""Statistics over repeats: which numbers separate the networks, and rank correlation with the test error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From tables, as TOML gives them, to dataclasses: by the types of their fields."""
+"""Builds dataclasses from TOML tables by the types of their fields."""
 
 from __future__ import annotations
 

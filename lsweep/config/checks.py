@@ -1,4 +1,4 @@
-"""What several tables of a configuration are checked for."""
+"""Checks shared by several tables of a configuration."""
 
 from __future__ import annotations
 

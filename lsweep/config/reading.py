@@ -1,4 +1,4 @@
-"""Configurations from TOML files and text, and from each other."""
+"""Reads configurations from TOML files and text, and derives one from another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several direction seeds, as a command line names them."""
+"""Lists of direction seeds as given on the command line."""
 
 from __future__ import annotations
 

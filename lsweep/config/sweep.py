@@ -1,4 +1,4 @@
-"""A whole configuration, and its smaller tables."""
+"""The complete configuration, and its smaller tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Surfaces into and out of other programs' files: the released code's, CSV, netCDF.
+"""Conversion between surfaces and files of other programs: the released code's HDF5, CSV, netCDF, xarray, pandas.
 
 `convert(source, target)` finds out what the source is and goes by the target's suffix. Importing this package
 imports none of h5py, xarray and pandas.

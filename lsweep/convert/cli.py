@@ -1,4 +1,4 @@
-"""`lsweep convert`: the command line. Imports nothing heavy before it runs."""
+"""The verb `lsweep convert`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Surfaces in long form, and the names that their numbers bear outside; how to ask for an absent extra."""
+"""Long-form columns of a surface, and the names of its metrics in other programs."""
 
 from __future__ import annotations
 

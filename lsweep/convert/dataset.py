@@ -1,4 +1,4 @@
-"""Surfaces as xarray's data sets, by the CF conventions."""
+"""Surfaces as xarray datasets, by the CF conventions."""
 
 from __future__ import annotations
 

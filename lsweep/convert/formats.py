@@ -1,4 +1,4 @@
-"""Which formats there are, how they are told apart, and the way from one to another."""
+"""The known formats, how they are recognised, and conversion from one to another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Surfaces as pandas' data frames."""
+"""Surfaces as pandas data frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training's path in a labelled data set."""
+"""The trajectory of a training in an xarray dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an HDF5 file is, by its contents; and the simplest of them, plain arrays."""
+"""Recognises the kind of an HDF5 file by its contents; reads plain arrays."""
 
 from __future__ import annotations
 

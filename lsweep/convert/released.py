@@ -1,4 +1,4 @@
-"""Surfaces as the code that was released with [Li18] keeps them.
+"""Surface files of the code released with [Li18].
 
 A surface has the datasets `xcoordinates`, `ycoordinates` (absent for a line), `train_loss`, `train_acc`, `test_loss`,
 `test_acc`, `min_eig`, `max_eig`, and `dir_file`, a text. Accuracies are in per cent, −1 is what is not computed yet

@@ -1,4 +1,4 @@
-"""Directions and projected trajectories as the code that was released with [Li18] keeps them.
+"""Direction files and projected trajectories of the code released with [Li18].
 
 Directions: groups `xdirection`, `ydirection` with datasets "0", "1", … in parameter order, and, where they are
 principal axes, `explained_variance_ratio_`; they are read by `foreign.read_direction_file`. A trajectory:

@@ -1,4 +1,4 @@
-"""Surfaces as CSV in long form: one row a point, with its coordinates."""
+"""Surfaces as CSV in long form: one row per point with its coordinates."""
 
 from __future__ import annotations
 

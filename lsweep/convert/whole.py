@@ -1,4 +1,4 @@
-"""A finished surface, wherever it came from, into a file of lsweep's own."""
+"""Writes a complete surface from any source into a file of lsweep's own format."""
 
 from __future__ import annotations
 

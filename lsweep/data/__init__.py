@@ -1,4 +1,4 @@
-"""Data sets that stay in memory: read once, moved to the device once, cut into batches there."""
+"""Datasets, resident on the device: read once, moved once, and cut into batches there."""
 
 from __future__ import annotations
 

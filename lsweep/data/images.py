@@ -1,4 +1,4 @@
-"""Images as bytes, and what the network sees of them."""
+"""Images stored as bytes, and the transform that the network sees."""
 
 from __future__ import annotations
 

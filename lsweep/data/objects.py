@@ -1,4 +1,4 @@
-"""Data sets as Python objects: tensors, map-style data sets, loaders."""
+"""Datasets given as Python objects: tensors, map-style datasets, loaders."""
 
 from __future__ import annotations
 

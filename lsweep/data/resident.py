@@ -1,4 +1,4 @@
-"""One split, held in memory whole, on one device."""
+"""One split of a dataset, resident in the memory of one device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets by name, as a configuration gives them."""
+"""Datasets by name, as a configuration gives them."""
 
 from __future__ import annotations
 

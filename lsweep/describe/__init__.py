@@ -1,4 +1,4 @@
-"""The methods paragraph of a sweep: what its file says about how it was made, in words, and what to cite.
+"""Methods paragraph of a sweep from its file, with the references to cite.
 
 `describe(surface)` returns text, Markdown, LaTeX or JSON. What the file does not say is left out.
 """

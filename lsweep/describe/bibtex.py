@@ -1,4 +1,4 @@
-"""What to cite, as BibTeX."""
+"""BibTeX entries of what to cite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lsweep describe`: the command line. Imports nothing heavy before it runs."""
+"""The verb `lsweep describe`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file says about how its values came about, gathered into one dictionary of JSON types."""
+"""Facts about how a sweep's values were computed, as one dictionary of JSON types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A surface as a notebook shows it: a small table and a picture, without matplotlib."""
+"""HTML representation of a surface in notebooks: a small table and a picture, without matplotlib."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From facts to a paragraph and what to cite."""
+"""Assembles the methods paragraph and the references from the facts."""
 
 from __future__ import annotations
 

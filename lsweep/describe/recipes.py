@@ -1,4 +1,4 @@
-"""How directions were made, in words."""
+"""Sentences on how the directions were made."""
 
 from __future__ import annotations
 

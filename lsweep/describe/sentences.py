@@ -1,4 +1,4 @@
-"""The sentences of a methods paragraph; each is empty where the facts for it are not known."""
+"""Sentences of the methods paragraph; each is empty where its facts are unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a paragraph is written: plain text, Markdown or LaTeX."""
+"""Text styles of the paragraph: plain, Markdown, LaTeX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One set of directions for all: the same tensors on every rank and in every session of a sweep."""
+"""Agreement on directions: the same tensors on every rank and in every session of a sweep."""
 
 from __future__ import annotations
 

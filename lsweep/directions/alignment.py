@@ -1,4 +1,4 @@
-"""How nearly orthogonal directions are: in high dimension two random ones hardly share anything ([Li18] §7)."""
+"""Cosines between directions, and those expected of random ones in high dimension ([Li18] §7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Directions in weight space: random or eigenvectors, normalised ([Li18] §4); to another solution; or from a file.
+"""Builds directions in weight space: random, towards another solution, eigenvectors, principal axes, or from a file.
 
 A direction is a list of CPU float32 tensors, one per entry of a `WeightSpace`, in its order.
 """

@@ -1,4 +1,4 @@
-"""The checkpoints of a trail as rows θᵢ − θ*, read from their files a few columns at a time."""
+"""Matrix of a trail's checkpoints, rows θᵢ − θ*, read from their files a few columns at a time."""
 
 from __future__ import annotations
 

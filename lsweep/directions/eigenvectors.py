@@ -1,4 +1,4 @@
-"""What a sweep asks of the Hessian: eigenvalues at every point, and eigenvectors at the centre as directions."""
+"""Eigenvectors of the Hessian at the centre as directions, and the evaluator of eigenvalues at every point."""
 
 from __future__ import annotations
 

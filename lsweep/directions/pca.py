@@ -1,4 +1,4 @@
-"""Principal axes of a path through weight space, and its projection onto any axes ([Li18] §7).
+"""Principal component analysis of a path in weight space, and its projection onto any axes ([Li18] §7).
 
 The rows of the path's matrix X are θᵢ − θₙ. It never lies in memory whole: all sums run over blocks of columns,
 and the principal axes come from the small matrix G = X Xᵀ, float64: if H G H u = λ u (H centres the rows), then

@@ -1,4 +1,4 @@
-"""The trails that a sweep names: axes and ranges that come from them, and their paths in its plane."""
+"""Axes, ranges and projected paths from the trails that a configuration names."""
 
 from __future__ import annotations
 

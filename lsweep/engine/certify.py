@@ -1,4 +1,4 @@
-"""Certifying a sweep: a sample of its points again, all examples in fp32; see `lsweep.certificate`.
+"""Certifies a sweep: evaluates a sample of its points again, with all examples in fp32 (`lsweep.certificate`).
 
 It is a sweep of its own, of the sample alone: the same engine, schedule and store, with an evaluator of all examples
 over the network that was borrowed for the sweep. Its file is a working file beside the sweep's, created, written,

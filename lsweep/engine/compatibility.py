@@ -1,4 +1,4 @@
-"""What does not go together in a configuration, and can only be seen with the network at hand."""
+"""Checks for settings that do not fit together or do not fit the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured of the Hessian at the centre."""
+"""Hessian at the centre: extreme eigenvalues, trace and spectral density for `lsweep curvature`."""
 
 from __future__ import annotations
 

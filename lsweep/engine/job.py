@@ -1,4 +1,4 @@
-"""One sweep from beginning to end: directions, evaluator, store, engine."""
+"""One sweep from beginning to end: lock, set-up, store, loop, certificate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sweep itself, in one sitting: pending points → tiles → evaluate → store.
+"""The main loop of a session: pending points → tiles → evaluate → store.
 
 Ranks never wait for one another between points. Results, progress and stop requests travel as messages that
 are polled between points; only the end of a round is collective, and only a refined grid has more than one.

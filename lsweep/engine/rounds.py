@@ -1,4 +1,4 @@
-"""Which points a session takes on, round by round: all that are left at once, or as refinement asks for them."""
+"""Rounds of a session: all pending points at once, or those that adaptive refinement requests."""
 
 from __future__ import annotations
 

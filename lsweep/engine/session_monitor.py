@@ -1,4 +1,4 @@
-"""Who has done how much: what became durable is reported to rank 0, failures and stops to everybody."""
+"""Session monitor: counts durable points on rank 0, and broadcasts failures and stop requests."""
 
 from __future__ import annotations
 

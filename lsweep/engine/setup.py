@@ -1,4 +1,4 @@
-"""Before a sweep: directions on which all ranks agree, an evaluator, and what makes the sweep the one it is."""
+"""Set-up of a sweep: directions, evaluator, identity and file header."""
 
 from __future__ import annotations
 

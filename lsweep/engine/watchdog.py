@@ -1,4 +1,4 @@
-"""Who has been silent for how long: a rank that hangs says nothing, so somebody else must."""
+"""Watchdog: reports ranks that have been silent for too long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a network in evaluation mode a function? Two passes over one batch must agree to the last bit.
+"""Determinism check: two passes over one batch in evaluation mode must agree to the last bit.
 
 On a GPU to rounding: some operations have no deterministic kernel, and where memory is short cuDNN takes others.
 """

@@ -1,4 +1,4 @@
-"""Where a rank computes: its device, its threads, and arithmetic that repeats bit for bit."""
+"""Choice of a rank's device and threads, and settings for bitwise reproducible arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loss at points of weight space: a network that was lent is moved there (`flat_parameters`) and meets all examples.
+"""Evaluator of all examples at each point, in the network's own precision.
 
 Sums over examples are float64 on the device, and the host reads them once per tile.
 """

@@ -1,4 +1,4 @@
-"""What the engine asks of an evaluator, whatever it computes: named numbers at coordinates."""
+"""Evaluator interface: named numbers at given coordinates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network's twin in a lower precision, at the same place in weight space."""
+"""A copy of the network in lower precision that follows it through weight space."""
 
 from __future__ import annotations
 

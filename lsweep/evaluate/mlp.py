@@ -1,4 +1,4 @@
-"""A perceptron at several points at once: what its first layer makes of the data is linear in the coordinates.
+"""Multilayer perceptrons at several points at once: the first layer's output is linear in the coordinates.
 
 (W* + α·W₁ + β·W₂)·x = W*·x + α·W₁·x + β·W₂·x: three products serve all points, and each point is three numbers times
 three matrices. The layers after it are products of a batch of matrices. Activations lie as (points, features,

@@ -1,4 +1,4 @@
-"""What is measured on a batch: losses, accuracy and metrics, each as values per example with weights.
+"""Objectives: losses, accuracy and metrics of a batch, as values per example with weights.
 
 An objective is any callable `(model, batch) → {name: (values (B,), weights (B,))}`. The value at a point is
 Σ weights·values / Σ weights over all batches, in float64. A bare tensor of values has weights of one. Every

@@ -1,4 +1,4 @@
-"""Short of memory, work is done again with batches of half the size; what is freed goes back to the system."""
+"""Out-of-memory handling: repeats the work with batches of half the size."""
 
 from __future__ import annotations
 

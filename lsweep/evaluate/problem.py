@@ -1,4 +1,4 @@
-"""From a configuration to things that compute: a network with its weights, data, and an objective."""
+"""Network, data and objective, built from a configuration."""
 
 from __future__ import annotations
 

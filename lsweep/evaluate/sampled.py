@@ -1,4 +1,4 @@
-"""Points as exactly as they need to be: in a lower precision, or from some of the examples, with the error stored.
+"""Evaluator with an error budget: lower precision or a subset of the examples, with the estimated error stored.
 
 Three savings, alone or together. The loss decides (`sampling.stopping`); what else is measured comes along.
 

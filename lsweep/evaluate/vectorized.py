@@ -1,4 +1,4 @@
-"""Several points at once, for networks so small that starting the kernels takes longer than running them.
+"""Evaluator of several points at once, for networks limited by kernel launch overhead.
 
 `torch.func.vmap` over the weights turns K small matrix products into one batched product; a perceptron goes a shorter
 way (`mlp`). K belongs to the result's bits: a tile is always evaluated whole, however many of its points

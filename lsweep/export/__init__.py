@@ -1,4 +1,4 @@
-"""Sweeps as files of other programs: VTK's, through VTK's own wheel, glTF, XDMF, and a script for ParaView.
+"""Export to other programs: VTK files, glTF, XDMF, and a script for ParaView.
 
 `write` makes `.vts` (structured surface), `.vtp` (polygons with normals, or a polyline), `.vti` (image data, for
 boxes), `.glb` (for Blender and the web), `.xdmf` (a sidecar that lets ParaView open the HDF5 file itself) and `.py`.

@@ -1,4 +1,4 @@
-"""`lsweep export`: the command line of exports. Imports nothing heavy before it runs."""
+"""The verb `lsweep export`."""
 
 from __future__ import annotations
 

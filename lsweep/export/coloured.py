@@ -1,4 +1,4 @@
-"""Exports that carry colours: glTF, and ParaView's script with what it opens."""
+"""Exports with colours: glTF, and ParaView's script with the files that it opens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plane as binary glTF 2.0 (.glb), for Blender and the web. Numpy only."""
+"""Binary glTF 2.0 files (.glb) of a plane, for Blender and the web. Numpy only."""
 
 from __future__ import annotations
 

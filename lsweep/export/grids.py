@@ -1,4 +1,4 @@
-"""Surfaces as VTK data sets. The only importer of VTK's data model."""
+"""Surfaces as VTK datasets. The only importer of VTK's data model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From metrics to what a VTK file holds: heights and point data. Numpy only."""
+"""Heights and point data of a VTK file, computed from metrics. Numpy only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A script for ParaView that opens a sweep's XDMF sidecar as a warped, coloured surface with contour lines."""
+"""Script for ParaView that opens a sweep's XDMF sidecar as a warped, coloured surface with contour lines."""
 
 from __future__ import annotations
 

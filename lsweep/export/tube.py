@@ -1,4 +1,4 @@
-"""A line as a thin tube: other programs draw lines a pixel wide, or not at all. Numpy only."""
+"""Thin tubes along lines, since other programs draw lines one pixel wide or not at all. Numpy only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`write`: a surface into a file that other programs open."""
+"""Writes a surface or path to a VTK, XDMF, glTF or ParaView file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An XDMF sidecar: which numbers of a sweep's HDF5 file lie where, in XML that ParaView and others open.
+"""XDMF sidecar: XML that describes a sweep's HDF5 file to ParaView and other programs.
 
 The numbers stay in the HDF5 file, so it shows a running sweep as far as it is whenever it is loaded anew. What
 the sidecar holds itself, as of when it was written, is the height of each point, finite everywhere, for ParaView's

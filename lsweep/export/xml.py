@@ -1,4 +1,4 @@
-"""VTK data sets as XML text."""
+"""VTK's XML file formats."""
 
 from __future__ import annotations
 

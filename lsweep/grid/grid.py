@@ -1,4 +1,4 @@
-"""The grid of points: axes, shape, and the order in which points are worth evaluating."""
+"""Grid points: axes, shape, and the coarse-to-fine order of evaluation."""
 
 from __future__ import annotations
 

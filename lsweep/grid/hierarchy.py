@@ -1,4 +1,4 @@
-"""From a coarse lattice to the full grid, one axis and one halving at a time, by interpolation.
+"""Hierarchy of nested grids, and interpolation from a coarse grid to the next finer one.
 
 A ladder of nested lattices: each step halves the stride along one axis, so a new point lies between two old
 ones of that axis, and a cubic through the four nearest predicts it (Deslauriers, Dubuc 1989). A point that was

@@ -1,4 +1,4 @@
-"""Where to look next: a coarse lattice first, then only where interpolation and evaluation disagree.
+"""Adaptive refinement: a coarse grid first, then points where interpolation and evaluation disagree.
 
 Every step of the ladder (`lsweep.grid.hierarchy`) has new points and their predictions. Where the points of the last
 steps were predicted well, the new ones will be still better, and take their predictions; elsewhere they are

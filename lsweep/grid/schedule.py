@@ -1,4 +1,4 @@
-"""Who evaluates which tile: a fixed partition of the grid, coarse to fine, dealt in turn or on demand."""
+"""Schedule: a fixed partition of the grid into tiles, and their static or dynamic assignment to ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BatchNorm's running statistics away from the trained weights: three honest ways, and one that explodes.
+"""BatchNorm's running statistics away from the trained weights: fixed, moved along, or recalibrated.
 
 A trained network's running mean and variance are those of its own activations. At other weights activations differ,
 and the statistics are wrong there; between two solutions by so much that activations grow from layer to layer (the

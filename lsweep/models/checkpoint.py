@@ -1,4 +1,4 @@
-"""Trained weights from a file: read without running code, and fitted to a network with a clear word on misfits."""
+"""Checkpoints: loads trained weights without running code, and fits them to a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The point θ in weight space: which tensors of a network move, and their place in one flat vector."""
+"""Parameters as a point in weight space: which tensors move, their filter axes, and one flat vector of all."""
 
 from __future__ import annotations
 

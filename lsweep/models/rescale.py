@@ -1,4 +1,4 @@
-"""Networks rescaled without changing what they compute ([Li18] §3).
+"""Function-preserving rescaling of networks ([Li18] §3).
 
 Two invariances make the size of weights meaningless:
 

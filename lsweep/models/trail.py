@@ -1,4 +1,4 @@
-"""A trail: the checkpoints of a training, one file per epoch, and an index that says what each of them is.
+"""Trail: the checkpoints of a training, one file per epoch, with an index.
 
 The folder holds `trail.json`, `epoch_0000.safetensors` (the initial weights), `epoch_0001.safetensors`, … and one
 `resume_*.safetensors`. The index is replaced whole after what it names is durable; what it does not name is not

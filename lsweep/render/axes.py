@@ -1,4 +1,4 @@
-"""The drawing functions for notebooks: a surface into an `Axes`, and the `Axes` back."""
+"""Drawing functions for notebooks: a surface into a matplotlib `Axes`."""
 
 from __future__ import annotations
 

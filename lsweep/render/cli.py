@@ -1,4 +1,4 @@
-"""`lsweep render`: the command line of figures and pages. Imports nothing heavy before it runs."""
+"""The verb `lsweep render`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A line through weight space: loss on the left axis, accuracy on the right, train and test."""
+"""Line plots: loss on the left axis, accuracy on the right, train and test."""
 
 from __future__ import annotations
 

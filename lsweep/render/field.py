@@ -1,4 +1,4 @@
-"""One metric of a surface, cut to the plane or line that a figure shows."""
+"""Scalar field of one metric, cut to the plane or line that a figure shows."""
 
 from __future__ import annotations
 

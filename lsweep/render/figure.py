@@ -1,4 +1,4 @@
-"""`save`: surfaces into a figure file."""
+"""Saves surfaces as a figure file."""
 
 from __future__ import annotations
 

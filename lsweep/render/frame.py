@@ -1,4 +1,4 @@
-"""What surrounds the drawing: axis names, title, remarks, aspect, the mark at the centre."""
+"""Axis labels, titles, notes, aspect, and the mark at the centre."""
 
 from __future__ import annotations
 

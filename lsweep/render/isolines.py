@@ -1,4 +1,4 @@
-"""Contours of a plane: lines, bands and their labels."""
+"""Contour lines and bands of a plane, with labels."""
 
 from __future__ import annotations
 

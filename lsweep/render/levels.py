@@ -1,4 +1,4 @@
-"""Round numbers to draw at, and how they are written."""
+"""Round contour levels, and number formatting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user may ask of a figure, checked once."""
+"""Options of a figure, validated once."""
 
 from __future__ import annotations
 

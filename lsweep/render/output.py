@@ -1,4 +1,4 @@
-"""Figures into bytes: the format by suffix, and the same bytes every time."""
+"""Figure file formats by suffix, with reproducible bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Surfaces into the panels of a figure, all on one scale."""
+"""Panels of a figure, drawn on one shared scale."""
 
 from __future__ import annotations
 

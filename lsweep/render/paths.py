@@ -1,4 +1,4 @@
-"""The path of a training over a plane: its way, its checkpoints, where the learning rate drops, its start and end."""
+"""Path of a training over a plane: checkpoints, drops of the learning rate, start and end."""
 
 from __future__ import annotations
 

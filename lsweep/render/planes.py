@@ -1,4 +1,4 @@
-"""Flat pictures of a plane: contour lines, filled contours, heat map."""
+"""Flat plots of a plane: contour lines, filled contours, heat map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plane as a lit surface in three dimensions."""
+"""3D surface plots of a plane with matplotlib."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scale that all panels of a figure share: ends, log or linear, levels and colours."""
+"""Scale shared by the panels of a figure: limits, log or linear, levels and colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large a figure is, and how wide each of its panels."""
+"""Sizes of a figure and its panels."""
 
 from __future__ import annotations
 

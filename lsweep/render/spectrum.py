@@ -1,4 +1,4 @@
-"""The spectral density of a Hessian as a figure: logarithmic, with its known eigenvalues as ticks."""
+"""Plot of the Hessian's spectral density, with its known eigenvalues as ticks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks by name: what is taken where a user asks for nothing else."""
+"""Named styles: defaults for options that the user leaves open."""
 
 from __future__ import annotations
 

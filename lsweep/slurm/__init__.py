@@ -1,1 +1,1 @@
-"""`lsweep slurm`: a configuration becomes a batch script that is queued again until its sweep is complete."""
+"""Slurm batch scripts from a configuration, requeued until the sweep is complete."""

@@ -1,4 +1,4 @@
-"""`lsweep slurm`: the command line of batch scripts. Imports nothing heavy before it runs."""
+"""The verb `lsweep slurm`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may stand behind `#SBATCH`: no shell unquotes these lines, so values are held to what Slurm's options take."""
+"""`#SBATCH` lines: values are restricted to what Slurm's options accept, since no shell unquotes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long before its time limit a job is told to stop."""
+"""Lead time: how long before its time limit a job is signalled to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where results go: memory, or one HDF5 file written by rank 0 (`gather`) or by all ranks (`mpio`).
+"""Stores: memory, or one HDF5 file written by rank 0 (`gather`) or by all ranks (`mpio`).
 
 The only package that imports h5py. `open_store` creates or resumes; `lsweep.store.reader` reads.
 """

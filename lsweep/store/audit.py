@@ -1,4 +1,4 @@
-"""What a sweep's file says of its points, held against itself: settled ones, and those of its certificate.
+"""Audit of a sweep's file: settled points and certificate against the rest of the file.
 
 Readers take no value from a point that is not done, and work out a certificate's errors themselves. But other
 programs read the file too, and what disagrees here tells of bytes that no sweep wrote.

@@ -1,4 +1,4 @@
-"""The store's interface, the batches that it takes, and what its implementations share."""
+"""Store interface, batches of results, and what the stores share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The group `certificate/` of a sweep's file: see `lsweep.certificate` for what it means.
+"""Reads and writes the group `certificate/` of a sweep's file; see `lsweep.certificate`.
 
     points, kind                      (n,) flat indices; 0 evaluated, 1 interpolated
     full/NAME, file/NAME              (n,) a metric of all examples, and as the file has it

@@ -1,4 +1,4 @@
-"""Eigenvectors of the Hessian in a file of their own, which `directions.kind = "file"` and others can read."""
+"""Writes eigenvectors of the Hessian to a file that `directions.kind = "file"` reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One file that rank 0 alone writes: needs no parallel HDF5, and works on every file system."""
+"""Store `gather`: rank 0 alone writes the file; needs no parallel HDF5 and works on every file system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference store: arrays on rank 0. Every other store must behave like it."""
+"""Store in memory: the reference that every other store must behave like."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One file that every rank writes through MPI-IO, independently: no rank waits for another."""
+"""Store `mpio`: every rank writes the file through MPI-IO, independently of the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Creating or resuming a store, collectively: rank 0 looks at the disk, all ranks learn the same."""
+"""Creates or resumes a store, collectively; compares the identity of a resumed file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Foreign HDF5 files are looked at in a child process first: what crashes or hangs the C library is one line.
+"""Probes foreign HDF5 files in a child process, so that a crash or hang of the C library becomes one error line.
 
 A few changed bytes suffice to crash HDF5 1.10 or to keep it in a loop for ever (tests/fuzzing). So the child makes
 the very calls that the parent is about to make, with limits on time and memory, and says whether they are refused.

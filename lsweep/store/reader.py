@@ -1,4 +1,4 @@
-"""Reading sweeps, running ones too: needs neither torch nor MPI, and trusts nothing in the file unchecked."""
+"""Reads sweeps, running ones too, without torch or MPI; checks everything in the file."""
 
 from __future__ import annotations
 

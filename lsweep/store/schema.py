@@ -1,4 +1,4 @@
-"""The file's layout (format version 1): fixed sizes, contiguous, allocated early.
+"""File layout (format version 1): datasets of fixed size, contiguous, allocated early.
 
 All metadata is written here, once, by one process. Afterwards a sweep changes raw bytes at known offsets
 only, so a process that dies in mid-write cannot leave the file unreadable. No filters, no chunks: independent

@@ -1,4 +1,4 @@
-"""Writing batches into a file, values first, status last, each made durable before the next.
+"""Writes batches to a file: values first, status last, each durable before the next.
 
 A sweep changes raw bytes at known offsets and no metadata, so a file is written without HDF5's knowledge where one
 process writes it (`PosixWriter`), and through MPI-IO by HDF5 where all ranks do (`SharedWriter`).

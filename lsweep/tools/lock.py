@@ -1,4 +1,4 @@
-"""One writer per file: a sidecar lock that says who, and a token that every rank can check."""
+"""File lock: one writer per output, by a sidecar file that names its holder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's own functions and classes, named in a configuration by text.
+"""Plugins: the user's functions and classes, named by text in a configuration.
 
 `"package.module:name"` is imported as `python -m` would, the working directory included;
 `"path/to/file.py:name"` is read from that file, as if it were a module, and its folder serves its imports.

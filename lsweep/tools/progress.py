@@ -1,4 +1,4 @@
-"""How far a sweep is: a bar on a terminal, timed lines elsewhere."""
+"""Progress display: a bar on a terminal, timed lines elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, commit, machine, command."""
+"""Provenance of a result: versions, commit, machine, command."""
 
 from __future__ import annotations
 

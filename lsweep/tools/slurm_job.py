@@ -1,4 +1,4 @@
-"""What Slurm says of a job: its state, whether it is gone, when ours ends.
+"""State of Slurm jobs: whether one still exists, and when the current one ends.
 
 Each question starts one of Slurm's commands: ask on rank 0 alone and pass the answer on, for ten thousand ranks that
 ask at once are an attack on the controller. Where Slurm is absent, silent or slow, the answer is None, never an error.

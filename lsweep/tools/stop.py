@@ -1,4 +1,4 @@
-"""Leaving in time: a signal, a time limit or the job's own end stops a sweep between two points."""
+"""Stop signals: a signal, a time limit or the end of the job stops a sweep between two points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the time of a sweep goes: named spans, per rank, and a table over all ranks."""
+"""Timing: named spans per rank, and a table over all ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains networks into a trail of checkpoints, and reports on it."""
+"""Training of networks into a trail of checkpoints, and reports on it."""
 
 from __future__ import annotations
 

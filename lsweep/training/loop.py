@@ -1,4 +1,4 @@
-"""Training step by step: SGD or Adam on a resident data set, checkpoints into a trail, the state to go on from."""
+"""Training loop: SGD or Adam on a resident dataset, with checkpoints and resumable state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An objective's mean over a data set, of a network as it stands."""
+"""Mean of an objective over a dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch's optimisers with the recipe of [Li18] as defaults, their learning rate, and their state as named tensors."""
+"""Optimisers of torch with the defaults of [Li18], learning rate schedules, and their state as named tensors."""
 
 from __future__ import annotations
 

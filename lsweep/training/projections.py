@@ -1,4 +1,4 @@
-"""A trail in three planes: its principal axes, and the two of [Li18] §7 that fail to show it."""
+"""Projections of a trail onto planes: principal axes, and the two planes of [Li18] §7 that fail to show it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training from checkpoint to checkpoint: norms and histograms of its weights, and whether a step goes downhill.
+"""Steps between checkpoints: norms and histograms of the weights, and cosines with the descent direction.
 
 The gradient is that of the mean loss over the whole first split, without weight decay, at the checkpoint from which a
 step goes on. BatchNorm's running statistics are constants of that checkpoint, as in a sweep; with evaluate.batchnorm

@@ -1,4 +1,4 @@
-"""Writing a trail: tensors first, the index last, each whole and durable before the next.
+"""Writes a trail: tensors first, the index last, each file durable before the next.
 
 Killed at any moment, the folder holds the index as it was and all that it names.
 """

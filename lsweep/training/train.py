@@ -1,4 +1,4 @@
-"""`lsweep train`: a network's training as a trail of checkpoints, deterministic, stopped and resumed at any step.
+"""One training from beginning to end: deterministic, stopped and resumed at any step.
 
 Every step's randomness (order, augmentation, dropout) is a function of seed, epoch and step, so nothing but
 weights and optimiser state must be kept to go on with the same bits.

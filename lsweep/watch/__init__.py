@@ -1,4 +1,4 @@
-"""`lsweep watch`: a sweep's picture while it runs, as a page on this machine or in the terminal.
+"""`lsweep watch`: a live picture of a running sweep, as a local page or in the terminal.
 
 Only reads, without locks, and needs neither torch nor MPI.
 """

@@ -1,4 +1,4 @@
-"""A sweep as a small raster for the terminal: which value, or what else, each cell shows."""
+"""Raster of a sweep for the terminal: the value or state that each character cell shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lsweep watch`: the command line. Imports nothing heavy before it runs."""
+"""The verb `lsweep watch`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Follower`: a sweep's file, read again whenever it may have changed; the file may come, go and be replaced."""
+"""Follows a sweep's file: reads it again when it changes; it may appear, vanish and be replaced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells as lines of text: half blocks in 24-bit or 256 colours, or plain ASCII."""
+"""Text rendering of cells: half blocks in 24-bit or 256 colours, or plain ASCII."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether somebody works on a sweep: by the changes of its file as seen from here, and by its lock.
+"""Liveness of a sweep: changes of its file, and its lock.
 
 No two machines' clocks are compared: over NFS they may be minutes apart.
 """

@@ -1,4 +1,4 @@
-"""The page's HTTP server: it answers GET alone, for this machine's names alone, and knows no files."""
+"""HTTP server of the live page: answers GET requests for local names only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page's server answers with: the page, how far the sweep is, and its data."""
+"""Responses of the live page's server: the page, the progress and the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a sweep is, in numbers and in the words that the page and the terminal share."""
+"""Progress of a sweep in numbers and words, shared by page and terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a sweep is, in words, from its file alone."""
+"""The verb `lsweep status`: the progress of a sweep, from its file alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The terminal: what it can show, how large it is, and painting in place."""
+"""Terminal capabilities and size, and drawing in place."""
 
 from __future__ import annotations
 

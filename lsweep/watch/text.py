@@ -1,4 +1,4 @@
-"""`watch_text`: a sweep in the terminal, for a look through ssh."""
+"""Live picture of a sweep in the terminal."""
 
 from __future__ import annotations
 

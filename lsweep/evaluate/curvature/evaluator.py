@@ -1,4 +1,4 @@
-"""The curvature of the loss at the points of a sweep ([Li18] §6): the Hessian's smallest and largest eigenvalue.
+"""Evaluator of the Hessian's smallest and largest eigenvalue at the points of a sweep ([Li18] §6).
 
 |λmin/λmax| is small where the loss is nearly convex: filter-normalised surfaces that look convex are convex only if
 no direction of strong negative curvature is hidden from them. The curvature along a random direction d of unit norm is

@@ -1,4 +1,4 @@
-"""The Hessian of the mean loss as a linear operator: products with vectors, never the matrix.
+"""The Hessian of the mean loss as a matrix-free linear operator.
 
 H = ∂²L/∂w², L = Σ weights·values / Σ weights over all examples. A product is the gradient of gᵀv, g = ∂L/∂w
 (Pearlmutter 1994), batch by batch; batches are summed in float64 and divided by the total weight. (The released code

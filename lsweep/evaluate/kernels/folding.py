@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolution before it: the same function of the weights, with fewer passes over memory.
+"""BatchNorm folding into the preceding convolution: the same function with fewer passes over memory.
 
 In evaluation mode BatchNorm is y ↦ γ(y − μ)/√(σ² + ε) + β. Where γ, μ and σ² do not move, folding is linear in
 the convolution's weight and bias and in β, so θ* and each direction are folded once, and

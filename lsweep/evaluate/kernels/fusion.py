@@ -1,4 +1,4 @@
-"""Convolution, bias, sum and ReLU as one kernel, of oneDNN on a CPU and of cuDNN on a GPU.
+"""Fused convolution, bias, sum and ReLU, by oneDNN on a CPU and cuDNN on a GPU.
 
 The passes over memory between them are dear where convolutions are fast: on a GPU in every precision, and most in the
 lower ones (results/bench/gpu); on a CPU in bf16 alone. The libraries add and rectify what they still hold in fp32, so a

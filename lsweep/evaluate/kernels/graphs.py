@@ -1,4 +1,4 @@
-"""CUDA graphs: the kernels of one batch, recorded once and started together, where starting them is what takes time.
+"""CUDA graphs: records the kernels of a batch once and replays them together.
 
 A recording holds addresses, so batches are copied to where the first one was, and the network's weights move in place
 as they always do. The rule: a batch of the full size on a GPU is replayed if it can be recorded and the first replays

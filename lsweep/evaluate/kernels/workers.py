@@ -1,4 +1,4 @@
-"""Threads that compute side by side, each by itself: for work too small to be shared within an operation.
+"""Thread pool for batches that are too small to be parallelised within one operation.
 
 torch divides an operation among threads only where it is large, and for small ones a second thread costs more than it
 does: it waits in a loop. Here whole pieces of work are divided instead, and each is computed by one thread: its bits

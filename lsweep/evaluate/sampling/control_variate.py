@@ -1,4 +1,4 @@
-"""Lower precision with an error that is measured: the cheap mean, corrected by paired differences.
+"""Control variate: corrects a mean in lower precision by paired differences on a sample, with a standard error.
 
 Examples are evaluated cheaply, and a small stratified sample of them exactly as well. The mean difference corrects
 the cheap mean (a control variate, of which the cheap values are the correlated surrogate) and has a standard

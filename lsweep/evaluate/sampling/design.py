@@ -1,4 +1,4 @@
-"""Error-bounded subsets: as many examples at a point as its mean loss needs for an interval of a given width.
+"""Sampling design: stratified subsets, as large as a confidence interval of given width needs.
 
 All points take the examples in one order, stratified by class, in growing prefixes: differences between points
 are paired, and what the network owes to the classes alone (nearly all, far from the minimum) adds no variance.

@@ -1,4 +1,4 @@
-"""The mean loss from few examples, where every example's loss is predicted: sampling with unequal probabilities.
+"""Importance sampling: the mean loss from few examples, drawn with probabilities by their predicted losses.
 
 Near a minimum few examples make the loss, and they are much the same at the points around. So examples are drawn by
 Poisson sampling (Hájek 1964), each with a probability π proportional to a size that follows its predicted loss, by one

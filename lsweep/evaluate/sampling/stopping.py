@@ -1,4 +1,4 @@
-"""When a point of one split is known well enough, and what its values come to."""
+"""Stopping rule: when the estimate of one split at a point is accurate enough, and its value."""
 
 from __future__ import annotations
 

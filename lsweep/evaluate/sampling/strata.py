@@ -1,4 +1,4 @@
-"""Examples in one fixed order, of which every beginning is a stratified sample of them all."""
+"""Stratified order of the examples: every prefix is a stratified sample of all."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The interactive page: sweeps into one HTML file that opens without a network."""
+"""Interactive page: sweeps in one HTML file that works offline."""

@@ -1,4 +1,4 @@
-"""`save_page`: the template, its style, its script and the data joined into one HTML file."""
+"""Assembles the interactive page from template, style, script and data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page knows of its sweeps: numbers as base64 of little-endian arrays, everything else as JSON."""
+"""Data of the interactive page: base64 of little-endian arrays, and JSON."""
 
 from __future__ import annotations
 

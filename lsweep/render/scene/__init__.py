@@ -1,1 +1,1 @@
-"""Lit scenes of planes with PyVista, off screen: pictures and movies."""
+"""Lit 3D scenes of planes with PyVista, off screen: pictures and movies."""

@@ -1,4 +1,4 @@
-"""Where the eye is: a view, how far it must stand off, and the ways it goes in a movie."""
+"""Camera views of a scene, framing, and motions of a movie."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`lsweep movie`: the command line of movies. Imports nothing heavy before it runs."""
+"""The verb `lsweep movie`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures laid over one another: uint8, (height, width, 4), colours multiplied by alpha."""
+"""Alpha compositing of images: uint8, (height, width, 4), premultiplied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths laid onto height fields: cut finely enough to follow them, and the height below every place. Numpy only."""
+"""Paths draped over height fields. Numpy only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames into MP4 (H.264, through the ffmpeg of imageio-ffmpeg's wheel) and GIF (through Pillow)."""
+"""Encodes frames as MP4 (H.264, by imageio-ffmpeg) or GIF (by Pillow)."""
 
 from __future__ import annotations
 

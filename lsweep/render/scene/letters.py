@@ -1,4 +1,4 @@
-"""Titles, colour bar and axis letters of a scene, set by matplotlib in the type of the other figures."""
+"""Titles, colour bar and axis labels of a scene, set by matplotlib."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`save_movie`: the eye goes around surfaces, or flies in on them, into an MP4 or GIF file."""
+"""Saves movies of scenes: a turntable or a fly-in."""
 
 from __future__ import annotations
 

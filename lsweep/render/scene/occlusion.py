@@ -1,4 +1,4 @@
-"""How much of the sky each point of a relief sees.
+"""Ambient occlusion of a height field.
 
 VTK's own ambient occlusion, in screen space, works off screen too. But where OpenGL is software it made a
 frame several times slower, it flickers while the camera moves, and here what hides the sky is known exactly.

@@ -1,4 +1,4 @@
-"""Whether this machine can draw off screen, found out where a crash does no harm."""
+"""Tests in a child process whether this machine can render off screen."""
 
 from __future__ import annotations
 

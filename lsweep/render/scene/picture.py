@@ -1,4 +1,4 @@
-"""`save_scene`: surfaces, lit, side by side, into a PNG file."""
+"""Saves scenes side by side as a PNG file."""
 
 from __future__ import annotations
 

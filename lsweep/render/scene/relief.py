@@ -1,4 +1,4 @@
-"""From a field to the relief that is lit: positions in the drawn box, levels, colours. Numpy only."""
+"""Height field of a scene: positions in the drawn box, levels, colours. Numpy only."""
 
 from __future__ import annotations
 

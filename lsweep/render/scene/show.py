@@ -1,4 +1,4 @@
-"""Surfaces side by side as one scene: frames of it from any view, with letters, before what lies behind."""
+"""Renders surfaces side by side as one scene, frame by frame."""
 
 from __future__ import annotations
 

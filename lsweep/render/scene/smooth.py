@@ -1,4 +1,4 @@
-"""Finer grids through the values of a coarse one: monotone cubics, which neither overshoot nor move a value."""
+"""Monotone cubic interpolation of a height field to a finer grid."""
 
 from __future__ import annotations
 

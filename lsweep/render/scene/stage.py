@@ -1,4 +1,4 @@
-"""A relief on a PyVista stage: surface, contour lines, path, floor, lights. The only importer of PyVista."""
+"""PyVista plotter of a scene: surface, contour lines, path, ground plane, lights. The only importer of PyVista."""
 
 from __future__ import annotations
 
