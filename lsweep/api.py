@@ -143,7 +143,7 @@ def sweep(
     tensors = _explicit(model, explicit, config) if explicit is not None else None
     if output is None:
         return job.execute(config, problem, comm, None, options, tensors)[1]
-    with job.claimed(comm, Path(output)) as lock:
+    with job.locked_output(comm, Path(output)) as lock:
         return job.execute(config, problem, comm, Path(output), options, tensors, lock)[1]
 
 

@@ -19,7 +19,7 @@ from lsweep.config import Config
 from lsweep.errors import EXIT_BAD_INPUT, EXIT_COMPLETE, InputError, MissingExtra
 from lsweep.grid import Axis, Grid
 from lsweep.store import audit, choose_mode, opening
-from lsweep.store.audit import Verdict
+from lsweep.store.audit import AuditResult
 from lsweep.tools import files, lock, provenance, stop
 from lsweep.tools.progress import duration
 
@@ -147,7 +147,7 @@ def _content(existing: Path) -> Iterator[Finding]:
         yield _judged("certified", verdict, what, "`lsweep certify` brings it up to date")
 
 
-def _judged(what: str, verdict: Verdict, well: str, loose: str) -> Finding:
+def _judged(what: str, verdict: AuditResult, well: str, loose: str) -> Finding:
     if verdict.wrong:
         advice = "other bytes than a sweep's are in the file: use a copy of it, or sweep into another one"
         return Finding(what, "fail", "; ".join(verdict.wrong), advice)

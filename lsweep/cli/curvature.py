@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--{key} must be >= 1, got {getattr(args, key)}", key=key)
     config = configuration.load(args.config, args.overrides)
     try:
-        from lsweep.engine.curvature import Depth, measure, report
+        from lsweep.engine.curvature import CentreSettings, measure, report
         from lsweep.evaluate import problem
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "scipy"):
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     log = logging.getLogger("lsweep")
     log.handlers[:] = [logging.StreamHandler()]
     log.setLevel(logging.WARNING if args.quiet else logging.INFO)
-    depth = Depth(args.top, args.probes, args.steps, args.products)
+    depth = CentreSettings(args.top, args.probes, args.steps, args.products)
     stem = _stem(args.output, config.output)
     found = measure(config, problem.build(config, comm), comm, depth)
     numbers = report(found, config, depth)

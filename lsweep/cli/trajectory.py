@@ -12,7 +12,7 @@ from lsweep.errors import ConfigError
 from lsweep.tools.arguments import add_config
 
 if TYPE_CHECKING:
-    from lsweep.directions.trail_axes import Walked
+    from lsweep.directions.trail_axes import TrailAxes
     from lsweep.models.trail import Trail
     from lsweep.training.projections import Report
     from lsweep.training.steps import Steps
@@ -93,7 +93,7 @@ def _steps(place: str, trail: Trail, found: Steps) -> str:
     return "\n".join(lines)
 
 
-def _words(places: tuple[str, ...], walked: Walked, found: Report) -> str:
+def _words(places: tuple[str, ...], walked: TrailAxes, found: Report) -> str:
     lines = [
         f"{place}: {len(trail.checkpoints)} checkpoints, epochs {trail.checkpoints[0].number} to "
         f"{trail.checkpoints[-1].number}"

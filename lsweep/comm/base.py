@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lsweep.comm.shared_counter import LocalTickets, Tickets
+from lsweep.comm.shared_counter import LocalCounter, SharedCounter
 from lsweep.errors import LsweepError
 
 T = TypeVar("T")
@@ -94,9 +94,9 @@ class Comm(ABC):
         """Collective: memory that is shared inside the block is given back after it; nothing may point there then."""
         yield
 
-    def tickets(self) -> Tickets:
+    def tickets(self) -> SharedCounter:
         """Collective: a counter that all ranks draw from."""
-        return LocalTickets()
+        return LocalCounter()
 
     def all_here(self, seconds: float) -> bool:
         """Whether all ranks call this within that time."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lsweep.comm.base import Comm, T
-from lsweep.comm.shared_counter import MpiTickets, Tickets
+from lsweep.comm.shared_counter import MpiCounter, SharedCounter
 
 _NAP = 0.0005  # while waiting for the others: MPI itself would spin and take the core from a rank that works
 _CHUNK = 1 << 30  # bytes per broadcast: counts are 32-bit in MPI 3
@@ -102,9 +102,9 @@ class MpiComm(Comm):
         while len(self._windows) > kept:
             self._windows.pop().Free()
 
-    def tickets(self) -> Tickets:
+    def tickets(self) -> SharedCounter:
         """See `Comm.tickets`."""
-        return MpiTickets(self._MPI, self.mpi)
+        return MpiCounter(self._MPI, self.mpi)
 
     def all_here(self, seconds: float) -> bool:
         """See `Comm.all_here`."""

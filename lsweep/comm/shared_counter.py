@@ -18,7 +18,7 @@ _NAP = 0.3
 _TRIALS = 4
 
 
-class Tickets(Protocol):
+class SharedCounter(Protocol):
     """0, 1, 2, …, each to one rank."""
 
     def take(self) -> int:
@@ -34,25 +34,25 @@ class Tickets(Protocol):
         ...
 
 
-class LocalTickets:
+class LocalCounter:
     """Those of a single process."""
 
     def __init__(self) -> None:
         self._numbers = count()
 
     def take(self) -> int:
-        """See `Tickets`."""
+        """See `SharedCounter`."""
         return next(self._numbers)
 
     def come_while_rank_0_computes(self) -> bool:
-        """See `Tickets`."""
+        """See `SharedCounter`."""
         return True
 
     def close(self) -> None:
-        """See `Tickets`."""
+        """See `SharedCounter`."""
 
 
-class MpiTickets:
+class MpiCounter:
     """Those of an MPI world.
 
     Args:
@@ -72,7 +72,7 @@ class MpiTickets:
         self._claimed: np.ndarray | None = None
 
     def take(self) -> int:
-        """See `Tickets`."""
+        """See `SharedCounter`."""
         claimed = self._ask(1) if self._claimed is None else self._claimed
         self._window.Flush(0)
         ticket = int(claimed[0])
@@ -80,7 +80,7 @@ class MpiTickets:
         return ticket
 
     def come_while_rank_0_computes(self) -> bool:
-        """See `Tickets`. With `osc/pt2pt`, for one, a fetch waits until rank 0 comes back to MPI.
+        """See `SharedCounter`. With `osc/pt2pt`, for one, a fetch waits until rank 0 comes back to MPI.
 
         Tried more than once: on an overcrowded machine a fetch may be late for want of a processor.
         """
@@ -102,7 +102,7 @@ class MpiTickets:
         return not others or statistics.median(others) < _NAP / 3
 
     def close(self) -> None:
-        """See `Tickets`."""
+        """See `SharedCounter`."""
         self._window.Flush(0)  # a number that was asked for and never taken
         self._window.Unlock_all()
         self._window.Free()

@@ -27,7 +27,7 @@ from lsweep.store import StoredDirections, reader, validation
 
 log = logging.getLogger("lsweep")
 
-Principal = Callable[[DirectionsConfig, int], Tensors]
+PrincipalAxis = Callable[[DirectionsConfig, int], Tensors]
 Eigenvectors = Callable[[Sequence[bool], Sequence[int]], list[Tensors]]
 
 
@@ -36,7 +36,7 @@ def make(
     model: nn.Module,
     comm: Comm,
     space: WeightSpace,
-    principal: Principal | None = None,
+    principal: PrincipalAxis | None = None,
     eigenvectors: Eigenvectors | None = None,
     output: Path | None = None,
 ) -> list[Tensors]:

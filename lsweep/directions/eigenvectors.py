@@ -16,10 +16,10 @@ from lsweep.config import Config, CurvatureConfig
 from lsweep.directions.normalization import Tensors
 from lsweep.errors import ConfigError, DirectionsError
 from lsweep.evaluate import device
-from lsweep.evaluate.curvature.eigensolver import Effort, Eigenpairs, largest, smallest
+from lsweep.evaluate.curvature.eigensolver import Eigenpairs, SolverSettings, largest, smallest
 from lsweep.evaluate.curvature.evaluator import CurvatureEvaluator
 from lsweep.evaluate.curvature.operator import Hessian, NotFinite, unpack
-from lsweep.evaluate.exact import LossEvaluator, borrow
+from lsweep.evaluate.exact import ExactEvaluator, exact_evaluator
 from lsweep.evaluate.problem import Problem
 from lsweep.models.parameters import WeightSpace
 
@@ -29,9 +29,9 @@ log = logging.getLogger("lsweep")
 BATCH_SIZE = {"cpu": 50, "cuda": 250, "mps": 100}
 
 
-def effort(config: CurvatureConfig) -> Effort:
+def effort(config: CurvatureConfig) -> SolverSettings:
     """How hard a configuration asks to try."""
-    return Effort(config.tolerance, config.max_products, config.seed)
+    return SolverSettings(config.tolerance, config.max_products, config.seed)
 
 
 def batch_size(config: CurvatureConfig, chosen: torch.device) -> int:
@@ -46,16 +46,16 @@ def with_curvature(
     comm: Comm,
     space: WeightSpace,
     made: list[Tensors],
-    inner: LossEvaluator,
+    inner: ExactEvaluator,
 ) -> tuple[CurvatureEvaluator, dict[str, Any]]:
     """Collective: an evaluator of the Hessian's eigenvalues too, and what the file says of how they are computed."""
-    chosen = inner.lent.flat.device
+    chosen = inner.net.flat.device
     size = batch_size(config.curvature, chosen)
     with comm.together():
-        lent = inner.lent
-        if lent.model is not problem.model:  # folded: its parameters are others
-            splits = dict(lent.splits)  # on the device already
-            lending = borrow(
+        net = inner.net
+        if net.model is not problem.model:  # folded: its parameters are others
+            splits = dict(net.splits)  # on the device already
+            lending = exact_evaluator(
                 problem.model,
                 splits,
                 problem.objective,
@@ -66,8 +66,8 @@ def with_curvature(
                 batch_size=size,
                 recalibrate=problem.calibration,
             )
-            lent = stack.enter_context(lending).lent
-        evaluator = CurvatureEvaluator(inner, lent, effort(config.curvature), size)
+            net = stack.enter_context(lending).net
+        evaluator = CurvatureEvaluator(inner, net, effort(config.curvature), size)
     return evaluator, {**dataclasses.asdict(config.curvature), "batch_size": size}
 
 
@@ -99,11 +99,11 @@ def source(
 @contextmanager
 def at_centre(
     config: Config, problem: Problem, chosen: torch.device, space: WeightSpace, moved: Sequence[bool]
-) -> Iterator[tuple[Hessian, LossEvaluator]]:
+) -> Iterator[tuple[Hessian, ExactEvaluator]]:
     """The Hessian of the network at θ*, and the evaluator that has borrowed it, on this rank alone."""
     size = batch_size(config.curvature, chosen)
     with device.repeatable():
-        lending = borrow(
+        lending = exact_evaluator(
             problem.model,
             problem.splits,
             problem.objective,
@@ -115,7 +115,7 @@ def at_centre(
             recalibrate=problem.calibration,
         )
         with lending as evaluator:
-            yield Hessian(evaluator.lent, moved, size), evaluator
+            yield Hessian(evaluator.net, moved, size), evaluator
 
 
 def _compute(

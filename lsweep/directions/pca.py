@@ -36,7 +36,7 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True)
-class Principal:
+class PrincipalComponents:
     """The principal components of X, as combinations of its rows.
 
     Attributes:
@@ -73,7 +73,7 @@ def gram(rows: Rows) -> np.ndarray:
     return total
 
 
-def principal(products: np.ndarray, components: int, *, centred: bool = True) -> Principal:
+def principal(products: np.ndarray, components: int, *, centred: bool = True) -> PrincipalComponents:
     """The first principal components, from G.
 
     Args:
@@ -103,7 +103,7 @@ def principal(products: np.ndarray, components: int, *, centred: bool = True) ->
     first = np.where(
         coordinates[0] != 0, coordinates[0], coordinates[np.abs(coordinates).argmax(0), range(components)]
     )
-    return Principal(weights * np.sign(first), values / max(1, count - 1), values / values.sum())
+    return PrincipalComponents(weights * np.sign(first), values / max(1, count - 1), values / values.sum())
 
 
 def axes(rows: Rows, weights: np.ndarray) -> np.ndarray:

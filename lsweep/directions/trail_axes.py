@@ -29,7 +29,7 @@ from lsweep.surface import Trajectory
 log = logging.getLogger("lsweep")
 
 
-def open_trails(config: Config, model: nn.Module, comm: Comm, space: WeightSpace) -> Walked | None:
+def open_trails(config: Config, model: nn.Module, comm: Comm, space: WeightSpace) -> TrailAxes | None:
     """Collective: the trails of `config.directions.trail`; None where there is none.
 
     Raises:
@@ -43,7 +43,7 @@ def open_trails(config: Config, model: nn.Module, comm: Comm, space: WeightSpace
         for place, one in zip(places, found, strict=True):
             if not one.checkpoints:
                 raise ConfigError(f"the trail {place!r} holds no checkpoint yet", key="directions.trail")
-    return Walked(config, found, model, comm, space)
+    return TrailAxes(config, found, model, comm, space)
 
 
 def with_ranges(config: Config, path: Trajectory | None) -> Config:
@@ -63,7 +63,7 @@ def with_ranges(config: Config, path: Trajectory | None) -> Config:
     return dataclasses.replace(config, grid=grid, open_axes=())
 
 
-class Walked:
+class TrailAxes:
     """Trails next to the network at the centre θ*. Their files are read by rank 0 alone.
 
     Attributes:

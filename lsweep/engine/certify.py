@@ -115,7 +115,7 @@ def _settings(config: Config, header: Header, working: Path) -> Config:
 
 def _missing(output: Path, working: Path, header: Header, request: Request) -> np.ndarray:
     """Which points must be evaluated, flat indices in the order of the sample, a kind in turn with the other."""
-    opening.sweep_up(output)
+    opening.remove_leftovers(output)
     surface = reader.read(output)
     if not surface.done.any():
         raise InputError(

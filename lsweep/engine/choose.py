@@ -14,13 +14,13 @@ import numpy as np
 from lsweep.comm import Comm
 from lsweep.config import Config, EvaluateConfig
 from lsweep.errors import ConfigError, InputError
-from lsweep.evaluate.exact import LossEvaluator
+from lsweep.evaluate.exact import ExactEvaluator
 from lsweep.evaluate.problem import Problem
-from lsweep.evaluate.sampled import EstimatingEvaluator
+from lsweep.evaluate.sampled import SampledEvaluator
 from lsweep.evaluate.sampling import example_losses as fields
 from lsweep.evaluate.sampling.design import Tolerance
 from lsweep.evaluate.sampling.example_losses import Neighbours
-from lsweep.evaluate.sampling.stopping import Accuracy
+from lsweep.evaluate.sampling.stopping import ErrorBudget
 from lsweep.grid import Grid
 from lsweep.surface import Precision
 
@@ -73,12 +73,12 @@ LOW = {"tf32": Precision.TF32, "bf16": Precision.BF16, "fp16": Precision.FP16}
 PRECISIONS = {"cpu": ["bf16"], "cuda": ["tf32", "bf16", "fp16"], "mps": ["fp16"]}
 
 
-def of(config: EvaluateConfig, kind: str, problem: Problem) -> Accuracy | None:
+def of(config: EvaluateConfig, kind: str, problem: Problem) -> ErrorBudget | None:
     """What the configuration asks of a point; None for all examples in fp32 or fp64."""
     subset = _subset(config)
     if subset is None and kind not in LOW:
         return None
-    return Accuracy(
+    return ErrorBudget(
         kind=LOW.get(kind, Precision.FP32),
         tolerance=config.tolerance,
         subset=subset,
@@ -87,17 +87,17 @@ def of(config: EvaluateConfig, kind: str, problem: Problem) -> Accuracy | None:
     )
 
 
-def estimating(comm: Comm, evaluator: LossEvaluator, accuracy: Accuracy) -> EstimatingEvaluator:
+def estimating(comm: Comm, evaluator: ExactEvaluator, accuracy: ErrorBudget) -> SampledEvaluator:
     """Collective: an evaluator for that accuracy over the network that `evaluator` borrowed.
 
     Raises:
         InputError: this objective or data set does not allow it.
     """
     with comm.together():
-        return EstimatingEvaluator(evaluator.lent, evaluator.batch_size, accuracy)
+        return SampledEvaluator(evaluator.net, evaluator.batch_size, accuracy)
 
 
-def neighbours(config: Config, comm: Comm, evaluator: EstimatingEvaluator) -> Neighbours | None:
+def neighbours(config: Config, comm: Comm, evaluator: SampledEvaluator) -> Neighbours | None:
     """What tells points of their neighbours' examples: where examples are chosen, and points come coarse to fine."""
     wanted = config.evaluate.neighbours and config.evaluate.relative_error is not None
     if not wanted or config.grid.refine is None:
@@ -110,7 +110,7 @@ def neighbours(config: Config, comm: Comm, evaluator: EstimatingEvaluator) -> Ne
     return Neighbours(config.grid, strata)
 
 
-def identity(accuracy: Accuracy, evaluator: EstimatingEvaluator) -> dict[str, Any]:
+def identity(accuracy: ErrorBudget, evaluator: SampledEvaluator) -> dict[str, Any]:
     """What of it makes two sweeps the same, in JSON types."""
     found: dict[str, Any] = {"order": {name: made.sha256() for name, made in evaluator.designs.items()}}
     if accuracy.is_low:
@@ -123,7 +123,7 @@ def identity(accuracy: Accuracy, evaluator: EstimatingEvaluator) -> dict[str, An
     return found
 
 
-def choose(config: Config, comm: Comm, evaluator: LossEvaluator, stored: str | None, together: int) -> str:
+def choose(config: Config, comm: Comm, evaluator: ExactEvaluator, stored: str | None, together: int) -> str:
     """Collective: the precision that is asked for; for "auto" what the file began with, or the fastest here.
 
     Of several points together errors are not estimated: "auto" is fp32 for them.
@@ -131,7 +131,7 @@ def choose(config: Config, comm: Comm, evaluator: LossEvaluator, stored: str | N
     Raises:
         ConfigError: the device does not have it.
     """
-    wanted, device = config.evaluate.precision, evaluator.lent.flat.device
+    wanted, device = config.evaluate.precision, evaluator.net.flat.device
     if wanted == "tf32" and device.type != "cuda":
         raise ConfigError(
             f'precision "tf32" needs a CUDA GPU, the device is {device}', key="evaluate.precision"
@@ -146,12 +146,12 @@ def choose(config: Config, comm: Comm, evaluator: LossEvaluator, stored: str | N
     return stored if stored is not None else _fastest_precision(config, comm, evaluator)
 
 
-def _fastest_precision(config: Config, comm: Comm, evaluator: LossEvaluator) -> str:
+def _fastest_precision(config: Config, comm: Comm, evaluator: ExactEvaluator) -> str:
     tolerance, subset = config.evaluate.tolerance, _subset(config.evaluate)
-    kinds = ["fp32", *PRECISIONS[evaluator.lent.flat.device.type]]
+    kinds = ["fp32", *PRECISIONS[evaluator.net.flat.device.type]]
     try:
         candidates = [
-            estimating(comm, evaluator, Accuracy(LOW.get(kind, Precision.FP32), tolerance, subset))
+            estimating(comm, evaluator, ErrorBudget(LOW.get(kind, Precision.FP32), tolerance, subset))
             for kind in kinds
         ]
     except InputError as error:

@@ -29,7 +29,7 @@ log = logging.getLogger("lsweep")
 
 
 @dataclass(frozen=True)
-class Depth:
+class CentreSettings:
     """How much is asked for.
 
     Attributes:
@@ -73,7 +73,7 @@ class Centre:
     seconds: float
 
 
-def measure(config: Config, problem: Problem, comm: Comm, depth: Depth = Depth()) -> Centre:
+def measure(config: Config, problem: Problem, comm: Comm, depth: CentreSettings = CentreSettings()) -> Centre:
     """Measure; in this process alone.
 
     Raises:
@@ -120,7 +120,7 @@ def measure(config: Config, problem: Problem, comm: Comm, depth: Depth = Depth()
     )
 
 
-def report(centre: Centre, config: Config, depth: Depth) -> dict[str, Any]:
+def report(centre: Centre, config: Config, depth: CentreSettings) -> dict[str, Any]:
     """The numbers as JSON types, with what made them."""
 
     def pairs(found: Eigenpairs) -> list[dict[str, float]]:

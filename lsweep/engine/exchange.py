@@ -19,12 +19,12 @@ import numpy as np
 
 from lsweep.comm import Comm
 from lsweep.errors import DataError
-from lsweep.evaluate.sampling.example_losses import Measured, Neighbours
+from lsweep.evaluate.sampling.example_losses import MeasuredLosses, Neighbours
 from lsweep.surface import Status
 
 log = logging.getLogger("lsweep")
 
-Losses = Mapping[int, Mapping[str, Measured]]  # by point and split
+Losses = Mapping[int, Mapping[str, MeasuredLosses]]  # by point and split
 
 MAGIC = b"lsweepE1"
 RECORD = struct.Struct("<QI")  # length, CRC-32
@@ -108,8 +108,8 @@ class ExampleCache:
                 yield measured.examples.astype("<i4").tobytes()
                 yield measured.losses.astype("<f4").tobytes()
 
-    def _unpacked(self, content: bytes) -> dict[int, dict[str, Measured]]:
-        losses: dict[int, dict[str, Measured]] = {}
+    def _unpacked(self, content: bytes) -> dict[int, dict[str, MeasuredLosses]]:
+        losses: dict[int, dict[str, MeasuredLosses]] = {}
         at = 0
         while at < len(content):
             if at + ENTRY.size > len(content):
@@ -125,7 +125,7 @@ class ExampleCache:
             values = np.frombuffer(content, "<f4", count, at + 4 * count).astype(np.float32)
             if count and not (examples.min() >= 0 and examples.max() < self._examples[split]):
                 raise DataError(f"there are only {self._examples[split]} examples")
-            losses.setdefault(point, {})[split] = Measured(examples, values)
+            losses.setdefault(point, {})[split] = MeasuredLosses(examples, values)
             at += 8 * count
         return losses
 

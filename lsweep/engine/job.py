@@ -75,15 +75,15 @@ def sweeps(
     problem = None
     for config in configs:
         output = Path(config.output)
-        with claimed(comm, output, break_lock=break_lock) as lock:
-            with options.clock.span("network and data"), out_of_memory.returned():
+        with locked_output(comm, output, break_lock=break_lock) as lock:
+            with options.clock.span("network and data"), out_of_memory.freed_memory():
                 problem = problem or build(config, comm)
             outcome, _ = execute(config, problem, comm, output, options, lock=lock)
         yield outcome
 
 
 @contextmanager
-def claimed(comm: Comm, output: Path, *, break_lock: bool = False) -> Iterator[Lock]:
+def locked_output(comm: Comm, output: Path, *, break_lock: bool = False) -> Iterator[Lock]:
     """Collective: see that the output can be written, and hold its lock.
 
     Raises:
@@ -134,7 +134,7 @@ def execute(
         InputError: on every rank alike, for anything wrong with the input.
     """
     with ExitStack() as stack:
-        with options.clock.span("evaluator"), out_of_memory.returned():
+        with options.clock.span("evaluator"), out_of_memory.freed_memory():
             ready = stack.enter_context(prepare(config, problem, comm, output, explicit, options.clock))
         with options.clock.span("opening the file"):
             store = open_store(output, ready.mode, comm, ready.header, config.store.sync_seconds)
@@ -179,7 +179,7 @@ def certify(
     """
     output = Path(config.output)
     comm.on_root_only(lambda: _require(output))
-    with claimed(comm, output, break_lock=break_lock) as lock:
+    with locked_output(comm, output, break_lock=break_lock) as lock:
         with options.clock.span("network and data"):
             problem = build(config, comm)
         with prepare(config, problem, comm, output) as ready:

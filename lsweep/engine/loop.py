@@ -17,8 +17,8 @@ import numpy as np
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.engine.exchange import Exchange
-from lsweep.engine.rounds import Rounds, nothing
-from lsweep.engine.session_monitor import Books, Outcome
+from lsweep.engine.rounds import Rounds, settled_batch
+from lsweep.engine.session_monitor import Outcome, SessionMonitor
 from lsweep.errors import LsweepError, PointError
 from lsweep.evaluate.interface import Evaluation, Evaluator
 from lsweep.grid import schedule
@@ -77,7 +77,7 @@ def run(
         status = np.where(levels == len(points), np.uint8(Status.SETTLED), status)
     todo = to_evaluate(status, retry_failed)
     rounds = Rounds(config.grid, comm, store, todo, everything=complete, exchange=exchange)
-    books = Books(config, comm, store, status, progress or Silent(), stop, rounds.learn)
+    books = SessionMonitor(config, comm, store, status, progress or Silent(), stop, rounds.learn)
     store.span = lambda: clock.span("storing")
     books.open()
     if exchange is not None:
@@ -96,7 +96,7 @@ def run(
             if not turn.again:
                 left = left and max(0, left - sum(len(tile.points) for tile in work))
             books.begin_round(len(work))
-            with dealt(comm, work, dynamic=dynamic) as mine:
+            with assigned_tiles(comm, work, dynamic=dynamic) as mine:
                 for tile in clock.each("scheduling", mine):
                     with clock.span("messages"):
                         comm.poll()
@@ -139,13 +139,13 @@ def _work(
 def _settle(comm: Comm, store: Store, rounds: Rounds) -> None:
     """Collective: mark what need not be evaluated, after all that had to be is durable."""
     if comm.is_root and len(points := rounds.settled()):
-        store.put(nothing(points, len(store.names)))
+        store.put(settled_batch(points, len(store.names)))
         store.sync()
     comm.quiesce()
 
 
 @contextmanager
-def dealt(comm: Comm, work: schedule.Work, *, dynamic: bool) -> Iterator[Iterator[schedule.Tile]]:
+def assigned_tiles(comm: Comm, work: schedule.Work, *, dynamic: bool) -> Iterator[Iterator[schedule.Tile]]:
     """Collective: this rank's tiles, one after another, in turn or on demand.
 
     Entered and left together, quiescent: a counter that other ranks still draw from must not go away.

@@ -101,7 +101,7 @@ class Rounds:
         return points[steps == steps.min()]
 
 
-def nothing(points: np.ndarray, metrics: int) -> Batch:
+def settled_batch(points: np.ndarray, metrics: int) -> Batch:
     """The batch that settles points: no values, and a status that says that none will come."""
     return Batch(
         points=points,

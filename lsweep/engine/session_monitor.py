@@ -72,7 +72,7 @@ class Outcome:
         return max(own, self.certificate.exit_status)
 
 
-class Books:
+class SessionMonitor:
     """One rank's view of a running sweep; rank 0's is the job's.
 
     Collective. `watch` is told of whatever the ranks say.

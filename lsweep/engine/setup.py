@@ -19,14 +19,14 @@ from lsweep.directions import Tensors, agreement, eigenvectors, trail_axes
 from lsweep.engine import choose, compatibility
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluate import device
-from lsweep.evaluate.exact import LossEvaluator, borrow
+from lsweep.evaluate.exact import ExactEvaluator, exact_evaluator
 from lsweep.evaluate.flat_parameters import evaluation_mode
 from lsweep.evaluate.interface import Evaluator
 from lsweep.evaluate.kernels import folding
 from lsweep.evaluate.objective import Supervised, check_labels
 from lsweep.evaluate.problem import Problem
 from lsweep.evaluate.sampling.example_losses import Neighbours
-from lsweep.evaluate.vectorized import JointEvaluator, over
+from lsweep.evaluate.vectorized import VectorizedEvaluator, vectorize
 from lsweep.models import parameters
 from lsweep.models.parameters import WeightSpace
 from lsweep.store import Header, choose_mode, reader, schema
@@ -55,7 +55,7 @@ class Prepared:
     mode: str
     device: torch.device
     evaluator: Evaluator
-    full: LossEvaluator
+    full: ExactEvaluator
     header: Header
     points_at_once: int = 1
     neighbours: Neighbours | None = None
@@ -113,7 +113,7 @@ def prepare(
         stored = comm.on_root(lambda: _stored(output))
         with comm.together():
             together = compatibility.points_at_once(config)
-        joint: JointEvaluator | None = None
+        joint: VectorizedEvaluator | None = None
         with clock.span("tuning"):
             if together == "auto":
                 known = stored.get("points_at_once", 1) if stored else None
@@ -175,14 +175,14 @@ def _evaluator(
     made: list[Tensors],
     chosen: torch.device,
     batch_size: int,
-) -> LossEvaluator:
+) -> ExactEvaluator:
     with comm.together():
         model = problem.model
         fold = config.evaluate.fold_batchnorm and problem.calibration is None
         if fold and isinstance(problem.objective, Supervised):
             model, space, made = _folded(problem, space, made, _dtype(config))
         evaluator = stack.enter_context(
-            borrow(
+            exact_evaluator(
                 model,
                 problem.splits,
                 problem.objective,
@@ -227,8 +227,8 @@ def _stored(output: Path | None) -> dict[str, Any]:
 
 
 def _most_at_once(
-    comm: Comm, evaluator: LossEvaluator, problem: Problem, batch_size: object
-) -> tuple[int, JointEvaluator | None]:
+    comm: Comm, evaluator: ExactEvaluator, problem: Problem, batch_size: object
+) -> tuple[int, VectorizedEvaluator | None]:
     """Collective: how many points together are the fastest, and what evaluates them; 1 where nothing can.
 
     Args:
@@ -238,20 +238,20 @@ def _most_at_once(
         joint = _joint(comm, evaluator)
     except InputError:
         return 1, None
-    lent = evaluator.lent
+    net = evaluator.net
     examples = sum(len(split) for split in problem.splits.values())
 
     def work(count: int) -> int:
         if not isinstance(batch_size, int):
             joint.batch_size = joint.examples_a_batch(count, _largest(problem))
-        (evaluator if count == 1 else joint).evaluate(np.zeros((count, len(lent.directions))))
+        (evaluator if count == 1 else joint).evaluate(np.zeros((count, len(net.directions))))
         return count * examples
 
     start = time.perf_counter()
     work(1)
     alone = max(comm.allgather(time.perf_counter() - start))
-    most = min(choose.MOST_WEIGHTS / max(1, lent.space.size), choose.LONGEST_TRIAL / alone)
-    candidates = [c for c in choose.TOGETHER[lent.flat.device.type] if c <= max(1, most)]
+    most = min(choose.MOST_WEIGHTS / max(1, net.space.size), choose.LONGEST_TRIAL / alone)
+    candidates = [c for c in choose.TOGETHER[net.flat.device.type] if c <= max(1, most)]
     count = choose.fastest(comm, candidates, work, repeats=2)
     if comm.is_root and count > 1:
         log.info("%d points at once are the fastest here", count)
@@ -263,14 +263,14 @@ def _dtype(config: Config) -> torch.dtype:
     return torch.float64 if config.evaluate.precision == "fp64" else torch.float32
 
 
-def _joint(comm: Comm, evaluator: LossEvaluator) -> JointEvaluator:
+def _joint(comm: Comm, evaluator: ExactEvaluator) -> VectorizedEvaluator:
     """Collective: an evaluator of several points at once over the same borrowed network.
 
     Raises:
         InputError: this network, objective or space does not allow it.
     """
     with comm.together():
-        return over(evaluator)
+        return vectorize(evaluator)
 
 
 def _largest(problem: Problem) -> int:
@@ -278,7 +278,7 @@ def _largest(problem: Problem) -> int:
     return max(len(split) for split in problem.splits.values())
 
 
-def _fastest_batch(comm: Comm, evaluator: LossEvaluator, problem: Problem, chosen: torch.device) -> int:
+def _fastest_batch(comm: Comm, evaluator: ExactEvaluator, problem: Problem, chosen: torch.device) -> int:
     examples = len(next(iter(problem.splits.values())))
     candidates = [c for c in choose.BATCH_SIZES[chosen.type] if c <= examples] or [examples]
 

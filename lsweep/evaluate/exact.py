@@ -20,7 +20,7 @@ from torch import fx, nn
 
 from lsweep.errors import InputError
 from lsweep.evaluate.determinism import repeats, require_deterministic
-from lsweep.evaluate.flat_parameters import Cast, Examples, Lent, restored
+from lsweep.evaluate.flat_parameters import Cast, Examples, FlatNetwork, restored
 from lsweep.evaluate.interface import Evaluation
 from lsweep.evaluate.kernels import fusion
 from lsweep.evaluate.kernels.graphs import Capture, Replay, cuda_capture
@@ -35,30 +35,30 @@ T = TypeVar("T")
 _LARGEST = 1e30
 
 
-class LossEvaluator:
-    """Evaluates an objective over one or two splits. Use `borrow` to make one.
+class ExactEvaluator:
+    """Evaluates an objective over one or two splits. Use `exact_evaluator` to make one.
 
     Attributes:
         names: the metrics in order; those of a second split carry its name ("loss_test").
         notes: what was remarkable, and at how many points.
-        lent: what it works on.
+        net: what it works on.
         columns: further numbers per point; "batch_size" is smaller than asked for where memory was short.
         batch_size: examples per forward pass.
     """
 
     columns: Mapping[str, Column] = MappingProxyType({"batch_size": ("<i4", 0)})
 
-    def __init__(self, lent: Lent, batch_size: int) -> None:
-        self.lent, self.batch_size = lent, batch_size
-        self._splits, self._objective, self._flat = lent.splits, lent.objective, lent.flat
-        fuses = fusion.pays(lent.model, lent.flat.dtype, lent.flat.device)
-        self._model: nn.Module = fusion.twin(cast(fx.GraphModule, lent.model)) if fuses else lent.model
-        moves_buffers = any(entry.is_buffer for entry in lent.space.entries)
-        self._variances = _running_variances(lent.model) if moves_buffers else []
+    def __init__(self, net: FlatNetwork, batch_size: int) -> None:
+        self.net, self.batch_size = net, batch_size
+        self._splits, self._objective, self._flat = net.splits, net.objective, net.flat
+        fuses = fusion.is_faster(net.model, net.flat.dtype, net.flat.device)
+        self._model: nn.Module = fusion.fused_copy(cast(fx.GraphModule, net.model)) if fuses else net.model
+        moves_buffers = any(entry.is_buffer for entry in net.space.entries)
+        self._variances = _running_variances(net.model) if moves_buffers else []
         self.notes: Counter[str] = Counter()
         self._replay: Replay | None = None
         self._recorder: Capture | None = None
-        self.capture(cuda_capture if lent.flat.device.type == "cuda" else None)
+        self.capture(cuda_capture if net.flat.device.type == "cuda" else None)
         self._metrics = self._in_memory(self._dry_run)
         self.names = tuple(
             self._column(split, name) for split, names in self._metrics.items() for name in names
@@ -67,7 +67,7 @@ class LossEvaluator:
     @property
     def is_fused(self) -> bool:
         """Whether convolutions run fused with what follows them (`kernels.fusion`)."""
-        return self._model is not self.lent.model
+        return self._model is not self.net.model
 
     @contextmanager
     def in_steps(self) -> Iterator[None]:
@@ -76,7 +76,7 @@ class LossEvaluator:
         They may rectify an infinity to the largest number there is.
         """
         before = self._model, self._replay
-        self._model, self._replay = self.lent.model, None
+        self._model, self._replay = self.net.model, None
         try:
             yield
         finally:
@@ -95,14 +95,14 @@ class LossEvaluator:
         with torch.no_grad():
             sums = []
             for point in coordinates:
-                self.lent.move(point)
+                self.net.move(point)
                 sums.append(self._in_memory(self._sums_and_state))
                 sizes.append(self.batch_size)
                 marks.append(time.perf_counter())
             found = torch.stack(sums).cpu().numpy()
             if self.is_fused:
                 for row in np.flatnonzero(~is_plausible(found)):
-                    self.lent.move(coordinates[row])
+                    self.net.move(coordinates[row])
                     with self.in_steps():
                         found[row] = self._in_memory(self._sums_and_state).cpu().numpy()
             values = self._without_impossible(found)
@@ -180,14 +180,14 @@ class LossEvaluator:
 
     def _dry_run(self) -> dict[str, tuple[str, ...]]:
         """Find the metrics' names on one batch of each split, and that they do not depend on chance."""
-        self.lent.move([0.0] * len(self.lent.directions))
+        self.net.move([0.0] * len(self.net.directions))
         found = {}
         with torch.no_grad():
             for split in self._splits:
                 batch = next(self._splits[split].batches(self.batch_size))
                 # Of fused kernels cuDNN does not promise it, and torch does not ask for it.
                 if self.is_fused and not repeats(partial(self._objective, self._model, batch)):
-                    self._model = self.lent.model
+                    self._model = self.net.model
                     self.capture(self._recorder)
                 measured = require_deterministic(self._model, partial(self._objective, self._model, batch))
                 found[split] = _checked_names(measured)
@@ -199,7 +199,7 @@ class LossEvaluator:
 
 
 @contextmanager
-def borrow(
+def exact_evaluator(
     model: nn.Module,
     splits: Mapping[str, Examples],
     objective: Objective,
@@ -211,7 +211,7 @@ def borrow(
     batch_size: int = 100,
     check: Callable[[nn.Module, Any, int], None] | None = None,
     recalibrate: Examples | None = None,
-) -> Iterator[LossEvaluator]:
+) -> Iterator[ExactEvaluator]:
     """Lend a model to an evaluator; afterwards its weights, mode and device are as they were.
 
     Args:
@@ -253,7 +253,7 @@ def borrow(
         settle = None
         if recalibrate is not None:
             settle = Recalibration(Cast(recalibrate.to(device), dtype, layout), objective)
-        yield LossEvaluator(Lent(model, own, objective, space, theta, axes, flat, settle), batch_size)
+        yield ExactEvaluator(FlatNetwork(model, own, objective, space, theta, axes, flat, settle), batch_size)
 
 
 def is_plausible(values: np.ndarray) -> np.ndarray:

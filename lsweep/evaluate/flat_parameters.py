@@ -34,7 +34,7 @@ class Examples(Protocol):
 
 
 @dataclass(frozen=True)
-class Lent:
+class FlatNetwork:
     """A borrowed network and what it is evaluated on, on one device in one precision.
 
     Attributes:

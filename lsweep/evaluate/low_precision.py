@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from lsweep.evaluate.flat_parameters import Lent
+from lsweep.evaluate.flat_parameters import FlatNetwork
 from lsweep.evaluate.kernels import fusion
 from lsweep.models.parameters import tensors_of
 from lsweep.surface import Precision
@@ -24,23 +24,23 @@ class LowPrecision:
     """Called with inputs in fp32 it gives outputs in fp32; in between it computes in `kind`.
 
     Args:
-        lent: the network in fp32.
+        net: the network in fp32.
         kind: TF32, BF16 or FP16.
     """
 
-    def __init__(self, lent: Lent, kind: Precision) -> None:
-        self._lent, self._kind, self._dtype = lent, kind, _DTYPES[kind]
-        space = replace(lent.space, channels_last=True)  # tensor cores and oneDNN take images so
-        self._flat = torch.empty_like(lent.flat, dtype=self._dtype)
-        self._views, self._own = space.views(self._flat), tensors_of(lent.model, lent.space)
-        self._alike = space == lent.space or not any(entry.is_conv2d for entry in space.entries)
+    def __init__(self, net: FlatNetwork, kind: Precision) -> None:
+        self._lent, self._kind, self._dtype = net, kind, _DTYPES[kind]
+        space = replace(net.space, channels_last=True)  # tensor cores and oneDNN take images so
+        self._flat = torch.empty_like(net.flat, dtype=self._dtype)
+        self._views, self._own = space.views(self._flat), tensors_of(net.model, net.space)
+        self._alike = space == net.space or not any(entry.is_conv2d for entry in space.entries)
         self.follow()
         # What moves is told to the copying beforehand, so that it is never there twice in fp32.
         twins: dict[int, Any] = {
             id(tensor): _like(tensor, view) for tensor, view in zip(self._own, self._views, strict=True)
         }
-        self._model: nn.Module = copy.deepcopy(lent.model, twins).to(self._dtype)
-        if fusion.pays(self._model, self._dtype, lent.flat.device):
+        self._model: nn.Module = copy.deepcopy(net.model, twins).to(self._dtype)
+        if fusion.is_faster(self._model, self._dtype, net.flat.device):
             fusion.fuse(cast(fx.GraphModule, self._model))
 
     def follow(self) -> None:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from lsweep.evaluate.flat_parameters import Lent
+from lsweep.evaluate.flat_parameters import FlatNetwork
 from lsweep.models.parameters import Entry, tensors_of
 
 _POINTWISE = (
@@ -50,16 +50,16 @@ class Perceptron:
     first: Product
     others: tuple[Product | Pointwise, ...]
 
-    def basis(self, lent: Lent, inputs: torch.Tensor) -> torch.Tensor:
+    def basis(self, net: FlatNetwork, inputs: torch.Tensor) -> torch.Tensor:
         """What the first layers of θ* and of every direction make of inputs (B, …): (1 + ndim, features, B)."""
         columns = inputs.flatten(1).t()
-        return torch.stack([_layer(v, self.first, columns) for v in (lent.theta, *lent.directions)])
+        return torch.stack([_layer(v, self.first, columns) for v in (net.theta, *net.directions)])
 
-    def at(self, lent: Lent, coordinates: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    def at(self, net: FlatNetwork, coordinates: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
         """The networks at points (k, ndim), x first: from a `basis` of B examples to outputs (k, outputs, B)."""
         ones = coordinates.new_ones(len(coordinates), 1)
-        mixture = torch.cat([ones, coordinates], dim=1).to(lent.theta)
-        vectors = [lent.theta, *lent.directions]
+        mixture = torch.cat([ones, coordinates], dim=1).to(net.theta)
+        vectors = [net.theta, *net.directions]
         steps = [_products(e, vectors, mixture) if isinstance(e, Product) else e for e in self.others]
 
         def run(basis: torch.Tensor) -> torch.Tensor:
@@ -80,21 +80,21 @@ def _products(layer: Product, vectors: Sequence[torch.Tensor], mixture: torch.Te
     return lambda values: torch.baddbmm(bias, weight, values)
 
 
-def perceptron(lent: Lent, inputs: Any) -> Perceptron | None:
+def perceptron(net: FlatNetwork, inputs: Any) -> Perceptron | None:
     """The lent network as a perceptron, None where it is something else.
 
     Args:
-        lent: the network, in evaluation mode.
+        net: the network, in evaluation mode.
         inputs: those of one batch.
     """
     if not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point():
         return None
     try:
-        nodes = list(fx.symbolic_trace(lent.model).graph.nodes)
+        nodes = list(fx.symbolic_trace(net.model).graph.nodes)
     except Exception:  # tracing runs the user's forward: anything can come out of it
         return None
-    entries = {id(t): e for t, e in zip(tensors_of(lent.model, lent.space), lent.space.entries, strict=True)}
-    modules = dict(lent.model.named_modules(remove_duplicate=False))
+    entries = {id(t): e for t, e in zip(tensors_of(net.model, net.space), net.space.entries, strict=True)}
+    modules = dict(net.model.named_modules(remove_duplicate=False))
     layers: list[Product | Pointwise] = []
     width = inputs.shape[-1] if inputs.dim() == 2 else None
     if len(nodes) < 2 or nodes[0].op != "placeholder" or nodes[-1].args != (nodes[-2],):

@@ -41,7 +41,7 @@ def within_memory(worker: Batched, device: torch.device, work: Callable[[], T]) 
 
 
 @contextmanager
-def returned() -> Iterator[None]:
+def freed_memory() -> Iterator[None]:
     """Large blocks that are freed inside go back to the system at once, where the C library is glibc.
 
     It keeps what was freed between live blocks, and how much that is differs from run to run: start-ups of a VGG came

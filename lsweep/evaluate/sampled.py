@@ -20,24 +20,24 @@ import torch
 from torch import nn
 
 from lsweep.errors import InputError
-from lsweep.evaluate.exact import LossEvaluator, is_plausible
-from lsweep.evaluate.flat_parameters import Lent
+from lsweep.evaluate.exact import ExactEvaluator, is_plausible
+from lsweep.evaluate.flat_parameters import FlatNetwork
 from lsweep.evaluate.interface import Evaluation
 from lsweep.evaluate.kernels.graphs import Capture, Replay
 from lsweep.evaluate.low_precision import LowPrecision
 from lsweep.evaluate.objective import Supervised
 from lsweep.evaluate.sampling import control_variate
 from lsweep.evaluate.sampling.design import Design, design
-from lsweep.evaluate.sampling.example_losses import Measured, Neighbours
-from lsweep.evaluate.sampling.stopping import Accuracy, Found, Known, Rule
+from lsweep.evaluate.sampling.example_losses import MeasuredLosses, Neighbours
+from lsweep.evaluate.sampling.stopping import ErrorBudget, ExampleValues, SplitEstimate, StoppingRule
 from lsweep.surface import Precision
 
 
-class EstimatingEvaluator(LossEvaluator):
+class SampledEvaluator(ExactEvaluator):
     """Evaluates a `Supervised` objective as exactly as `accuracy` asks, point by point.
 
     Args:
-        lent: the network, in fp32 or fp64.
+        net: the network, in fp32 or fp64.
         batch_size: examples per forward pass.
         accuracy: what is asked.
 
@@ -50,17 +50,17 @@ class EstimatingEvaluator(LossEvaluator):
         InputError: the objective or the data do not allow it.
     """
 
-    def __init__(self, lent: Lent, batch_size: int, accuracy: Accuracy) -> None:
-        super().__init__(lent, batch_size)
-        if not isinstance(lent.objective, Supervised):
+    def __init__(self, net: FlatNetwork, batch_size: int, accuracy: ErrorBudget) -> None:
+        super().__init__(net, batch_size)
+        if not isinstance(net.objective, Supervised):
             raise _refused("the objective is the user's own")
-        if not all(split.can_select for split in lent.splits.values()):
+        if not all(split.can_select for split in net.splits.values()):
             raise _refused("the data come in batches that cannot be cut anew")
         self._accuracy = accuracy
-        self._own = Precision.FP64 if lent.flat.dtype == torch.float64 else Precision.FP32
-        self._low = LowPrecision(lent, accuracy.kind) if accuracy.is_low else None
+        self._own = Precision.FP64 if net.flat.dtype == torch.float64 else Precision.FP32
+        self._low = LowPrecision(net, accuracy.kind) if accuracy.is_low else None
         self.designs: Mapping[str, Design] = {
-            name: _design(split, accuracy) for name, split in lent.splits.items()
+            name: _design(split, accuracy) for name, split in net.splits.items()
         }
         self.neighbours: Neighbours | None = None
         self.columns = {**self.columns, "precision": ("u1", 0), "examples": ("<i4", 0)}
@@ -73,7 +73,7 @@ class EstimatingEvaluator(LossEvaluator):
         columns: dict[str, list[int]] = {name: [] for name in self.columns}
         with torch.no_grad():
             for point in coordinates:
-                self.lent.move(point)
+                self.net.move(point)
                 if self._low is not None:
                     self._low.follow()
                 place = None if self.neighbours is None else self.neighbours.point(point)
@@ -86,7 +86,7 @@ class EstimatingEvaluator(LossEvaluator):
         arrays = {name: np.array(values, dtype=self.columns[name][0]) for name, values in columns.items()}
         return Evaluation(np.array(rows).reshape(len(rows), len(self.names)), np.diff(marks), arrays)
 
-    def _splits_at(self, point: int | None) -> dict[str, Found]:
+    def _splits_at(self, point: int | None) -> dict[str, SplitEstimate]:
         return {split: self._split(split, point) for split in self._splits}
 
     def values(self, split: str, start: int, stop: int, *, low: bool = False) -> np.ndarray:
@@ -106,24 +106,24 @@ class EstimatingEvaluator(LossEvaluator):
             return self._values(split, examples)
 
     def capture(self, recorder: Capture | None) -> None:
-        """See `LossEvaluator`; the lower precision has recordings of its own."""
+        """See `ExactEvaluator`; the lower precision has recordings of its own."""
         super().capture(recorder)
         self._replay_low: Replay | None = None
 
     def _measure_low(self, batch: Any) -> Mapping[str, Any]:
         # Of parts, and not a method: a recording must not keep its evaluator alive, nor its memory.
-        measure = partial(self.lent.objective, cast(nn.Module, self._low))
+        measure = partial(self.net.objective, cast(nn.Module, self._low))
         if self._recorder is None:
             return measure(batch)
         if self._replay_low is None:
             self._replay_low = Replay(measure, self._recorder)
         return self._replay_low(batch, self.batch_size)
 
-    def _split(self, split: str, point: int | None) -> Found:
+    def _split(self, split: str, point: int | None) -> SplitEstimate:
         names, order = self._metrics[split], self.designs[split].strata.order
-        rule = Rule(names, self.designs[split], self._accuracy, self._own)
-        exact = Known(lambda examples: self._values(split, examples), order, len(names))
-        cheap = Known(lambda examples: self._values(split, examples, low=True), order, len(names))
+        rule = StoppingRule(names, self.designs[split], self._accuracy, self._own)
+        exact = ExampleValues(lambda examples: self._values(split, examples), order, len(names))
+        cheap = ExampleValues(lambda examples: self._values(split, examples, low=True), order, len(names))
         found = self._by_neighbours(split, point, rule, exact)
         if found is None:
             drawn = int(exact.seen.sum())  # in vain
@@ -134,7 +134,9 @@ class EstimatingEvaluator(LossEvaluator):
             self.neighbours.record(point, split, _measured(exact, cheap))
         return found
 
-    def _by_neighbours(self, split: str, point: int | None, rule: Rule, exact: Known) -> Found | None:
+    def _by_neighbours(
+        self, split: str, point: int | None, rule: StoppingRule, exact: ExampleValues
+    ) -> SplitEstimate | None:
         if point is None or self.neighbours is None:
             return None
         prediction = self.neighbours.predict(split, point)
@@ -142,14 +144,14 @@ class EstimatingEvaluator(LossEvaluator):
             return None
         return rule.by_prediction(prediction, self.neighbours.numbers(split, point), exact)
 
-    def _alone(self, rule: Rule, exact: Known, cheap: Known) -> Found:
+    def _alone(self, rule: StoppingRule, exact: ExampleValues, cheap: ExampleValues) -> SplitEstimate:
         if self._low is not None and rule.samples(len(rule.design)):
             found = rule.in_low_precision(cheap, exact)
             if found is not None:
                 return found
         return rule.in_full(exact)
 
-    def _row(self, found: Mapping[str, Found]) -> np.ndarray:
+    def _row(self, found: Mapping[str, SplitEstimate]) -> np.ndarray:
         means = [part.means for part in found.values()]
         errors = [part.errors[: _with_error(self._metrics[split])] for split, part in found.items()]
         return np.concatenate([*means, *errors])
@@ -162,12 +164,12 @@ class EstimatingEvaluator(LossEvaluator):
         ]
 
 
-def _measured(exact: Known, cheap: Known) -> Measured:
+def _measured(exact: ExampleValues, cheap: ExampleValues) -> MeasuredLosses:
     examples = np.flatnonzero(exact.seen | cheap.seen)
     losses = np.empty(len(examples))
     for known in (cheap, exact):
         losses[known.seen[examples]] = known.at(np.flatnonzero(known.seen))[:, 0]
-    return Measured(examples.astype(np.int32), losses.astype(np.float32))
+    return MeasuredLosses(examples.astype(np.int32), losses.astype(np.float32))
 
 
 def _with_error(names: tuple[str, ...]) -> int:
@@ -175,7 +177,7 @@ def _with_error(names: tuple[str, ...]) -> int:
     return 2 if names[1:2] == ("accuracy",) else 1
 
 
-def _design(split: Any, accuracy: Accuracy) -> Design:
+def _design(split: Any, accuracy: ErrorBudget) -> Design:
     # Without a subset the first look is only where the first sample of a lower precision ends.
     least = accuracy.least if accuracy.subset is not None else control_variate.LEAST
     return design(split.tree[1].cpu().numpy(), seed=accuracy.seed, least=least)

@@ -18,8 +18,8 @@ import torch
 from torch.func import functional_call, vmap
 
 from lsweep.errors import InputError
-from lsweep.evaluate.exact import LossEvaluator
-from lsweep.evaluate.flat_parameters import Lent
+from lsweep.evaluate.exact import ExactEvaluator
+from lsweep.evaluate.flat_parameters import FlatNetwork
 from lsweep.evaluate.interface import Evaluation
 from lsweep.evaluate.kernels.workers import Map, Workers
 from lsweep.evaluate.mlp import Perceptron, Product, cross_entropy_and_accuracy, perceptron
@@ -37,7 +37,7 @@ Measure = Callable[[Any], dict[str, torch.Tensor]]
 Prepare = Callable[[Any], Any]
 
 
-class JointEvaluator(LossEvaluator):
+class VectorizedEvaluator(ExactEvaluator):
     """Evaluates all points of a tile together. For a `Supervised` objective; only parameters may move.
 
     Attributes:
@@ -46,15 +46,15 @@ class JointEvaluator(LossEvaluator):
 
     joint = True
 
-    def __init__(self, lent: Lent, batch_size: int) -> None:
-        super().__init__(lent, batch_size)
+    def __init__(self, net: FlatNetwork, batch_size: int) -> None:
+        super().__init__(net, batch_size)
         self._known: dict[tuple[str, int], list[Any]] = {}
-        inputs = next(next(iter(lent.splits.values())).batches(1))[0]
-        self._perceptron = perceptron(lent, inputs)
+        inputs = next(next(iter(net.splits.values())).batches(1))[0]
+        self._perceptron = perceptron(net, inputs)
         self._width = _width(self._perceptron, inputs)
         # Of a perceptron batches go on side by side. `functional_call` would put weights into the one module that there
         # is, and a user's function need not bear several threads.
-        own = isinstance(lent.objective, Supervised) and lent.objective.is_own
+        own = isinstance(net.objective, Supervised) and net.objective.is_own
         divides = self._perceptron is not None and own and self._flat.device.type == "cpu"
         self._workers = Workers() if divides else None
 
@@ -79,10 +79,10 @@ class JointEvaluator(LossEvaluator):
         """(k, metrics), float64; `each` is a `map`."""
         at = torch.from_numpy(coordinates)
         if self._perceptron is not None:
-            run = self._perceptron.at(self.lent, at.to(self._flat))
-            measure: Measure = partial(_measure_perceptron, self.lent.objective, run, len(at))
+            run = self._perceptron.at(self.net, at.to(self._flat))
+            measure: Measure = partial(_measure_perceptron, self.net.objective, run, len(at))
         else:
-            measure = partial(_measure, self.lent, self._weights(at), len(at))
+            measure = partial(_measure, self.net, self._weights(at), len(at))
         means = []
         for split, names in self._metrics.items():
             batches, prepare = self._batches(split, each)
@@ -112,7 +112,7 @@ class JointEvaluator(LossEvaluator):
             return batches, _as_it_is
         if key in self._known:
             return self._known[key], _as_it_is
-        prepare = partial(_with_basis, network, self.lent)
+        prepare = partial(_with_basis, network, self.net)
         examples = sum(len(target) for _, target in self._splits[split].batches(self.batch_size))
         if examples * network.first.weight.shape[0] > MOST_KNOWN:
             return batches, prepare
@@ -123,14 +123,14 @@ class JointEvaluator(LossEvaluator):
 
     def _weights(self, coordinates: torch.Tensor) -> dict[str, torch.Tensor]:
         """Every moving tensor at every point: name → (k, *shape)."""
-        lent, count = self.lent, len(coordinates)
-        moved = lent.theta.expand(count, -1)
-        for column, direction in zip(coordinates.T, lent.directions, strict=True):
+        net, count = self.net, len(coordinates)
+        moved = net.theta.expand(count, -1)
+        for column, direction in zip(coordinates.T, net.directions, strict=True):
             moved = torch.addcmul(moved, column.to(moved)[:, None], direction)
         weights = {}
-        for entry in lent.space.entries:
+        for entry in net.space.entries:
             piece = moved[:, entry.offset : entry.offset + entry.numel]
-            weights[entry.name] = lent.space.view(piece, entry)
+            weights[entry.name] = net.space.view(piece, entry)
         return weights
 
 
@@ -144,19 +144,19 @@ def _width(network: Perceptron | None, inputs: Any) -> int:
     return 1 << 12  # tokens, and what else grows on its way through the network
 
 
-def over(evaluator: LossEvaluator) -> JointEvaluator:
+def vectorize(evaluator: ExactEvaluator) -> VectorizedEvaluator:
     """An evaluator of several points at once over the network that `evaluator` borrowed.
 
     Raises:
         InputError: it cannot be done for this objective, space or network, or gives other values.
     """
-    lent = evaluator.lent
-    if not isinstance(lent.objective, Supervised):
+    net = evaluator.net
+    if not isinstance(net.objective, Supervised):
         raise _refused("the objective is the user's own")
-    if any(entry.is_buffer for entry in lent.space.entries):
+    if any(entry.is_buffer for entry in net.space.entries):
         raise _refused("running statistics move")
-    joint = JointEvaluator(lent, evaluator.batch_size)
-    centre = np.zeros((2, len(lent.directions)))
+    joint = VectorizedEvaluator(net, evaluator.batch_size)
+    centre = np.zeros((2, len(net.directions)))
     try:
         together = joint.evaluate(centre).values
     except RuntimeError as error:  # what vmap cannot batch: data-dependent control flow, in-place writes, …
@@ -177,17 +177,19 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _with_basis(network: Perceptron, lent: Lent, batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def _with_basis(network: Perceptron, net: FlatNetwork, batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """What the network's first layer makes of a batch, and its target."""
     inputs, target = batch
-    return network.basis(lent, inputs), target
+    return network.basis(net, inputs), target
 
 
-def _measure(lent: Lent, weights: dict[str, torch.Tensor], count: int, batch: Any) -> dict[str, torch.Tensor]:
+def _measure(
+    net: FlatNetwork, weights: dict[str, torch.Tensor], count: int, batch: Any
+) -> dict[str, torch.Tensor]:
     """The objective's values (count · B,), as if the points were examples."""
     inputs, target = batch
-    output = vmap(lambda own: functional_call(lent.model, own, (inputs,)))(weights)
-    return _values(lent.objective, output.flatten(0, 1), target.expand(count, *target.shape).flatten(0, 1))
+    output = vmap(lambda own: functional_call(net.model, own, (inputs,)))(weights)
+    return _values(net.objective, output.flatten(0, 1), target.expand(count, *target.shape).flatten(0, 1))
 
 
 def _measure_perceptron(

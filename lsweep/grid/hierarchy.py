@@ -72,7 +72,7 @@ class Step:
         return merged
 
 
-def ladder(shape: tuple[int, ...]) -> list[Step]:
+def hierarchy_levels(shape: tuple[int, ...]) -> list[Step]:
     """The steps from the coarsest lattice to the grid: first one per axis, x first, then the widest stride."""
     steps = []
     strides = [2 * _base(n) for n in shape]
@@ -86,10 +86,10 @@ def ladder(shape: tuple[int, ...]) -> list[Step]:
     return steps
 
 
-def rungs(shape: tuple[int, ...]) -> np.ndarray:
+def point_levels(shape: tuple[int, ...]) -> np.ndarray:
     """(size,) int64, by flat index: the step of the ladder, counted from 1, at which a point is new; 0 at its foot."""
     found = np.zeros(shape, dtype=np.int64)
-    for number, step in enumerate(ladder(shape), start=1):
+    for number, step in enumerate(hierarchy_levels(shape), start=1):
         found[np.ix_(*step.points)] = number
     return found.reshape(-1)
 
@@ -121,7 +121,7 @@ def interpolate(values: np.ndarray, known: np.ndarray, *, log: bool) -> np.ndarr
     """
     measured = usable(values, known, log=log)
     filled = measured[np.ix_(*coarsest(values.shape))]
-    for step in ladder(values.shape):
+    for step in hierarchy_levels(values.shape):
         new = np.ix_(*step.points)
         filled = step.merge(filled, np.where(known[new], measured[new], step.predict(filled)))
     if log:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from lsweep.grid import Grid
-from lsweep.grid.hierarchy import Step, coarsest, ladder, usable
+from lsweep.grid.hierarchy import Step, coarsest, hierarchy_levels, usable
 
 # How much smaller the errors of a step are taken to be than those around it a halving before. A cubic's fall by 16
 # where the loss is smooth; on the paper's networks the median fell by 4 with shortcuts and by 2.7 without. Tried from
@@ -51,7 +51,7 @@ def plan(grid: Grid, values: np.ndarray, evaluated: np.ndarray) -> np.ndarray:
 def coarse(shape: tuple[int, ...]) -> np.ndarray:
     """Boolean, of that shape: the points that are evaluated whatever the losses are."""
     whole = np.zeros(shape, dtype=bool)
-    for lattice in (coarsest(shape), *(step.after for step in ladder(shape) if step.whole)):
+    for lattice in (coarsest(shape), *(step.after for step in hierarchy_levels(shape) if step.whole)):
         whole[np.ix_(*lattice)] = True
     return whole
 
@@ -76,7 +76,7 @@ class _Planner:
         if not self._evaluated[self._asked].all():
             return self._asked
         self._filled = self._losses_at(coarsest(self._asked.shape))
-        for step in ladder(self._asked.shape):
+        for step in hierarchy_levels(self._asked.shape):
             if not self._climb(step):
                 break
         return self._asked

@@ -24,7 +24,7 @@ from lsweep.surface import Status, Surface
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AuditResult:
     """What was found; empty where all agrees.
 
     Attributes:
@@ -36,7 +36,7 @@ class Verdict:
     loose: tuple[str, ...] = ()
 
 
-def points(path: Path, *, trusted: bool = False) -> Verdict:
+def points(path: Path, *, trusted: bool = False) -> AuditResult:
     """Whether every status is known, and settled points are what refinement leaves: off its coarse lattice, empty.
 
     Args:
@@ -62,7 +62,7 @@ def points(path: Path, *, trusted: bool = False) -> Verdict:
             & _carrying(file, surface),
             "are settled, and nothing around them to interpolate": settled & np.isnan(surface.filled()),
         }
-    return Verdict(tuple(_counted(wrong)), tuple(_counted(loose)))
+    return AuditResult(tuple(_counted(wrong)), tuple(_counted(loose)))
 
 
 def _counted(masks: dict[str, np.ndarray]) -> Iterator[str]:
@@ -82,7 +82,7 @@ def _carrying(file: h5py.File, surface: Surface) -> np.ndarray:
     return carrying
 
 
-def certified(path: Path, *, trusted: bool = False) -> Verdict | None:
+def certified(path: Path, *, trusted: bool = False) -> AuditResult | None:
     """Whether a certificate is of this file: its points, their values, and errors that are theirs. None without one.
 
     Args:
@@ -109,7 +109,7 @@ def certified(path: Path, *, trusted: bool = False) -> Verdict | None:
             wrong += [f"{name!r} is not what its values give" for name in certificate.disagreeing(file, made)]
     except FileFormatError as error:
         wrong.append(str(error))
-    return Verdict(tuple(wrong), ("it was made before the sweep went on",) if stale else ())
+    return AuditResult(tuple(wrong), ("it was made before the sweep went on",) if stale else ())
 
 
 def _misdrawn(made: Certificate, members: dict[Kind, np.ndarray], stale: bool) -> Iterator[str]:

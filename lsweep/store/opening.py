@@ -118,7 +118,7 @@ def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_se
         return MemoryStore(comm, header, sync_seconds)
 
     def create_or_check() -> Any:
-        sweep_up(path)
+        remove_leftovers(path)
         ours = not path.exists()
         if ours:
             schema.create(path, header)
@@ -157,7 +157,7 @@ def resumable(path: Path, header: Header, *, trusted: bool = False) -> np.ndarra
     return status
 
 
-def sweep_up(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
     """Remove what killed sessions left beside the file: half-made files, drafts of locks, probes of Open MPI.
 
     Only under the lock of `path`: nobody else is making or opening it. But somebody may be asking for the

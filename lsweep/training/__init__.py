@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from lsweep.tools.lazy import attach
 
 if TYPE_CHECKING:
-    from lsweep.training.loop import Outcome, Training
+    from lsweep.training.loop import Training, TrainingOutcome
 
-__all__ = ["Outcome", "Training"]
+__all__ = ["Training", "TrainingOutcome"]
 
 __getattr__, __dir__ = attach(
-    __name__, {"Outcome": "lsweep.training.loop", "Training": "lsweep.training.loop"}
+    __name__, {"TrainingOutcome": "lsweep.training.loop", "Training": "lsweep.training.loop"}
 )

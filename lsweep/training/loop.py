@@ -33,7 +33,7 @@ WEIGHTS, OPTIMISER = "model.", "optimiser."
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How a session ended.
 
     Attributes:
@@ -93,7 +93,7 @@ class Training:
         self.epoch = self.step = 0
         self.sums: dict[str, torch.Tensor] = {}
 
-    def run(self, writer: TrailWriter, progress: Progress, stop: Stop) -> Outcome:
+    def run(self, writer: TrailWriter, progress: Progress, stop: Stop) -> TrainingOutcome:
         """Train to the end, or until `stop`."""
         if writer.trail.resume is None:
             self._keep(writer, Epoch(0, self.lr, self._measured()))
@@ -119,7 +119,7 @@ class Training:
         resume = writer.trail.resume
         if resume is not None and (resume.epoch, resume.step) != (self.epoch, self.step):
             writer.suspend(list(writer.trail.epochs), self._resume(), self._everything())
-        return Outcome(writer.trail, kept - begun, stop.reason if kept < total else "")
+        return TrainingOutcome(writer.trail, kept - begun, stop.reason if kept < total else "")
 
     @property
     def lr(self) -> float:

@@ -13,7 +13,7 @@ import torch
 from lsweep.config import Config
 from lsweep.directions import normalize, pca, random
 from lsweep.directions.pca import Projection
-from lsweep.directions.trail_axes import Walked
+from lsweep.directions.trail_axes import TrailAxes
 from lsweep.models.parameters import WeightSpace
 
 
@@ -43,7 +43,7 @@ class Report:
         }
 
 
-def report(config: Config, walked: Walked, space: WeightSpace, theta: Sequence[torch.Tensor]) -> Report:
+def report(config: Config, walked: TrailAxes, space: WeightSpace, theta: Sequence[torch.Tensor]) -> Report:
     """Project all checkpoints; see the module.
 
     The second plane has two random directions, made as `config.directions` says; the third the straight way

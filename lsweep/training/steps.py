@@ -151,7 +151,7 @@ def _gradient(
         most = batchnorm.BATCH_SIZE
         # No batch may be a single example, of which there is no variance.
         hessian.batch_size = next((size for size in range(most, 1, -1) if examples % size != 1), most)
-        with batchnorm.batch_statistics(batchnorm.with_statistics(evaluator.lent.model)):
+        with batchnorm.batch_statistics(batchnorm.with_statistics(evaluator.net.model)):
             return hessian.gradient()
 
 

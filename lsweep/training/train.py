@@ -29,7 +29,7 @@ from lsweep.tools.lock import acquire
 from lsweep.tools.progress import Progress, Silent
 from lsweep.tools.stop import Stop
 from lsweep.training.batches import with_noise
-from lsweep.training.loop import Outcome, Training
+from lsweep.training.loop import Training, TrainingOutcome
 from lsweep.training.trail_writer import TrailWriter, claim
 
 
@@ -47,7 +47,7 @@ def train(
     progress: Progress | None = None,
     stop: Stop | None = None,
     break_lock: bool = False,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train the network that `config` describes, or go on with its trail.
 
     Raises:

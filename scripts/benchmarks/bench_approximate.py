@@ -101,8 +101,8 @@ def measure(plain: Path, overrides: list[str], output: Path, args: argparse.Name
     """Seconds of the sweep and of the released code's manner."""
     output.unlink(missing_ok=True)
     read = config.load(plain, overrides)
-    dice = np.random.default_rng(SEED)
-    points = read.grid.coordinates(dice.choice(read.grid.size, 2 * args.manner_points, replace=False))
+    rng = np.random.default_rng(SEED)
+    points = read.grid.coordinates(rng.choice(read.grid.size, 2 * args.manner_points, replace=False))
     manner = manner_a(read)
     manner(points[0], 256)  # warms up
     before = [manner(point, None) for point in points[::2]]

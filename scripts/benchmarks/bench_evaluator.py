@@ -33,9 +33,9 @@ from lsweep.engine.choose import LOW
 from lsweep.engine.setup import prepare
 from lsweep.evaluate import problem
 from lsweep.evaluate.device import describe
-from lsweep.evaluate.exact import LossEvaluator
-from lsweep.evaluate.sampled import EstimatingEvaluator
-from lsweep.evaluate.sampling.stopping import Accuracy
+from lsweep.evaluate.exact import ExactEvaluator
+from lsweep.evaluate.sampled import SampledEvaluator
+from lsweep.evaluate.sampling.stopping import ErrorBudget
 from lsweep.models import parameters
 from lsweep.tools import provenance
 
@@ -62,7 +62,7 @@ def main() -> None:
     directions = agreement.make(settings, swept.model, SerialComm(), space)
     point = np.array([POINT])
     with prepare(settings, swept, SerialComm(), None) as ready:
-        ours: LossEvaluator = ready.evaluator  # type: ignore[assignment]
+        ours: ExactEvaluator = ready.evaluator  # type: ignore[assignment]
         device = ready.device
         passes = {
             "manner_a": released_manner(swept, space, directions, device),
@@ -70,7 +70,7 @@ def main() -> None:
             "lsweep_fp32": lambda: ours.evaluate(point).values[0, 0],
         }
         for kind in args.low:
-            certified = EstimatingEvaluator(ours.lent, ours.batch_size, Accuracy(LOW[kind], args.tolerance))
+            certified = SampledEvaluator(ours.net, ours.batch_size, ErrorBudget(LOW[kind], args.tolerance))
             passes[f"lsweep_{kind}_raw"] = partial(raw, certified, args.examples)
             passes[f"lsweep_{kind}_certified"] = partial(whole, certified, point)
         rates = take_turns(passes, args, device)
@@ -92,7 +92,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def raw(certified: EstimatingEvaluator, examples: int) -> float:
+def raw(certified: SampledEvaluator, examples: int) -> float:
     """The pass of low precision alone."""
     assert certified._low is not None
     certified._low.follow()
@@ -100,7 +100,7 @@ def raw(certified: EstimatingEvaluator, examples: int) -> float:
         return float(certified.values("train", 0, examples, low=True)[:, 0].mean())
 
 
-def whole(evaluator: EstimatingEvaluator, point: np.ndarray) -> float:
+def whole(evaluator: SampledEvaluator, point: np.ndarray) -> float:
     return float(evaluator.evaluate(point).values[0, 0])
 
 

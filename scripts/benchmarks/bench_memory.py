@@ -121,9 +121,9 @@ def make(folder: Path, parameters: int, networks: list[str], kinds: list[str]) -
     for name, width in widths.items():
         nets = nets.replace(f'int("{name}")', str(width))
     (folder / "nets.py").write_text(nets)
-    dice = np.random.default_rng(0)
-    pixels = dice.integers(0, 256, (EXAMPLES, SIDE, SIDE, 3), dtype=np.uint8)
-    np.savez(folder / "data.npz", images=pixels, labels=dice.integers(0, 10, EXAMPLES))
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (EXAMPLES, SIDE, SIDE, 3), dtype=np.uint8)
+    np.savez(folder / "data.npz", images=pixels, labels=rng.integers(0, 10, EXAMPLES))
     for network in networks:
         for size in ("small", "large"):
             model = problem.initial(f"{folder}/nets.py:{size}_{network}")

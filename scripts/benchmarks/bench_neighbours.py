@@ -18,8 +18,8 @@ from reference import Reference
 
 from lsweep import config
 from lsweep.evaluate.sampling.design import Tolerance, design
-from lsweep.evaluate.sampling.example_losses import Measured, Neighbours
-from lsweep.evaluate.sampling.stopping import Accuracy, Known, Rule
+from lsweep.evaluate.sampling.example_losses import MeasuredLosses, Neighbours
+from lsweep.evaluate.sampling.stopping import ErrorBudget, ExampleValues, StoppingRule
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.surface import Precision
 from lsweep.tools import provenance
@@ -59,20 +59,22 @@ def along(rows: np.ndarray, labels: np.ndarray, y: float, args: argparse.Namespa
     """What each point of a row, losses (51, N), took in each order, and how far it was off."""
     outcomes: list[list[tuple[int, int, float, float]]] = [[] for _ in rows]
     for seed in range(args.orders):
-        accuracy = Accuracy(subset=Tolerance(args.tolerance), scale=math.log(labels.max() + 1), seed=seed)
+        accuracy = ErrorBudget(subset=Tolerance(args.tolerance), scale=math.log(labels.max() + 1), seed=seed)
         order = design(labels, seed=seed)
         neighbours = Neighbours(GRID, {"train": order.strata}, seed)
-        rule = Rule(("loss",), order, accuracy, Precision.FP32)
+        rule = StoppingRule(("loss",), order, accuracy, Precision.FP32)
         for point in np.argsort(neighbours.steps, kind="stable"):
             losses, prediction = rows[point], neighbours.predict("train", int(point))
-            known = Known(lambda some, losses=losses: losses[some, None], order.strata.order, 1)
-            alone = rule.in_full(Known(lambda some, losses=losses: losses[some, None], order.strata.order, 1))
+            known = ExampleValues(lambda some, losses=losses: losses[some, None], order.strata.order, 1)
+            alone = rule.in_full(
+                ExampleValues(lambda some, losses=losses: losses[some, None], order.strata.order, 1)
+            )
             found = None
             if prediction is not None:
                 found = rule.by_prediction(prediction, neighbours.numbers("train", int(point)), known)
             found = found or rule.in_full(known)
             seen = np.flatnonzero(known.seen)
-            measured = Measured(seen.astype(np.int32), losses[seen].astype(np.float32))
+            measured = MeasuredLosses(seen.astype(np.int32), losses[seen].astype(np.float32))
             neighbours.learn(int(point), {"train": measured})
             off = [abs(float(estimate.means[0]) / losses.mean() - 1) for estimate in (found, alone)]
             outcomes[point].append((len(seen), alone.examples, off[0], off[1]))

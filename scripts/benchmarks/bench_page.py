@@ -40,11 +40,11 @@ RENDERER = """(() => {
 
 def rough(points: int) -> Surface:
     """A bowl with hills, as a network without shortcuts has: two splits' losses and accuracies."""
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     axis = np.linspace(-1.0, 1.0, points)
     height = 2 * (axis[None, :] ** 2 + axis[:, None] ** 2)
-    for u, v in dice.normal(size=(30, 2)) * 9:
-        height = height + 0.12 * np.cos(u * axis[None, :] + v * axis[:, None] + dice.uniform(0, 6))
+    for u, v in rng.normal(size=(30, 2)) * 9:
+        height = height + 0.12 * np.cos(u * axis[None, :] + v * axis[:, None] + rng.uniform(0, 6))
     loss = np.exp(height)
     metrics = {
         "loss": loss,

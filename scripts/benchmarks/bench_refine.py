@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 import lsweep
 from lsweep.grid import Axis, Grid, Refine, refine
-from lsweep.grid.hierarchy import coarsest, interpolate, ladder
+from lsweep.grid.hierarchy import coarsest, hierarchy_levels, interpolate
 from lsweep.render.levels import round_levels
 from lsweep.tools import provenance
 
@@ -53,7 +53,7 @@ def least(truth: np.ndarray, tolerance: float) -> np.ndarray:
     done = np.zeros(truth.shape, dtype=bool)
     done[foot] = True
     filled = logs[foot]
-    for step in ladder(truth.shape):
+    for step in hierarchy_levels(truth.shape):
         new = np.ix_(*step.points)
         predicted = step.predict(filled)
         done[new] = np.abs(predicted - logs[new]) > np.log1p(tolerance)

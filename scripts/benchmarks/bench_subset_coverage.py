@@ -191,7 +191,7 @@ def main() -> None:
         "orders": arguments.orders,
         "rules": RULES,
         "first look": designs[0].looks[0],
-        "critical values": [level.critical for level in intervals.levels(0.05)],
+        "critical values": [level.critical for level in intervals.spend_alpha(0.05)],
         "summary": summary(points),
         "points": points,
     }

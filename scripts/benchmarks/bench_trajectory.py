@@ -29,8 +29,8 @@ class MadeUp:
 
     def __init__(self, count: int, size: int) -> None:
         self.count, self.size = count, size
-        dice = np.random.default_rng(0)
-        walk = np.cumsum(dice.standard_normal((count, RANK)) * 0.5 ** np.arange(RANK), axis=0)
+        rng = np.random.default_rng(0)
+        walk = np.cumsum(rng.standard_normal((count, RANK)) * 0.5 ** np.arange(RANK), axis=0)
         self.mixture = walk - walk[-1]
         self.width = BUDGET // (8 * count)
 

@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    dice = np.random.default_rng(args.seed)
-    points = np.concatenate([np.zeros((1, 2)), dice.uniform(-1, 1, (args.points, 2))])
+    rng = np.random.default_rng(args.seed)
+    points = np.concatenate([np.zeros((1, 2)), rng.uniform(-1, 1, (args.points, 2))])
     found = {
         "examples": args.examples,
         "networks": {

@@ -45,11 +45,11 @@ def network() -> nn.Module:
 
 
 def train(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, epochs: int = 15) -> None:
-    dice = torch.Generator().manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
     model.train()
     for _ in range(epochs):
-        for some in torch.randperm(len(labels), generator=dice).split(64):
+        for some in torch.randperm(len(labels), generator=rng).split(64):
             optimizer.zero_grad()
             F.cross_entropy(model(images[some]), labels[some]).backward()
             optimizer.step()

@@ -32,18 +32,18 @@ def no_child(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 def surface(axes: dict[str, np.ndarray], *, two_splits: bool = False, **more: object) -> Surface:
     """All done; the loss tells its place, one is NaN and one infinite."""
     shape = tuple(len(v) for v in reversed(axes.values()))
-    dice = np.random.default_rng(0)
-    loss = dice.uniform(0.1, 9, shape)
+    rng = np.random.default_rng(0)
+    loss = rng.uniform(0.1, 9, shape)
     loss.flat[2], loss.flat[4] = np.nan, np.inf
-    metrics = {"loss": loss, "accuracy": dice.integers(0, 500, shape) / 500}
+    metrics = {"loss": loss, "accuracy": rng.integers(0, 500, shape) / 500}
     if two_splits:
         metrics |= {"loss_test": 2 * loss, "accuracy_test": 1 - metrics["accuracy"]}
     return Surface(
         axes=axes,
         metrics=metrics,
         status=np.ones(shape, np.uint8),
-        seconds=dice.uniform(0, 1, shape).astype(np.float32),
-        rank=dice.integers(0, 4, shape).astype(np.int32),
+        seconds=rng.uniform(0, 1, shape).astype(np.float32),
+        rank=rng.integers(0, 4, shape).astype(np.int32),
         config=f'[model]\nsource = "a"\n[data]\nsplit = {["train", "test"][: 1 + two_splits]}\n',
         provenance={"lsweep": "0.1.0", "packages": {"torch": "2"}},
         **more,  # type: ignore[arg-type]

@@ -40,8 +40,8 @@ class Matrix:
 
 def walk(count: int = 12, size: int = 300, seed: int = 0) -> np.ndarray:
     """A random walk that ends at 0, with steps that become smaller."""
-    dice = np.random.default_rng(seed)
-    steps = dice.standard_normal((count, size)) * np.linspace(3, 0.3, count)[:, None]
+    rng = np.random.default_rng(seed)
+    steps = rng.standard_normal((count, size)) * np.linspace(3, 0.3, count)[:, None]
     path = np.cumsum(steps, axis=0)
     return path - path[-1]
 
@@ -76,9 +76,9 @@ def test_pca_of_scikit_learn_has_the_same_numbers() -> None:
 
 def test_projection_onto_axes_that_are_not_orthogonal_is_least_squares() -> None:
     matrix = walk()
-    dice = np.random.default_rng(1)
-    one = dice.standard_normal(300)
-    axes = np.stack([one * 40, one + 0.2 * dice.standard_normal(300)]).astype(np.float32)
+    rng = np.random.default_rng(1)
+    one = rng.standard_normal(300)
+    axes = np.stack([one * 40, one + 0.2 * rng.standard_normal(300)]).astype(np.float32)
     found = pca.project(Matrix(matrix), axes)
     truth, *_ = np.linalg.lstsq(axes.T.astype(np.float64), matrix.T, rcond=None)
     np.testing.assert_allclose(found.coordinates, truth.T, rtol=1e-6, atol=1e-9)

@@ -17,7 +17,7 @@ from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, Sched
 from lsweep.engine import loop
 from lsweep.engine.exchange import ENTRY, RECORD, ExampleCache, Exchange
 from lsweep.engine.session_monitor import Outcome
-from lsweep.evaluate.sampling.example_losses import Measured
+from lsweep.evaluate.sampling.example_losses import MeasuredLosses
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.store import Header, open_store
 from lsweep.surface import Status, Surface
@@ -116,7 +116,7 @@ def test_points_that_never_became_durable_are_forgotten(
     path = tmp_path / "o.h5"
     session(path, max_points=150)
     lies = {
-        int(point): {"train": Measured(np.arange(9, dtype=np.int32), np.ones(9, dtype=np.float32))}
+        int(point): {"train": MeasuredLosses(np.arange(9, dtype=np.int32), np.ones(9, dtype=np.float32))}
         for point in range(GRID.size)
     }
     cache = cache_of(path)
@@ -135,11 +135,13 @@ def test_complete_takes_the_rest_without(tmp_path: Path) -> None:
     assert (surface.columns["examples"][refined.status == Status.SETTLED] >= 100).all()
 
 
-def losses(*points: int) -> dict[int, dict[str, Measured]]:
+def losses(*points: int) -> dict[int, dict[str, MeasuredLosses]]:
     rng = np.random.default_rng(points)
     return {
         point: {
-            split: Measured(np.sort(rng.permutation(9)[:5]).astype(np.int32), rng.random(5, dtype=np.float32))
+            split: MeasuredLosses(
+                np.sort(rng.permutation(9)[:5]).astype(np.int32), rng.random(5, dtype=np.float32)
+            )
             for split in ("train", "test")
         }
         for point in points

@@ -25,12 +25,12 @@ from lsweep.comm import SerialComm
 from lsweep.data import from_object
 from lsweep.engine import job
 from lsweep.evaluate.device import repeatable
-from lsweep.evaluate.exact import LossEvaluator, borrow
+from lsweep.evaluate.exact import ExactEvaluator, exact_evaluator
 from lsweep.evaluate.kernels import folding, fusion
 from lsweep.evaluate.low_precision import LowPrecision
 from lsweep.evaluate.objective import Supervised, cross_entropy
-from lsweep.evaluate.sampled import EstimatingEvaluator
-from lsweep.evaluate.sampling.stopping import Accuracy
+from lsweep.evaluate.sampled import SampledEvaluator
+from lsweep.evaluate.sampling.stopping import ErrorBudget
 from lsweep.models import build
 from lsweep.models.parameters import weight_space
 from lsweep.surface import Precision
@@ -41,8 +41,8 @@ POINTS = np.random.default_rng(0).uniform(-1, 1, (4, 2))
 
 
 def images(count: int, side: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    dice = torch.Generator().manual_seed(3)
-    return torch.randn(count, 3, side, side, generator=dice), torch.arange(count) % 10
+    rng = torch.Generator().manual_seed(3)
+    return torch.randn(count, 3, side, side, generator=rng), torch.arange(count) % 10
 
 
 def network(name: str = "resnet20") -> nn.Module:
@@ -57,14 +57,16 @@ def as_in_a_sweep() -> Iterator[None]:
 
 
 @contextmanager
-def lent(model: nn.Module, device: str = "cuda", count: int = 600, **more: Any) -> Iterator[LossEvaluator]:
-    dice = torch.Generator().manual_seed(1)
+def evaluator_of(
+    model: nn.Module, device: str = "cuda", count: int = 600, **more: Any
+) -> Iterator[ExactEvaluator]:
+    rng = torch.Generator().manual_seed(1)
     drawn = [
-        [0.1 * p.norm() * torch.randn(p.shape, generator=dice) / p.numel() ** 0.5 for p in model.parameters()]
+        [0.1 * p.norm() * torch.randn(p.shape, generator=rng) / p.numel() ** 0.5 for p in model.parameters()]
         for _ in range(2)
     ]
     data = {"train": from_object(images(count))}
-    with borrow(
+    with exact_evaluator(
         model, data, Supervised(cross_entropy), weight_space(model), drawn, device=device, **more
     ) as evaluator:
         yield evaluator
@@ -73,9 +75,9 @@ def lent(model: nn.Module, device: str = "cuda", count: int = 600, **more: Any) 
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float32, 1e-4), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("name", ["resnet20", "resnet20_noshort"])
 def test_losses_of_a_cpu(name: str, dtype: torch.dtype, rtol: float) -> None:
-    with lent(network(name), "cpu", count=150, dtype=dtype) as evaluator:
+    with evaluator_of(network(name), "cpu", count=150, dtype=dtype) as evaluator:
         truth = evaluator.evaluate(POINTS).values
-    with lent(network(name), count=150, dtype=dtype, batch_size=40) as evaluator:
+    with evaluator_of(network(name), count=150, dtype=dtype, batch_size=40) as evaluator:
         found = evaluator.evaluate(POINTS).values
         again = evaluator.evaluate(POINTS[::-1]).values[::-1]
     np.testing.assert_allclose(found[:, 0], truth[:, 0], rtol=rtol)
@@ -84,7 +86,7 @@ def test_losses_of_a_cpu(name: str, dtype: torch.dtype, rtol: float) -> None:
 
 
 def test_graphs_are_used_and_change_no_bit() -> None:
-    with lent(network(), batch_size=100, count=650) as evaluator:
+    with evaluator_of(network(), batch_size=100, count=650) as evaluator:
         replayed = evaluator.evaluate(POINTS).values
         assert evaluator._replay is not None and evaluator._replay._recording is not None
         evaluator.capture(None)
@@ -97,9 +99,9 @@ def test_lower_precisions_within_their_tolerance(kind: Precision, folded: bool) 
     model = network()
     if folded:
         model = folding.fold(model, weight_space(model), []).model
-    with lent(model, count=1000, batch_size=200) as exact:
+    with evaluator_of(model, count=1000, batch_size=200) as exact:
         truth = exact.evaluate(POINTS).values
-        cheap = EstimatingEvaluator(exact.lent, 200, Accuracy(kind, 0.05))
+        cheap = SampledEvaluator(exact.net, 200, ErrorBudget(kind, 0.05))
         found = cheap.evaluate(POINTS)
         assert cheap.evaluate(POINTS).values.tobytes() == found.values.tobytes()
         assert cheap._replay_low is not None and cheap._replay_low._recording is not None
@@ -116,7 +118,7 @@ def test_fused_convolutions_on_a_gpu(dtype: torch.dtype) -> None:
         truth = folded(inputs)
         low = folded.to(dtype)
         steps = low(inputs.to(dtype)).float()
-        assert isinstance(low, fx.GraphModule) and fusion.pays(low, dtype, inputs.device)
+        assert isinstance(low, fx.GraphModule) and fusion.is_faster(low, dtype, inputs.device)
         assert fusion.fuse(low) == 19
         fused = low(inputs.to(dtype)).float()
     scale = truth.abs().max().item()
@@ -129,7 +131,7 @@ def test_fused_convolutions_on_a_gpu(dtype: torch.dtype) -> None:
 def test_the_network_is_given_back() -> None:
     model = network()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with lent(model) as evaluator:
+    with evaluator_of(model) as evaluator:
         evaluator.evaluate(POINTS[:1])
     for name, tensor in model.state_dict().items():
         assert tensor.device.type == "cpu" and torch.equal(tensor, before[name])
@@ -137,13 +139,13 @@ def test_the_network_is_given_back() -> None:
 
 def test_short_of_memory_batches_are_halved() -> None:
     model = network()
-    with lent(model, count=4000, batch_size=250) as evaluator:
+    with evaluator_of(model, count=4000, batch_size=250) as evaluator:
         truth = evaluator.evaluate(POINTS[:2]).values
     torch.cuda.empty_cache()
     _free, total = torch.cuda.mem_get_info()
     torch.cuda.set_per_process_memory_fraction(min(1.0, (torch.cuda.memory_reserved() + 400 * 2**20) / total))
     try:
-        with lent(model, count=4000, batch_size=4000) as evaluator:
+        with evaluator_of(model, count=4000, batch_size=4000) as evaluator:
             found = evaluator.evaluate(POINTS[:2])
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
@@ -234,12 +236,12 @@ def test_recorded_surfaces(shared: Path, tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(("kind", "most"), [(Precision.TF32, 5e-3), (Precision.BF16, 0.05)])
 def test_twins_follow(kind: Precision, most: float) -> None:
-    with lent(network()) as evaluator, torch.no_grad():
-        low, inputs = LowPrecision(evaluator.lent, kind), images(8)[0].cuda()
+    with evaluator_of(network()) as evaluator, torch.no_grad():
+        low, inputs = LowPrecision(evaluator.net, kind), images(8)[0].cuda()
         for point in POINTS:
-            evaluator.lent.move(point)
+            evaluator.net.move(point)
             low.follow()
-            exact = evaluator.lent.model(inputs)
+            exact = evaluator.net.model(inputs)
             assert (low(inputs) - exact).norm() <= most * exact.norm()
 
 
@@ -248,7 +250,7 @@ def test_what_is_not_finite_is_so_fused_or_not() -> None:
     model = network()
     folded = folding.fold(model, weight_space(model), [])
     far = np.array([[3e7, 0.0], [1e30, 1e30], [0.0, 0.0]])
-    with lent(folded.model, count=300, batch_size=100) as evaluator:
+    with evaluator_of(folded.model, count=300, batch_size=100) as evaluator:
         assert evaluator.is_fused
         found, centre = evaluator.evaluate(far).values, evaluator.evaluate(far[2:]).values
         with evaluator.in_steps():

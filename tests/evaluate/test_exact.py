@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from lsweep.data import from_object
 from lsweep.errors import DataError, InputError, ModelError
-from lsweep.evaluate.exact import LossEvaluator, borrow
+from lsweep.evaluate.exact import ExactEvaluator, exact_evaluator
 from lsweep.evaluate.kernels import folding, fusion
 from lsweep.evaluate.objective import Supervised, check_labels, cross_entropy
 from lsweep.models.parameters import weight_space
@@ -52,13 +52,15 @@ def drawn(model: nn.Module, axes: int = 2, space: str = "weights") -> list[list[
 
 
 @contextmanager
-def lent(
+def evaluator_of(
     model: nn.Module, data: Any, objective: Any = CLASSES, *, space: str = "weights", **settings: Any
-) -> Iterator[LossEvaluator]:
+) -> Iterator[ExactEvaluator]:
     splits = data if isinstance(data, dict) and "train" in data else {"train": data}
     examples = {name: from_object(split) for name, split in splits.items()}
     directions = settings.pop("directions", None) or drawn(model, 2, space)
-    with borrow(model, examples, objective, weight_space(model, space), directions, **settings) as evaluator:
+    with exact_evaluator(
+        model, examples, objective, weight_space(model, space), directions, **settings
+    ) as evaluator:
         yield evaluator
 
 
@@ -83,7 +85,7 @@ def test_a_quadratic_is_one_to_the_last_digits(batch_size: int) -> None:
     model, x = Quadratic(), torch.randn(9, 4, 2, dtype=torch.float64)
     directions = drawn(model)
     w, d, e = (t.detach().double() for t in (model.w, directions[0][0], directions[1][0]))
-    with lent(
+    with evaluator_of(
         model, x, quadratic, dtype=torch.float64, directions=directions, batch_size=batch_size
     ) as evaluator:
         got = evaluator.evaluate(POINTS).values
@@ -95,7 +97,9 @@ def test_a_quadratic_is_one_to_the_last_digits(batch_size: int) -> None:
 def test_equals_a_plain_loop(batch_size: int) -> None:
     model, data = conv_net(), images()
     directions = drawn(model)
-    with lent(model, data, directions=directions, batch_size=batch_size, check=check_labels) as evaluator:
+    with evaluator_of(
+        model, data, directions=directions, batch_size=batch_size, check=check_labels
+    ) as evaluator:
         assert evaluator.names == ("loss", "accuracy")
         got = evaluator.evaluate(POINTS)
     expected = [plain_loss(moved(model, point, directions), data) for point in POINTS]
@@ -104,7 +108,7 @@ def test_equals_a_plain_loop(batch_size: int) -> None:
 
 
 def test_points_do_not_depend_on_one_another() -> None:
-    with lent(conv_net(), images()) as evaluator:
+    with evaluator_of(conv_net(), images()) as evaluator:
         together = evaluator.evaluate(POINTS).values
         alone = [evaluator.evaluate(point[None]).values[0] for point in POINTS[::-1]][::-1]
     assert np.array_equal(together, alone)
@@ -113,9 +117,9 @@ def test_points_do_not_depend_on_one_another() -> None:
 def test_fp64_has_more_digits_than_fp32() -> None:
     model, data = conv_net(), images()
     directions = drawn(model)
-    with lent(model, data, dtype=torch.float64, directions=directions) as evaluator:
+    with evaluator_of(model, data, dtype=torch.float64, directions=directions) as evaluator:
         double = evaluator.evaluate(POINTS).values[:, 0]
-    with lent(model, data, directions=directions) as evaluator:
+    with evaluator_of(model, data, directions=directions) as evaluator:
         single = evaluator.evaluate(POINTS).values[:, 0]
     wide = copy.deepcopy(model).double()
     exact = [
@@ -178,7 +182,7 @@ def test_the_network_comes_back(dtype: torch.dtype, space: str, when: str) -> No
     before = everything(model)
     try:
         objective = failing if when == "dry run" else CLASSES
-        with lent(model, images(), objective, space=space, dtype=dtype) as evaluator:
+        with evaluator_of(model, images(), objective, space=space, dtype=dtype) as evaluator:
             evaluator.evaluate(POINTS)
             if when == "inside":
                 raise Fails
@@ -191,7 +195,7 @@ def test_non_contiguous_parameters() -> None:
     model = nn.Linear(4, 3)
     model.weight.data = torch.randn(4, 3).t()
     data, directions = (torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])), drawn(model)
-    with lent(model, data, directions=directions) as evaluator:
+    with evaluator_of(model, data, directions=directions) as evaluator:
         got = evaluator.evaluate(POINTS).values
     expected = [plain_loss(moved(model, point, directions), data) for point in POINTS]
     np.testing.assert_allclose(got, expected, rtol=1e-5)
@@ -200,7 +204,7 @@ def test_non_contiguous_parameters() -> None:
 def test_tied_parameters_move_once() -> None:
     model, data = MODELS["tied"](), (torch.arange(7), torch.arange(7))
     directions = drawn(model)
-    with lent(model, data, directions=directions) as evaluator:
+    with evaluator_of(model, data, directions=directions) as evaluator:
         got = evaluator.evaluate(POINTS).values
     assert model.output.weight is model.embedding.weight
     np.testing.assert_allclose(
@@ -210,7 +214,7 @@ def test_tied_parameters_move_once() -> None:
 
 def test_two_splits() -> None:
     model, train, test = conv_net(), images(12), images(5)
-    with lent(model, {"train": train, "test": test}) as evaluator:
+    with evaluator_of(model, {"train": train, "test": test}) as evaluator:
         assert evaluator.names == ("loss", "accuracy", "loss_test", "accuracy_test")
         both = evaluator.evaluate(POINTS[:1]).values[0]
     np.testing.assert_allclose(both, [*plain_loss(model, train), *plain_loss(model, test)], rtol=1e-5)
@@ -223,7 +227,7 @@ def test_a_loss_that_is_no_number_is_a_result_with_an_accuracy(scale: float, exp
     data = (torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]))
     direction = [torch.tensor([[1.0, 0.0], [0.0, 0.0]]) * min(scale, 3e38)]
     factor = 10.0 if scale == torch.inf else 2.0  # beyond the largest float32, or within it
-    with lent(model, data, directions=[direction]) as evaluator:
+    with evaluator_of(model, data, directions=[direction]) as evaluator:
         loss, accuracy = evaluator.evaluate(np.array([[factor]])).values[0]
     assert not np.isfinite(loss) or loss > 1e37
     assert accuracy == 0.5
@@ -238,7 +242,7 @@ def weighted(model: nn.Module, batch: Any) -> dict[str, Any]:
 def test_objective_with_weights_and_dict_batches() -> None:
     (x, y), weight = images(11), torch.tensor([1.0, 0, 2, 0.5, 1, 0, 0, 3, 1, 1, 0])
     model = conv_net()
-    with lent(model, {"x": x, "y": y, "weight": weight}, weighted, batch_size=3) as evaluator:
+    with evaluator_of(model, {"x": x, "y": y, "weight": weight}, weighted, batch_size=3) as evaluator:
         assert evaluator.names == ("loss", "largest")
         loss, largest = evaluator.evaluate(POINTS[:1]).values[0]
     losses = F.cross_entropy(model(x), y, reduction="none").detach()
@@ -252,7 +256,7 @@ def test_examples_of_no_weight_have_no_say(ignored: float) -> None:
         values = torch.tensor([1.0, ignored, 3.0]) + 0 * model.weight.sum()
         return {"loss": (values, torch.tensor([1.0, 0.0, 1.0]))}
 
-    with lent(
+    with evaluator_of(
         nn.Linear(1, 1), torch.ones(3, 1), objective, directions=[[torch.ones(1, 1), torch.ones(1)]]
     ) as evaluator:
         assert evaluator.evaluate(np.zeros((1, 1))).values.tolist() == [[2.0]]
@@ -263,7 +267,7 @@ def test_ragged_batches_of_a_loader() -> None:
     cut = [(x[:5], y[:5]), (x[5:6], y[5:6]), (x[6:], y[6:])]
     loader: Any = DataLoader(cut, batch_size=None)
     model = conv_net()
-    with lent(model, loader) as evaluator:
+    with evaluator_of(model, loader) as evaluator:
         got = evaluator.evaluate(POINTS[:1]).values[0]
     np.testing.assert_allclose(got, plain_loss(model, (x, y)), rtol=1e-6)
 
@@ -272,7 +276,7 @@ def test_negative_variance() -> None:
     model = conv_net()
     entries = weight_space(model, "states").entries
     shrink = [-torch.ones(e.shape) if e.name == "1.running_var" else torch.zeros(e.shape) for e in entries]
-    with lent(
+    with evaluator_of(
         model, {"train": images(), "test": images(4)}, space="states", directions=[shrink]
     ) as evaluator:
         values = evaluator.evaluate(np.array([[0.0], [2.0], [3.0]])).values
@@ -322,7 +326,10 @@ class Functional(nn.Module):
 def test_chance_is_refused_by_name(make: Callable[[], nn.Module], named: str) -> None:
     model = nn.Sequential(*conv_net(), make())
     hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
-    with pytest.raises(ModelError, match=f"{named} is random in evaluation mode"), lent(model, images()):
+    with (
+        pytest.raises(ModelError, match=f"{named} is random in evaluation mode"),
+        evaluator_of(model, images()),
+    ):
         pass
     assert hooks == [(len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()]
 
@@ -330,13 +337,13 @@ def test_chance_is_refused_by_name(make: Callable[[], nn.Module], named: str) ->
 def test_chance_in_the_objective() -> None:
     with (
         pytest.raises(ModelError, match="the objective is random"),
-        lent(Quadratic(), torch.zeros(3, 4, 2), lambda m, b: {"loss": m(b) + torch.rand(3)}),
+        evaluator_of(Quadratic(), torch.zeros(3, 4, 2), lambda m, b: {"loss": m(b) + torch.rand(3)}),
     ):
         pass
 
 
 def test_dropout_in_evaluation_mode_is_fine() -> None:
-    with lent(nn.Sequential(*conv_net(), nn.Dropout(0.5)).train(), images()) as evaluator:
+    with evaluator_of(nn.Sequential(*conv_net(), nn.Dropout(0.5)).train(), images()) as evaluator:
         evaluator.evaluate(POINTS)
 
 
@@ -356,7 +363,7 @@ def test_dropout_in_evaluation_mode_is_fine() -> None:
 def test_objectives_that_are_none(measured: Any, said: str) -> None:
     with (
         pytest.raises(InputError, match=said),
-        lent(Quadratic(), torch.zeros(3, 4, 2), lambda m, b: measured),
+        evaluator_of(Quadratic(), torch.zeros(3, 4, 2), lambda m, b: measured),
     ):
         pass
 
@@ -366,7 +373,7 @@ def test_unfit_data_is_refused_before_anything_else() -> None:
     before = everything(model)
     with (
         pytest.raises(DataError, match="labels run from 0 to 9"),
-        lent(model, (torch.randn(2, 3, 6, 5), torch.tensor([0, 9])), check=check_labels),
+        evaluator_of(model, (torch.randn(2, 3, 6, 5), torch.tensor([0, 9])), check=check_labels),
     ):
         pass
     assert same(before, everything(model))
@@ -379,7 +386,7 @@ def test_a_buffer_that_appears_in_the_forward_pass_does_not_stay() -> None:
             return super().forward(x)
 
     model = nn.Sequential(nn.Flatten(), Caches(90, 3))
-    with lent(model, images()) as evaluator:
+    with evaluator_of(model, images()) as evaluator:
         evaluator.evaluate(POINTS)
     assert not list(model.buffers())
 
@@ -397,7 +404,7 @@ def test_a_batch_too_large_for_the_memory_is_halved(shortage: str, caplog: pytes
     torch.manual_seed(0)
     model = Cramped(100, SHORTAGES[shortage])
     data = torch.randn(37, 4), torch.randint(0, 3, (37,))
-    with lent(model, data, batch_size=32) as evaluator:
+    with evaluator_of(model, data, batch_size=32) as evaluator:
         whole = evaluator.evaluate(POINTS[:2])
         model.room = 9
         short = evaluator.evaluate(POINTS)
@@ -411,7 +418,7 @@ def test_a_batch_too_large_for_the_memory_is_halved(shortage: str, caplog: pytes
 def test_short_of_memory_from_the_start(caplog: pytest.LogCaptureFixture) -> None:
     model = Cramped(5, SHORTAGES["device"])
     data = torch.randn(12, 4), torch.randint(0, 3, (12,))
-    with lent(model, data, batch_size=12) as evaluator:
+    with evaluator_of(model, data, batch_size=12) as evaluator:
         assert evaluator.evaluate(POINTS).columns["batch_size"].tolist() == [3] * 4
 
 
@@ -420,7 +427,7 @@ def test_not_one_example_fits() -> None:
     data = torch.randn(12, 4), torch.randint(0, 3, (12,))
     with (
         pytest.raises(torch.cuda.OutOfMemoryError),
-        lent(model, data, batch_size=12),
+        evaluator_of(model, data, batch_size=12),
     ):
         pass
 
@@ -428,7 +435,7 @@ def test_not_one_example_fits() -> None:
 def test_other_errors_are_not_mended_with_smaller_batches() -> None:
     model = Cramped(5, lambda: RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     data = torch.randn(12, 4), torch.randint(0, 3, (12,))
-    with pytest.raises(RuntimeError, match="mat1"), lent(model, data, batch_size=12):
+    with pytest.raises(RuntimeError, match="mat1"), evaluator_of(model, data, batch_size=12):
         pass
 
 
@@ -439,9 +446,9 @@ def clamping(conv: nn.Conv2d, inputs: torch.Tensor, other: torch.Tensor | None) 
 
 
 @contextmanager
-def fused(monkeypatch: pytest.MonkeyPatch, kernel: Any) -> Iterator[LossEvaluator]:
+def fused(monkeypatch: pytest.MonkeyPatch, kernel: Any) -> Iterator[ExactEvaluator]:
     """An evaluator of a folded network whose convolutions run by this kernel."""
-    monkeypatch.setattr(fusion, "pays", lambda *_: True)
+    monkeypatch.setattr(fusion, "is_faster", lambda *_: True)
     monkeypatch.setattr(fusion, "_KERNELS", {"cpu": kernel})
     torch.manual_seed(0)
     model = conv_net()
@@ -451,7 +458,9 @@ def fused(monkeypatch: pytest.MonkeyPatch, kernel: Any) -> Iterator[LossEvaluato
     made = folding.fold(model, space, directions)
     data = from_object((torch.randn(20, 3, 6, 5), torch.arange(20) % 3))
     moves = [made.direction(direction) for direction in directions]
-    with borrow(made.model, {"train": data}, Supervised(cross_entropy), made.space, moves) as evaluator:
+    with exact_evaluator(
+        made.model, {"train": data}, Supervised(cross_entropy), made.space, moves
+    ) as evaluator:
         yield evaluator
 
 

@@ -12,10 +12,10 @@ from torch import nn
 
 from lsweep.data import from_object
 from lsweep.evaluate import objective
-from lsweep.evaluate.exact import LossEvaluator, borrow
+from lsweep.evaluate.exact import ExactEvaluator, exact_evaluator
 from lsweep.evaluate.mlp import cross_entropy_and_accuracy, perceptron
 from lsweep.evaluate.objective import PerExample, Supervised
-from lsweep.evaluate.vectorized import JointEvaluator, over
+from lsweep.evaluate.vectorized import VectorizedEvaluator, vectorize
 from lsweep.models.parameters import weight_space
 
 POINTS = np.random.default_rng(0).uniform(-1, 1, (7, 2))
@@ -72,16 +72,16 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
 
 def both(
     model: nn.Module, loss: PerExample = objective.cross_entropy
-) -> tuple[LossEvaluator, JointEvaluator, np.ndarray, np.ndarray]:
+) -> tuple[ExactEvaluator, VectorizedEvaluator, np.ndarray, np.ndarray]:
     """The two evaluators, and what they say."""
-    dice = torch.Generator().manual_seed(1)
-    directions = [[torch.randn(p.shape, generator=dice) for p in model.parameters()] for _ in range(2)]
+    rng = torch.Generator().manual_seed(1)
+    directions = [[torch.randn(p.shape, generator=rng) for p in model.parameters()] for _ in range(2)]
     data = {"train": from_object((IMAGES, TARGET)), "test": from_object((IMAGES[:3], TARGET[:3]))}
     space = weight_space(model)
-    with borrow(
+    with exact_evaluator(
         model, data, Supervised(loss), space, directions, dtype=torch.float64, batch_size=4
     ) as evaluator:
-        joint = over(evaluator)
+        joint = vectorize(evaluator)
         return evaluator, joint, evaluator.evaluate(POINTS).values, joint.evaluate(POINTS).values
 
 
@@ -132,10 +132,12 @@ def test_a_loss_of_the_users_own_runs_in_one_thread() -> None:
 def test_inputs_that_are_no_numbers_are_no_perceptrons() -> None:
     model = nn.Sequential(nn.Linear(3, 2))
     data = {"train": from_object((torch.randn(5, 3), torch.arange(5) % 2))}
-    with borrow(model, data, Supervised(objective.cross_entropy), weight_space(model), []) as evaluator:
-        assert perceptron(evaluator.lent, torch.randn(1, 3)) is not None
+    with exact_evaluator(
+        model, data, Supervised(objective.cross_entropy), weight_space(model), []
+    ) as evaluator:
+        assert perceptron(evaluator.net, torch.randn(1, 3)) is not None
         for inputs in (torch.arange(3)[None], {"x": torch.randn(1, 3)}, torch.randn(1, 2, 3)):
-            assert perceptron(evaluator.lent, inputs) is None
+            assert perceptron(evaluator.net, inputs) is None
 
 
 SCORES = {

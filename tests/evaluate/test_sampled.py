@@ -17,12 +17,12 @@ from torch import nn
 
 from lsweep.data import from_object
 from lsweep.errors import InputError
-from lsweep.evaluate.exact import LossEvaluator, borrow
+from lsweep.evaluate.exact import ExactEvaluator, exact_evaluator
 from lsweep.evaluate.objective import Supervised, cross_entropy
-from lsweep.evaluate.sampled import EstimatingEvaluator
+from lsweep.evaluate.sampled import SampledEvaluator
 from lsweep.evaluate.sampling import control_variate
 from lsweep.evaluate.sampling.design import design
-from lsweep.evaluate.sampling.stopping import Accuracy, Known, Rule
+from lsweep.evaluate.sampling.stopping import ErrorBudget, ExampleValues, StoppingRule
 from lsweep.models.parameters import weight_space
 from lsweep.store.reader import read, read_identity
 from lsweep.surface import Precision
@@ -47,24 +47,26 @@ class Lying(nn.Module):
 
 
 def examples(count: int, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
-    dice = torch.Generator().manual_seed(3)
-    return torch.randn(count, *shape, generator=dice), torch.randint(0, 3, (count,), generator=dice)
+    rng = torch.Generator().manual_seed(3)
+    return torch.randn(count, *shape, generator=rng), torch.randint(0, 3, (count,), generator=rng)
 
 
 @contextmanager
-def lent(model: nn.Module, *splits: Any, **more: Any) -> Iterator[LossEvaluator]:
+def evaluator_of(model: nn.Module, *splits: Any, **more: Any) -> Iterator[ExactEvaluator]:
     torch.manual_seed(0)
     drawn = [[torch.randn_like(p) for p in model.parameters()] for _ in range(2)]
     named = dict(zip(("train", "test"), map(from_object, splits), strict=False))
-    with borrow(model, named, Supervised(cross_entropy), weight_space(model), drawn, **more) as evaluator:
+    with exact_evaluator(
+        model, named, Supervised(cross_entropy), weight_space(model), drawn, **more
+    ) as evaluator:
         yield evaluator
 
 
 def test_bf16_within_its_tolerance() -> None:
     torch.manual_seed(0)
-    with lent(conv_net(), examples(600, 3, 6, 5), examples(400, 3, 6, 5)) as exact:
+    with evaluator_of(conv_net(), examples(600, 3, 6, 5), examples(400, 3, 6, 5)) as exact:
         truth = exact.evaluate(POINTS).values
-        cheap = EstimatingEvaluator(exact.lent, 64, Accuracy(Precision.BF16, 0.02))
+        cheap = SampledEvaluator(exact.net, 64, ErrorBudget(Precision.BF16, 0.02))
         found = cheap.evaluate(POINTS)
         again = cheap.evaluate(POINTS[3:4])
     assert cheap.names == (
@@ -82,17 +84,17 @@ def test_bf16_within_its_tolerance() -> None:
 def test_a_bias_of_all_examples_is_corrected() -> None:
     """What the cheap pass does to all alike has no spread: the difference of a few corrects it."""
     model = Lying(1.05, share=1e9)
-    with lent(model, examples(1000, 6)) as exact:
+    with evaluator_of(model, examples(1000, 6)) as exact:
         truth = exact.evaluate(POINTS).values
-        found = EstimatingEvaluator(exact.lent, 64, Accuracy(Precision.BF16, 0.05)).evaluate(POINTS)
+        found = SampledEvaluator(exact.net, 64, ErrorBudget(Precision.BF16, 0.05)).evaluate(POINTS)
     assert (found.columns["precision"] == Precision.BF16).all()
     np.testing.assert_allclose(found.values[:, 0], truth[:, 0], rtol=0.03)
 
 
 def test_what_is_off_for_some_is_evaluated_in_fp32() -> None:
-    with lent(Lying(40.0, share=0.1), examples(1000, 6)) as exact:
+    with evaluator_of(Lying(40.0, share=0.1), examples(1000, 6)) as exact:
         truth = exact.evaluate(POINTS).values
-        found = EstimatingEvaluator(exact.lent, 64, Accuracy(Precision.BF16, 0.01)).evaluate(POINTS)
+        found = SampledEvaluator(exact.net, 64, ErrorBudget(Precision.BF16, 0.01)).evaluate(POINTS)
     assert (found.columns["precision"] == Precision.FP32).all()
     np.testing.assert_allclose(found.values[:, :2], truth, rtol=1e-6)
     np.testing.assert_array_equal(found.values[:, 2:], 0.0)
@@ -116,15 +118,15 @@ def test_a_sample_that_missed_what_makes_the_loss_is_not_believed() -> None:
 )
 def test_a_smaller_sample_where_it_is_enough_by_far(spread: float, outliers: float, least_early: int) -> None:
     """Differences from narrow to wide, some with outliers: what is accepted is within the tolerance."""
-    dice = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     early, beyond, accepted = 0, 0, 0
     for seed in range(100):
-        exact = np.exp(dice.normal(size=1000))
-        wrong = (dice.random(1000) < outliers) * dice.normal(0, 0.3, 1000)
-        cheap = exact * (1 + spread * dice.normal(size=1000) + wrong)
+        exact = np.exp(rng.normal(size=1000))
+        wrong = (rng.random(1000) < outliers) * rng.normal(0, 0.3, 1000)
+        cheap = exact * (1 + spread * rng.normal(size=1000) + wrong)
         order = design(np.arange(1000) % 10, seed=seed, least=control_variate.LEAST)
-        own, low = (Known(lambda i, v=v: v[i, None], order.strata.order, 1) for v in (exact, cheap))
-        rule = Rule(("loss",), order, Accuracy(Precision.BF16, 0.01), Precision.FP32)
+        own, low = (ExampleValues(lambda i, v=v: v[i, None], order.strata.order, 1) for v in (exact, cheap))
+        rule = StoppingRule(("loss",), order, ErrorBudget(Precision.BF16, 0.01), Precision.FP32)
         if (found := rule.in_low_precision(low, own)) is None:
             continue
         accepted += 1
@@ -144,8 +146,8 @@ def test_classes_too_many_for_the_smaller_sample() -> None:
 def test_not_finite_is_evaluated_in_fp32() -> None:
     inputs, labels = examples(400, 6)
     inputs[7] = torch.inf
-    with lent(nn.Linear(6, 3), (inputs, labels)) as exact:
-        found = EstimatingEvaluator(exact.lent, 64, Accuracy(Precision.BF16, 0.01)).evaluate(POINTS[:2])
+    with evaluator_of(nn.Linear(6, 3), (inputs, labels)) as exact:
+        found = SampledEvaluator(exact.net, 64, ErrorBudget(Precision.BF16, 0.01)).evaluate(POINTS[:2])
         truth = exact.evaluate(POINTS[:2]).values
     assert (found.columns["precision"] == Precision.FP32).all()
     np.testing.assert_array_equal(found.values[:, 0], truth[:, 0])
@@ -155,8 +157,8 @@ def test_few_examples_are_all_evaluated_exactly() -> None:
     assert control_variate.samples(99) == ()
     assert control_variate.samples(100) == (50,)
     assert control_variate.samples(5000) == (150, 300, 600, 1250, 2000)
-    with lent(nn.Linear(6, 3), examples(60, 6)) as exact:
-        found = EstimatingEvaluator(exact.lent, 64, Accuracy(Precision.BF16, 0.01)).evaluate(POINTS[:2])
+    with evaluator_of(nn.Linear(6, 3), examples(60, 6)) as exact:
+        found = SampledEvaluator(exact.net, 64, ErrorBudget(Precision.BF16, 0.01)).evaluate(POINTS[:2])
     assert (found.columns["precision"] == Precision.FP32).all()
 
 
@@ -167,10 +169,12 @@ def test_what_cannot_be_certified() -> None:
     model = nn.Linear(6, 3)
     drawn = [[torch.randn_like(p) for p in model.parameters()]]
     with (
-        borrow(model, {"train": from_object(examples(200, 6))}, own, weight_space(model), drawn) as exact,
+        exact_evaluator(
+            model, {"train": from_object(examples(200, 6))}, own, weight_space(model), drawn
+        ) as exact,
         pytest.raises(InputError, match="the objective is the user's own"),
     ):
-        EstimatingEvaluator(exact.lent, 64, Accuracy(Precision.BF16, 0.01))
+        SampledEvaluator(exact.net, 64, ErrorBudget(Precision.BF16, 0.01))
 
 
 def sweep(folder: Path, kind: str, *more: str, status: int = 0) -> str:

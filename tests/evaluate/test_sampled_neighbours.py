@@ -15,34 +15,34 @@ from launch import python
 from torch import nn
 
 from lsweep.data import from_object
-from lsweep.evaluate.exact import LossEvaluator, borrow
+from lsweep.evaluate.exact import ExactEvaluator, exact_evaluator
 from lsweep.evaluate.objective import Supervised, cross_entropy
-from lsweep.evaluate.sampled import EstimatingEvaluator
+from lsweep.evaluate.sampled import SampledEvaluator
 from lsweep.evaluate.sampling import example_losses as module
 from lsweep.evaluate.sampling.design import Tolerance
-from lsweep.evaluate.sampling.example_losses import Measured, Neighbours, fits
-from lsweep.evaluate.sampling.stopping import Accuracy
+from lsweep.evaluate.sampling.example_losses import MeasuredLosses, Neighbours, fits
+from lsweep.evaluate.sampling.stopping import ErrorBudget
 from lsweep.evaluate.sampling.strata import stratify
 from lsweep.grid import Axis, Grid, Refine
-from lsweep.grid.hierarchy import ladder
+from lsweep.grid.hierarchy import hierarchy_levels
 from lsweep.models.parameters import weight_space
 from lsweep.store.reader import read, read_identity
 from lsweep.surface import Precision
 
 COUNT = 3000
 GRID = Grid(Axis(-0.6, 0.6, 33), refine=Refine(0.02))
-ACCURACY = Accuracy(subset=Tolerance(0.03), scale=float(np.log(5)))
+ACCURACY = ErrorBudget(subset=Tolerance(0.03), scale=float(np.log(5)))
 
 
 def classes(count: int = COUNT, seed: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     """Classes that a network tells apart, but for a few: near its minimum these make the loss."""
-    dice = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, 5, (count,), generator=dice)
-    return torch.randn(count, 5, generator=dice) + 4 * nn.functional.one_hot(labels, 5), labels
+    rng = torch.Generator().manual_seed(seed)
+    labels = torch.randint(0, 5, (count,), generator=rng)
+    return torch.randn(count, 5, generator=rng) + 4 * nn.functional.one_hot(labels, 5), labels
 
 
 @contextmanager
-def evaluators(accuracy: Accuracy, *splits: Any) -> Iterator[tuple[LossEvaluator, EstimatingEvaluator]]:
+def evaluators(accuracy: ErrorBudget, *splits: Any) -> Iterator[tuple[ExactEvaluator, SampledEvaluator]]:
     """All examples; and as few as the neighbours allow."""
     torch.manual_seed(0)
     model = nn.Linear(5, 5)
@@ -51,17 +51,19 @@ def evaluators(accuracy: Accuracy, *splits: Any) -> Iterator[tuple[LossEvaluator
         model.bias.zero_()
     drawn = [[3 * torch.randn_like(p) for p in model.parameters()]]
     named = dict(zip(("train", "test"), map(from_object, splits), strict=False))
-    with borrow(model, named, Supervised(cross_entropy), weight_space(model), drawn, batch_size=64) as exact:
-        few = EstimatingEvaluator(exact.lent, 64, accuracy)
+    with exact_evaluator(
+        model, named, Supervised(cross_entropy), weight_space(model), drawn, batch_size=64
+    ) as exact:
+        few = SampledEvaluator(exact.net, 64, accuracy)
         few.neighbours = Neighbours(GRID, {name: made.strata for name, made in few.designs.items()})
         yield exact, few
 
 
-def climb(few: EstimatingEvaluator) -> dict[int, Any]:
+def climb(few: SampledEvaluator) -> dict[int, Any]:
     """Evaluate the grid step by step; what is found at each point."""
     found: dict[int, Any] = {}
     assert few.neighbours is not None
-    for step in range(len(ladder(GRID.shape)) + 1):
+    for step in range(len(hierarchy_levels(GRID.shape)) + 1):
         for point in np.flatnonzero(few.neighbours.steps == step):
             found[int(point)] = few.evaluate(GRID.coordinates(np.array([point])))
         for point, measured in sorted(few.neighbours.take().items()):
@@ -71,7 +73,7 @@ def climb(few: EstimatingEvaluator) -> dict[int, Any]:
 
 @pytest.mark.parametrize("kind", [Precision.FP32, Precision.BF16])
 def test_fewer_examples_and_the_same_losses(kind: Precision) -> None:
-    accuracy = Accuracy(kind, 0.01, ACCURACY.subset, ACCURACY.scale)
+    accuracy = ErrorBudget(kind, 0.01, ACCURACY.subset, ACCURACY.scale)
     with evaluators(accuracy, classes()) as (exact, few):
         truth = exact.evaluate(GRID.coordinates(np.arange(GRID.size))).values
         assert few.neighbours is not None
@@ -113,10 +115,10 @@ def test_what_is_recorded_is_what_was_measured() -> None:
         assert point == 8 and set(measured) == {"train", "test"} and not few.neighbours.take()
         losses = measured["train"]
         assert losses.examples.dtype == np.int32 and losses.losses.dtype == np.float32
-        exact.lent.move(GRID.coordinates(np.array([8]))[0])
+        exact.net.move(GRID.coordinates(np.array([8]))[0])
         with torch.no_grad():
             inputs, labels = classes()
-            every = nn.functional.cross_entropy(exact.lent.model(inputs), labels, reduction="none").numpy()
+            every = nn.functional.cross_entropy(exact.net.model(inputs), labels, reduction="none").numpy()
         np.testing.assert_allclose(losses.losses, every[losses.examples], rtol=1e-4, atol=1e-5)
         few.neighbours.idle = True
         few.evaluate(GRID.coordinates(np.array([16])))
@@ -163,7 +165,7 @@ def test_splits_have_random_numbers_of_their_own() -> None:
     neighbours = Neighbours(GRID, {"train": strata, "test": strata})
     train, test = (neighbours.numbers(split, 5) for split in ("train", "test"))
     assert not np.isclose(train, test).any()
-    neighbours.record(0, "train", Measured(np.arange(9, dtype=np.int32), np.ones(9, dtype=np.float32)))
+    neighbours.record(0, "train", MeasuredLosses(np.arange(9, dtype=np.int32), np.ones(9, dtype=np.float32)))
     assert list(neighbours.take()) == [0]
 
 

@@ -13,11 +13,11 @@ from launch import python
 from torch import nn
 
 from lsweep.data import from_object
-from lsweep.evaluate.exact import borrow
+from lsweep.evaluate.exact import exact_evaluator
 from lsweep.evaluate.objective import Supervised, cross_entropy
-from lsweep.evaluate.sampled import EstimatingEvaluator
+from lsweep.evaluate.sampled import SampledEvaluator
 from lsweep.evaluate.sampling.design import Tolerance
-from lsweep.evaluate.sampling.stopping import Accuracy
+from lsweep.evaluate.sampling.stopping import ErrorBudget
 from lsweep.models.parameters import weight_space
 from lsweep.store.reader import read, read_identity
 from lsweep.surface import Precision
@@ -26,25 +26,27 @@ POINTS = np.random.default_rng(0).uniform(-1, 1, (8, 2))
 
 
 def classes(count: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
-    dice = torch.Generator().manual_seed(3)
-    labels = torch.randint(0, 5, (count,), generator=dice)
-    return torch.randn(count, 6, generator=dice) + labels[:, None], labels
+    rng = torch.Generator().manual_seed(3)
+    labels = torch.randint(0, 5, (count,), generator=rng)
+    return torch.randn(count, 6, generator=rng) + labels[:, None], labels
 
 
-def both(accuracy: Accuracy, *splits: Any, points: np.ndarray = POINTS) -> tuple[Any, np.ndarray]:
+def both(accuracy: ErrorBudget, *splits: Any, points: np.ndarray = POINTS) -> tuple[Any, np.ndarray]:
     """What an estimating evaluator finds, and the truth."""
     torch.manual_seed(0)
     model = nn.Linear(6, 5)
     drawn = [[torch.randn_like(p) for p in model.parameters()] for _ in range(2)]
     named = dict(zip(("train", "test"), map(from_object, splits), strict=False))
-    with borrow(model, named, Supervised(cross_entropy), weight_space(model), drawn, batch_size=64) as exact:
+    with exact_evaluator(
+        model, named, Supervised(cross_entropy), weight_space(model), drawn, batch_size=64
+    ) as exact:
         truth = exact.evaluate(points).values
-        return EstimatingEvaluator(exact.lent, 64, accuracy).evaluate(points), truth
+        return SampledEvaluator(exact.net, 64, accuracy).evaluate(points), truth
 
 
 @pytest.mark.parametrize("kind", [Precision.FP32, Precision.BF16])
 def test_no_more_examples_than_needed(kind: Precision) -> None:
-    found, truth = both(Accuracy(kind, 0.02, Tolerance(0.05), scale=np.log(5)), classes())
+    found, truth = both(ErrorBudget(kind, 0.02, Tolerance(0.05), scale=np.log(5)), classes())
     assert (found.columns["examples"] < 4000).sum() >= 6
     assert (found.columns["precision"] == kind).sum() >= 6
     np.testing.assert_allclose(found.values[:, 0], truth[:, 0], rtol=0.07)
@@ -54,15 +56,15 @@ def test_no_more_examples_than_needed(kind: Precision) -> None:
 
 
 def test_a_narrow_interval_takes_all_and_is_exact() -> None:
-    found, truth = both(Accuracy(subset=Tolerance(1e-9)), classes(500), classes(300))
+    found, truth = both(ErrorBudget(subset=Tolerance(1e-9)), classes(500), classes(300))
     assert (found.columns["examples"] == 500).all()
     np.testing.assert_allclose(found.values[:, :4], truth, rtol=1e-6)
     np.testing.assert_array_equal(found.values[:, 4:], 0.0)
 
 
 def test_an_absolute_error_ends_where_the_loss_is_small() -> None:
-    relative, _ = both(Accuracy(subset=Tolerance(0.01)), classes())
-    either, truth = both(Accuracy(subset=Tolerance(0.01, absolute_error=0.5)), classes())
+    relative, _ = both(ErrorBudget(subset=Tolerance(0.01)), classes())
+    either, truth = both(ErrorBudget(subset=Tolerance(0.01, absolute_error=0.5)), classes())
     assert either.columns["examples"].sum() < relative.columns["examples"].sum()
     np.testing.assert_allclose(either.values[:, 0], truth[:, 0], atol=0.5)
 
@@ -70,7 +72,7 @@ def test_an_absolute_error_ends_where_the_loss_is_small() -> None:
 def test_infinite_losses_end_at_once() -> None:
     inputs, labels = classes()
     inputs[:] = torch.inf
-    found, truth = both(Accuracy(Precision.BF16, 0.01, Tolerance(0.1)), (inputs, labels))
+    found, truth = both(ErrorBudget(Precision.BF16, 0.01, Tolerance(0.1)), (inputs, labels))
     assert not np.isfinite(truth[:, 0]).any()
     assert not np.isfinite(found.values[:, 0]).any()
     assert (found.columns["examples"] < 4000).all()
@@ -78,7 +80,7 @@ def test_infinite_losses_end_at_once() -> None:
 
 def test_points_differ_in_the_same_examples() -> None:
     """A point's values do not depend on which others are evaluated with it."""
-    accuracy = Accuracy(Precision.BF16, 0.02, Tolerance(0.1), scale=np.log(5))
+    accuracy = ErrorBudget(Precision.BF16, 0.02, Tolerance(0.1), scale=np.log(5))
     together, _ = both(accuracy, classes())
     alone, _ = both(accuracy, classes(), points=POINTS[5:6])
     assert alone.values.tobytes() == together.values[5:6].tobytes()

@@ -18,9 +18,9 @@ from lsweep.data import from_object
 from lsweep.engine import setup
 from lsweep.errors import InputError
 from lsweep.evaluate import problem
-from lsweep.evaluate.exact import borrow
+from lsweep.evaluate.exact import exact_evaluator
 from lsweep.evaluate.objective import Supervised, cross_entropy, mse
-from lsweep.evaluate.vectorized import over
+from lsweep.evaluate.vectorized import vectorize
 from lsweep.models.parameters import weight_space
 from lsweep.store.reader import read, read_identity
 
@@ -40,8 +40,8 @@ class Branching(nn.Module):
 
 
 def drawn(model: nn.Module) -> list[list[torch.Tensor]]:
-    dice = torch.Generator().manual_seed(1)
-    return [[torch.randn(p.shape, generator=dice) for p in model.parameters()] for _ in range(2)]
+    rng = torch.Generator().manual_seed(1)
+    return [[torch.randn(p.shape, generator=rng) for p in model.parameters()] for _ in range(2)]
 
 
 INPUTS = {
@@ -61,7 +61,7 @@ def test_the_same_values_as_one_by_one(name: str) -> None:
     classes = model.eval()(inputs).shape[1]
     target = torch.arange(7) % classes
     data = {"train": from_object((inputs, target)), "test": from_object((inputs[:3], target[:3]))}
-    with borrow(
+    with exact_evaluator(
         model,
         data,
         Supervised(cross_entropy, {"twice": lambda o, t: 2 * cross_entropy(o, t)}),
@@ -71,7 +71,7 @@ def test_the_same_values_as_one_by_one(name: str) -> None:
         batch_size=4,
     ) as evaluator:
         single = evaluator.evaluate(POINTS).values
-        together = over(evaluator).evaluate(POINTS)
+        together = vectorize(evaluator).evaluate(POINTS)
     np.testing.assert_allclose(together.values, single, rtol=1e-10)
     assert together.columns["batch_size"].tolist() == [4] * 6
 
@@ -81,10 +81,10 @@ def test_batches_are_as_large_as_all_points_together_allow(name: str) -> None:
     model = MODELS[name]()
     target = torch.zeros(7, dtype=torch.long)
     data = {"train": from_object((INPUTS[name], target))}
-    with borrow(
+    with exact_evaluator(
         model, data, Supervised(cross_entropy), weight_space(model), drawn(model), batch_size=4
     ) as evaluator:
-        joint = over(evaluator)
+        joint = vectorize(evaluator)
     assert joint.examples_a_batch(4, 7) == 7
     assert joint.examples_a_batch(1 << 30, 7) == 1
     alone = joint.examples_a_batch(1, 1 << 30)
@@ -96,22 +96,24 @@ def test_what_cannot_be_done_together() -> None:
     data = {"train": from_object((torch.randn(5, 4), torch.randint(0, 3, (5,))))}
     model: nn.Module = Branching()
     with (
-        borrow(model, data, Supervised(cross_entropy), weight_space(model), drawn(model)) as evaluator,
+        exact_evaluator(
+            model, data, Supervised(cross_entropy), weight_space(model), drawn(model)
+        ) as evaluator,
         pytest.raises(InputError, match=r"at once cannot be evaluated here.*points_at_once = 1"),
     ):
-        over(evaluator)
+        vectorize(evaluator)
     model = nn.Linear(4, 3)
 
     def own(network: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {"loss": mse(network(batch[0]), network(batch[0]) * 0)}
 
     with (
-        borrow(model, data, own, weight_space(model), drawn(model)) as evaluator,
+        exact_evaluator(model, data, own, weight_space(model), drawn(model)) as evaluator,
         pytest.raises(InputError, match="the user's own"),
     ):
-        over(evaluator)
+        vectorize(evaluator)
     with (
-        borrow(
+        exact_evaluator(
             nn.Sequential(nn.Linear(4, 3), bn := nn.BatchNorm1d(3)),
             data,
             Supervised(cross_entropy),
@@ -120,7 +122,7 @@ def test_what_cannot_be_done_together() -> None:
         ) as evaluator,
         pytest.raises(InputError, match="running statistics move"),
     ):
-        over(evaluator)
+        vectorize(evaluator)
 
 
 def sweep(folder: Path, output: str, *more: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lsweep.grid.hierarchy import LEAST, coarsest, interpolate, ladder
+from lsweep.grid.hierarchy import LEAST, coarsest, hierarchy_levels, interpolate
 
 SHAPES = [(1,), (2,), (17,), (50,), (101,), (41, 41), (1, 60), (37, 20), (3, 70), (2, 2), (17, 19, 34)]
 
@@ -23,7 +23,7 @@ def coarse(shape: tuple[int, ...]) -> np.ndarray:
     """The points that every refined sweep begins with, boolean."""
     known = np.zeros(shape, dtype=bool)
     known[np.ix_(*coarsest(shape))] = True
-    for step in ladder(shape):
+    for step in hierarchy_levels(shape):
         if step.whole:
             known[np.ix_(*step.after)] = True
     return known
@@ -34,7 +34,7 @@ def test_every_point_is_new_once(shape: tuple[int, ...]) -> None:
     seen = np.zeros(shape, dtype=int)
     seen[np.ix_(*coarsest(shape))] += 1
     before = coarsest(shape)
-    for step in ladder(shape):
+    for step in hierarchy_levels(shape):
         assert all((a == b).all() for a, b in zip(before, step.before, strict=True))
         seen[np.ix_(*step.points)] += 1
         before = step.after

@@ -66,8 +66,8 @@ def network(name: str, seed: int) -> nn.Module:
 
 
 def inputs(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    dice = torch.Generator().manual_seed(seed)
-    return torch.randn(8, 3, 6, 5, generator=dice).double(), torch.randint(3, (8,), generator=dice)
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(8, 3, 6, 5, generator=rng).double(), torch.randint(3, (8,), generator=rng)
 
 
 def twin(model: nn.Module, seed: int, per: str) -> nn.Module:

@@ -102,11 +102,11 @@ def test_every_part_is_used():
 
 
 def test_pages_are_small(tmp_path):
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for points, most in ((51, 1_000_000), (251, 6_000_000)):
         axis = np.linspace(-1, 1, points)
         metrics = {
-            n: dice.random((points, points)) for n in ("loss", "accuracy", "loss_test", "accuracy_test")
+            n: rng.random((points, points)) for n in ("loss", "accuracy", "loss_test", "accuracy_test")
         }
         page = save_page(pages.make((axis, axis), metrics), tmp_path / "a.html")
         assert page.stat().st_size < most

@@ -149,14 +149,14 @@ def test_cells_have_the_figures_colours(show, metric, log):
 
 def test_levels_and_numbers_are_the_figures(show):
     browser = show(pages.tilted())
-    dice = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     cases = [
         (float(lo), float(lo * (1 + wide)), int(count), bool(log))
         for lo, wide, count, log in zip(
-            10.0 ** dice.uniform(-12, 9, 300),
-            10.0 ** dice.uniform(-7, 12, 300),
-            dice.integers(2, 15, 300),
-            dice.integers(0, 2, 300),
+            10.0 ** rng.uniform(-12, 9, 300),
+            10.0 ** rng.uniform(-7, 12, 300),
+            rng.integers(2, 15, 300),
+            rng.integers(0, 2, 300),
             strict=True,
         )
     ]

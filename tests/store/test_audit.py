@@ -14,7 +14,7 @@ import pytest
 from lsweep import cli
 from lsweep.errors import FileFormatError
 from lsweep.store import audit, probe
-from lsweep.store.audit import Verdict
+from lsweep.store.audit import AuditResult
 from lsweep.surface import Status
 
 SETTINGS = ("grid.x.num=25", "grid.y.num=25", "grid.refine.tolerance=0.1")
@@ -45,7 +45,7 @@ def places(file: h5py.File, status: Status) -> list[tuple[int, ...]]:
 def test_a_sweep_s_own_file_agrees_with_itself(copy: Path) -> None:
     with h5py.File(copy) as file:
         assert len(places(file, Status.SETTLED)) > 6
-    assert audit.points(copy, trusted=True) == Verdict() == audit.certified(copy, trusted=True)
+    assert audit.points(copy, trusted=True) == AuditResult() == audit.certified(copy, trusted=True)
 
 
 def test_no_certificate_is_no_fault(copy: Path) -> None:
@@ -194,8 +194,8 @@ def test_a_certificate_that_is_older_than_the_sweep(copy: Path) -> None:
     with h5py.File(copy, "r+") as file:
         place = np.unravel_index(file["certificate/points"][-1], file["status"].shape)
         file["loss"][place], file["status"][place] = 7.0, Status.DONE
-    assert audit.certified(copy, trusted=True) == Verdict((), ("it was made before the sweep went on",))
-    assert audit.points(copy, trusted=True) == Verdict()
+    assert audit.certified(copy, trusted=True) == AuditResult((), ("it was made before the sweep went on",))
+    assert audit.points(copy, trusted=True) == AuditResult()
 
 
 @pytest.mark.slow
@@ -205,10 +205,10 @@ def test_a_sweep_that_went_on(swept: Path, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path / "copy")
     output = Path("out/sweep.h5")
     assert cli.main(["sweep", "sweep.toml", "--quiet", "--complete", "--max-points", "9", *REFINED]) == 75
-    assert audit.points(output, trusted=True) == Verdict()
-    assert audit.certified(output, trusted=True) == Verdict((), ("it was made before the sweep went on",))
+    assert audit.points(output, trusted=True) == AuditResult()
+    assert audit.certified(output, trusted=True) == AuditResult((), ("it was made before the sweep went on",))
     assert cli.main(["certify", "sweep.toml", "--quiet", *REFINED]) == 0
-    assert audit.certified(output, trusted=True) == Verdict()
+    assert audit.certified(output, trusted=True) == AuditResult()
 
 
 @pytest.mark.parametrize("look", [audit.points, audit.certified])

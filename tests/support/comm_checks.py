@@ -42,7 +42,7 @@ def raises(kind: type[Exception], text: str) -> Iterator[None]:
 def check_storm(comm: Comm) -> None:
     """Random messages, some answered by their receiver, some answered again: each arrives once."""
     for round_ in range(5):
-        dice = random.Random(100 * round_ + comm.rank)
+        rng = random.Random(100 * round_ + comm.rank)
         got: list[tuple[int, int]] = []
         answers: list[int] = []
         posted = [0] * comm.size
@@ -64,12 +64,12 @@ def check_storm(comm: Comm) -> None:
         comm.on("answer2", answer)
         comm.on("answer1", answer)
         comm.barrier()
-        for number in range(dice.randrange(0, 80)):
-            dest = dice.randrange(comm.size)
+        for number in range(rng.randrange(0, 80)):
+            dest = rng.randrange(comm.size)
             posted[dest] += 1
-            size = dice.choice([0, 10, 100_000])  # eager and rendezvous
-            comm.post(dest, "storm", (number, dice.choice([0, 1, 2]), b"x" * size))
-            if dice.random() < 0.3:
+            size = rng.choice([0, 10, 100_000])  # eager and rendezvous
+            comm.post(dest, "storm", (number, rng.choice([0, 1, 2]), b"x" * size))
+            if rng.random() < 0.3:
                 comm.poll()
         comm.quiesce()
         expected = [row[comm.rank] for row in comm.allgather(posted)]

@@ -15,8 +15,8 @@ from lsweep.evaluate.objective import LOSSES
 
 
 def flat_data(width: int, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
-    dice = torch.Generator().manual_seed(3)
-    return torch.randn(11, *shape, width, generator=dice), torch.randint(3, (11,), generator=dice)
+    rng = torch.Generator().manual_seed(3)
+    return torch.randn(11, *shape, width, generator=rng), torch.randint(3, (11,), generator=rng)
 
 
 def dense(model: nn.Module, data: Any, loss: str, moved: list[bool] | None = None) -> np.ndarray:

@@ -40,25 +40,25 @@ class Plan:
 
 def plans(seed: int, modes: Sequence[str], ranks: Sequence[int]) -> Iterator[Plan]:
     """Runs without end: evenly over modes and victims, else at random."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     index = 0
     while True:
         index += 1
         mode, victim = modes[index % len(modes)], VICTIMS[index // len(modes) % len(VICTIMS)]
-        size = dice.choice(ranks)
+        size = rng.choice(ranks)
         other = modes[(index + 1) % len(modes)]
         yield Plan(
             mode=mode,
             ranks=size,
-            tile=dice.choice([1, 2, 5, 11]),
-            sync=dice.choice([0.0, 0.0, 0.05]),
-            seconds=dice.choice([0.002, 0.01]) * size,
-            scenario=dice.choice(["sweep", "sweep", "bad_points"]),
-            schedule=dice.choice(["static", "dynamic"]),
+            tile=rng.choice([1, 2, 5, 11]),
+            sync=rng.choice([0.0, 0.0, 0.05]),
+            seconds=rng.choice([0.002, 0.01]) * size,
+            scenario=rng.choice(["sweep", "sweep", "bad_points"]),
+            schedule=rng.choice(["static", "dynamic"]),
             victim=victim,
-            phase=dice.choices(list(PHASES), list(PHASES.values()))[0],
-            fraction=dice.random(),
-            then_mode=dice.choice([mode, other]),
-            then_ranks=dice.choice([n for n in (1, 2, 3, 4) if n != size]),
-            at_once=dice.random() < 0.5,
+            phase=rng.choices(list(PHASES), list(PHASES.values()))[0],
+            fraction=rng.random(),
+            then_mode=rng.choice([mode, other]),
+            then_ranks=rng.choice([n for n in (1, 2, 3, 4) if n != size]),
+            at_once=rng.random() < 0.5,
         )

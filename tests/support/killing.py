@@ -122,12 +122,12 @@ def start(plan: Plan, place: Place) -> Job:
     return Job(plan.ranks, PROGRAM, place.output, place.records, *words)
 
 
-def strike(job: Job, victim: str, dice: random.Random) -> list[int]:
+def strike(job: Job, victim: str, rng: random.Random) -> list[int]:
     """SIGKILL. Returns the ranks' process ids."""
     until(lambda: bool(job.ranks()), job)
     pids = job.ranks()
     marked = {
-        "a rank": pids and [dice.choice(pids)],
+        "a rank": pids and [rng.choice(pids)],
         "rank 0": pids[:1],
         "the launcher": [job.process.pid],
         "everything": [job.process.pid, *pids],

@@ -31,16 +31,16 @@ device = "cpu"
 
 
 def write_npz(path: Path, images: int = 40, labels: int | None = None, classes: int = 3) -> None:
-    dice = np.random.default_rng(0)
-    pixels = dice.integers(0, 256, (images, 4, 4, 1), dtype=np.uint8)
-    np.savez(path, images=pixels, labels=dice.integers(0, classes, labels or images))
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (images, 4, 4, 1), dtype=np.uint8)
+    np.savez(path, images=pixels, labels=rng.integers(0, classes, labels or images))
 
 
 def state(seed: int = 0) -> dict[str, torch.Tensor]:
     """A state dict that fits NET."""
-    dice = torch.Generator().manual_seed(100 + seed)
+    rng = torch.Generator().manual_seed(100 + seed)
     shapes = {"1.weight": (6, 16), "1.bias": (6,), "3.weight": (3, 6), "3.bias": (3,)}
-    return {name: torch.randn(shape, generator=dice) for name, shape in shapes.items()}
+    return {name: torch.randn(shape, generator=rng) for name, shape in shapes.items()}
 
 
 def make(folder: Path) -> Path:

@@ -10,13 +10,13 @@ import numpy as np
 
 from lsweep.evaluate.interface import Evaluation
 from lsweep.evaluate.sampling.design import Tolerance, design
-from lsweep.evaluate.sampling.example_losses import Measured, Neighbours
-from lsweep.evaluate.sampling.stopping import Accuracy, Known, Rule
+from lsweep.evaluate.sampling.example_losses import MeasuredLosses, Neighbours
+from lsweep.evaluate.sampling.stopping import ErrorBudget, ExampleValues, StoppingRule
 from lsweep.grid import Grid
 from lsweep.surface import Column, Precision
 
 COUNT = 1500
-ACCURACY = Accuracy(subset=Tolerance(0.03), scale=float(np.log(10)))
+ACCURACY = ErrorBudget(subset=Tolerance(0.03), scale=float(np.log(10)))
 
 
 class Sampled:
@@ -47,15 +47,17 @@ class Sampled:
         for at in coordinates:
             losses, point = self.losses(at), self.neighbours.point(at)
             self.evaluated[point] += 1
-            rule = Rule(("loss",), self._design, ACCURACY, Precision.FP32)
-            known = Known(lambda some, losses=losses: losses[some, None], self._design.strata.order, 1)
+            rule = StoppingRule(("loss",), self._design, ACCURACY, Precision.FP32)
+            known = ExampleValues(
+                lambda some, losses=losses: losses[some, None], self._design.strata.order, 1
+            )
             prediction, found = self.neighbours.predict("train", point), None
             if prediction is not None:
                 found = rule.by_prediction(prediction, self.neighbours.numbers("train", point), known)
             found = found or rule.in_full(known)
             seen = np.flatnonzero(known.seen)
             self.neighbours.record(
-                point, "train", Measured(seen.astype(np.int32), losses[seen].astype(np.float32))
+                point, "train", MeasuredLosses(seen.astype(np.int32), losses[seen].astype(np.float32))
             )
             rows.append((found.means[0], found.errors[0]))
             examples.append(len(seen))

@@ -105,7 +105,7 @@ class Eigenpairs:
 
 
 @dataclass(frozen=True)
-class Effort:
+class SolverSettings:
     """How hard to try.
 
     Attributes:
@@ -119,7 +119,7 @@ class Effort:
     seed: int = 0
 
 
-def extremes(operator: Symmetric, effort: Effort = Effort()) -> Eigenpairs:
+def extremes(operator: Symmetric, effort: SolverSettings = SolverSettings()) -> Eigenpairs:
     """The largest and the smallest eigenvalue, in that order, from one Lanczos iteration.
 
     Where the iteration does not converge: the best values so far, with their residuals.
@@ -127,12 +127,12 @@ def extremes(operator: Symmetric, effort: Effort = Effort()) -> Eigenpairs:
     return _refined(operator, effort, 2, "BE", [0, -1])
 
 
-def largest(operator: Symmetric, count: int, effort: Effort = Effort()) -> Eigenpairs:
+def largest(operator: Symmetric, count: int, effort: SolverSettings = SolverSettings()) -> Eigenpairs:
     """The `count` largest eigenvalues (algebraically)."""
     return _refined(operator, effort, count, "LA", list(range(count)))
 
 
-def smallest(operator: Symmetric, count: int, effort: Effort = Effort()) -> Eigenpairs:
+def smallest(operator: Symmetric, count: int, effort: SolverSettings = SolverSettings()) -> Eigenpairs:
     """The `count` smallest eigenvalues (algebraically), the smallest last."""
     return _refined(operator, effort, count, "SA", list(range(-count, 0)))
 
@@ -146,7 +146,9 @@ class _Counted:
         return self._operator @ vector
 
 
-def _refined(operator: Symmetric, effort: Effort, count: int, which: str, places: list[int]) -> Eigenpairs:
+def _refined(
+    operator: Symmetric, effort: SolverSettings, count: int, which: str, places: list[int]
+) -> Eigenpairs:
     counted = _Counted(operator)
     if operator.size <= max(DENSE, count + 2):
         dense, converged = matrix(counted), True
@@ -164,7 +166,7 @@ def _refined(operator: Symmetric, effort: Effort, count: int, which: str, places
     return Eigenpairs(values[chosen], vectors * signs, residuals, counted.products, converged)
 
 
-def _iterate(operator: _Counted, effort: Effort, count: int, which: str) -> tuple[np.ndarray, bool]:
+def _iterate(operator: _Counted, effort: SolverSettings, count: int, which: str) -> tuple[np.ndarray, bool]:
     """An orthonormal basis, (size, ≥ count), of what was found; and whether all of it converged."""
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh  # here: slow to import
 
@@ -191,9 +193,9 @@ def _iterate(operator: _Counted, effort: Effort, count: int, which: str) -> tupl
     # scipy gives away what did converge, and nothing of the rest: a looser tolerance gets that.
     for tolerance in np.geomspace(effort.tolerance / 3, _LOOSEST, 3):
         # An invariant subspace makes ARPACK draw a new start: not from the system's entropy.
-        dice = np.random.default_rng(effort.seed)
+        rng = np.random.default_rng(effort.seed)
         try:
-            found.append(eigsh(shifted, tol=tolerance, rng=dice, **settings)[1])
+            found.append(eigsh(shifted, tol=tolerance, rng=rng, **settings)[1])
             break
         except ArpackNoConvergence as failure:
             found.append(failure.eigenvectors)

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lsweep.evaluate.curvature.eigensolver import Effort, extremes
+from lsweep.evaluate.curvature.eigensolver import SolverSettings, extremes
 from lsweep.evaluate.curvature.operator import Hessian, NotFinite, moved_by
-from lsweep.evaluate.flat_parameters import Lent
+from lsweep.evaluate.flat_parameters import FlatNetwork
 from lsweep.evaluate.interface import Evaluation, Evaluator
 from lsweep.surface import Column
 
@@ -38,7 +38,7 @@ class CurvatureEvaluator:
 
     Args:
         inner: the evaluator of loss and metrics.
-        lent: the network as it is, BatchNorm not folded; it may be the one that `inner` works on.
+        net: the network as it is, BatchNorm not folded; it may be the one that `inner` works on.
         effort: how hard to try.
         batch_size: examples per pass.
 
@@ -48,11 +48,11 @@ class CurvatureEvaluator:
         notes: those of `inner`, and at how many points the iteration did not converge.
     """
 
-    def __init__(self, inner: Evaluator, lent: Lent, effort: Effort, batch_size: int) -> None:
-        self._inner, self._lent, self._effort = inner, lent, effort
+    def __init__(self, inner: Evaluator, net: FlatNetwork, effort: SolverSettings, batch_size: int) -> None:
+        self._inner, self._lent, self._effort = inner, net, effort
         self.names = inner.names
         self.columns: Mapping[str, Column] = {**getattr(inner, "columns", {}), **COLUMNS}
-        self._hessian = Hessian(lent, moved_by(_axes(lent), lent.space.entries), batch_size)
+        self._hessian = Hessian(net, moved_by(_axes(net), net.space.entries), batch_size)
         self._notes: Counter[str] = Counter()
 
     @property
@@ -98,5 +98,5 @@ class CurvatureEvaluator:
         )
 
 
-def _axes(lent: Lent) -> list:
-    return [lent.space.views(direction) for direction in lent.directions]
+def _axes(net: FlatNetwork) -> list:
+    return [net.space.views(direction) for direction in net.directions]

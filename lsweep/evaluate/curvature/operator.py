@@ -16,7 +16,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lsweep.errors import InputError
-from lsweep.evaluate.flat_parameters import Lent
+from lsweep.evaluate.flat_parameters import FlatNetwork
 from lsweep.evaluate.objective import Supervised
 from lsweep.evaluate.out_of_memory import within_memory
 from lsweep.models.parameters import Entry, tensors_of
@@ -33,8 +33,8 @@ class Hessian:
     own (row-major) order. BatchNorm is in evaluation mode: running statistics are constants.
 
     Args:
-        lent: the network as it is (BatchNorm not folded), in the precision in which products are computed.
-        moved: which of `lent.space.entries` the Hessian is over; buffers are left out whatever this says.
+        net: the network as it is (BatchNorm not folded), in the precision in which products are computed.
+        moved: which of `net.space.entries` the Hessian is over; buffers are left out whatever this says.
         batch_size: examples per pass.
 
     Attributes:
@@ -46,20 +46,20 @@ class Hessian:
         InputError: no parameter is left.
     """
 
-    def __init__(self, lent: Lent, moved: Sequence[bool], batch_size: int) -> None:
-        self._lent, self.batch_size, self.products = lent, batch_size, 0
-        pairs = zip(lent.space.entries, tensors_of(lent.model, lent.space), moved, strict=True)
+    def __init__(self, net: FlatNetwork, moved: Sequence[bool], batch_size: int) -> None:
+        self._lent, self.batch_size, self.products = net, batch_size, 0
+        pairs = zip(net.space.entries, tensors_of(net.model, net.space), moved, strict=True)
         active = [(entry, tensor) for entry, tensor, moves in pairs if moves and not entry.is_buffer]
         self._tensors = [tensor for _, tensor in active]
         self._sizes = [entry.numel for entry, _ in active]
         self.size = sum(self._sizes)
         if not active:
             raise InputError("the directions move no parameter, so there is no Hessian", key="directions")
-        self._examples = next(iter(lent.splits.values()))
-        objective = lent.objective
+        self._examples = next(iter(net.splits.values()))
+        objective = net.objective
         # Metrics have no say in the Hessian, and need not be differentiable.
         self._objective = Supervised(objective.loss) if isinstance(objective, Supervised) else objective
-        self._double = torch.float64 if lent.flat.device.type != "mps" else torch.float32
+        self._double = torch.float64 if net.flat.device.type != "mps" else torch.float32
 
     def __matmul__(self, vector: np.ndarray) -> np.ndarray:
         """H·v, float64 (size,) like v.

@@ -48,14 +48,14 @@ def trace(operator: Symmetric, products: int = 60, seed: int = 0) -> Trace:
     A third of the products each makes a sketch of the range, takes its trace, and probes what is left. A space
     that is not larger than the sketch has no rest: the trace is exact.
     """
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     third = max(2, products // 3)
-    sketch = _signs(dice, operator.size, min(third, operator.size))
+    sketch = _signs(rng, operator.size, min(third, operator.size))
     basis = np.linalg.qr(_images(operator, sketch))[0]
     known = float(np.einsum("ij,ij->", basis, _images(operator, basis)))
     if operator.size <= third:
         return Trace(known, 0.0, 2 * operator.size)
-    probes = _signs(dice, operator.size, third)
+    probes = _signs(rng, operator.size, third)
     rest = probes - basis @ (basis.T @ probes)
     samples = np.einsum("ij,ij->j", rest, _images(operator, rest))
     return Trace(known + float(samples.mean()), float(samples.std(ddof=1) / np.sqrt(third)), 3 * third)
@@ -63,19 +63,19 @@ def trace(operator: Symmetric, products: int = 60, seed: int = 0) -> Trace:
 
 def density(operator: Symmetric, probes: int = 10, steps: int = 80, seed: int = 0) -> Density:
     """Stochastic Lanczos quadrature (Golub & Meurant; Ubaru, Chen & Saad 2017; Ghorbani et al. 2019)."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     nodes, weights, products = [], [], 0
     for _ in range(probes):
-        seen = lanczos(operator, _signs(dice, operator.size, 1)[:, 0], steps)
+        seen = lanczos(operator, _signs(rng, operator.size, 1)[:, 0], steps)
         nodes.append(seen.values)
         weights.append(seen.weights / probes)
         products += len(seen.values)
     return Density(np.concatenate(nodes), np.concatenate(weights), products)
 
 
-def _signs(dice: np.random.Generator, size: int, count: int) -> np.ndarray:
+def _signs(rng: np.random.Generator, size: int, count: int) -> np.ndarray:
     """Vectors of ±1 (Rademacher), (size, count)."""
-    return dice.choice([-1.0, 1.0], size=(size, count))
+    return rng.choice([-1.0, 1.0], size=(size, count))
 
 
 def _images(operator: Symmetric, vectors: np.ndarray) -> np.ndarray:

@@ -71,7 +71,7 @@ class FusedConvolution(nn.Module):
         return (inputs.shape[0], conv.out_channels, *sides)
 
 
-def pays(model: nn.Module, dtype: torch.dtype, device: torch.device) -> bool:
+def is_faster(model: nn.Module, dtype: torch.dtype, device: torch.device) -> bool:
     """Whether this processor has the kernels, and the network is a graph of our own (`folding`).
 
     Of a user's graph a copy would lack what hangs on the module itself, such as hooks.
@@ -89,7 +89,7 @@ def pays(model: nn.Module, dtype: torch.dtype, device: torch.device) -> bool:
         return False
 
 
-def twin(model: fx.GraphModule) -> fx.GraphModule:
+def fused_copy(model: fx.GraphModule) -> fx.GraphModule:
     """A fused copy of a network over the same parameters and buffers; itself where there is nothing to fuse."""
     shared: dict[int, Any] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     copied: fx.GraphModule = copy.deepcopy(model, shared)

@@ -15,7 +15,7 @@ import numpy as np
 
 from lsweep.evaluate.sampling.design import Design
 
-Known = Callable[[int], np.ndarray]
+Values = Callable[[int], np.ndarray]
 
 
 LEAST = 50
@@ -93,7 +93,7 @@ def hopeless(cheap: np.ndarray, exact: np.ndarray, design: Design, tolerance: fl
     return bool(WIDTH * error * math.sqrt(len(exact) / largest) > tolerance * abs(mean))
 
 
-def early(cheap: Known, exact: Known, design: Design, tolerance: float) -> int | None:
+def early(cheap: Values, exact: Values, design: Design, tolerance: float) -> int | None:
     """The size of a sample smaller than `LEAST` that seems to be enough by far; None where there is none.
 
     Args:

@@ -18,7 +18,7 @@ import numpy as np
 
 from lsweep.errors import ConfigError, DataError
 from lsweep.evaluate.sampling import intervals
-from lsweep.evaluate.sampling.intervals import Estimate, Level
+from lsweep.evaluate.sampling.intervals import Estimate, Significance
 from lsweep.evaluate.sampling.strata import Strata, stratify
 
 PER_CLASS = 5  # at the first look, on average: fewer would not show how skewed a class is
@@ -101,7 +101,7 @@ class Tolerance:
 
 
 @dataclass(frozen=True)
-class Stop:
+class StoppingPoint:
     """Where a point stops.
 
     Attributes:
@@ -110,7 +110,7 @@ class Stop:
     """
 
     examples: int
-    level: Level | None
+    level: Significance | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ class Subset:
     tolerance: Tolerance
     scale: float = 0.0
 
-    def search(self, losses: Callable[[int], np.ndarray]) -> Stop:
+    def search(self, losses: Callable[[int], np.ndarray]) -> StoppingPoint:
         """Take examples at one point until its loss is known well enough.
 
         Args:
@@ -140,9 +140,9 @@ class Subset:
                 break
             following = self.following(look, losses(examples))
             if following == examples:
-                return Stop(examples, level)
+                return StoppingPoint(examples, level)
             examples = following
-        return Stop(len(self.design), None)
+        return StoppingPoint(len(self.design), None)
 
     def following(self, look: int, values: np.ndarray) -> int:
         """How many examples the look after this one takes; as many as this one if they are enough.
@@ -170,15 +170,15 @@ class Subset:
         sample = self._sample(losses[self.design.strata.order[:first]])
         return intervals.required(*sample, self._levels[1], wanted, self.scale)
 
-    def loss(self, values: np.ndarray, level: Level | None) -> Estimate:
+    def loss(self, values: np.ndarray, level: Significance | None) -> Estimate:
         """Estimate the mean loss from the losses (n,) of a prefix, in the design's order; no level for all."""
         return intervals.mean(*self._sample(values), level, scale=self.scale)
 
-    def mean(self, values: np.ndarray, level: Level | None) -> Estimate:
+    def mean(self, values: np.ndarray, level: Significance | None) -> Estimate:
         """Like `loss`, of something that has no scale: a difference between two points' losses, say."""
         return intervals.mean(*self._sample(values), level)
 
-    def fraction(self, values: np.ndarray, level: Level | None) -> Estimate:
+    def fraction(self, values: np.ndarray, level: Significance | None) -> Estimate:
         """Like `loss`, of values in [0, 1]."""
         return intervals.fraction(*self._sample(values), level)
 
@@ -186,8 +186,8 @@ class Subset:
         return max(self.tolerance.relative_error * abs(loss.mean), self.tolerance.absolute_error)
 
     @property
-    def _levels(self) -> tuple[Level, ...]:
-        return intervals.levels(1 - self.tolerance.confidence)
+    def _levels(self) -> tuple[Significance, ...]:
+        return intervals.spend_alpha(1 - self.tolerance.confidence)
 
     def _sample(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return values, self.design.strata.of[: len(values)], self.design.strata.sizes

@@ -16,7 +16,7 @@ from lsweep.evaluate.sampling import importance
 from lsweep.evaluate.sampling.importance import Prediction
 from lsweep.evaluate.sampling.strata import Strata
 from lsweep.grid import Grid
-from lsweep.grid.hierarchy import between, ladder, rungs
+from lsweep.grid.hierarchy import between, hierarchy_levels, point_levels
 
 # A loss below this share of its point's mean counts as much: logarithms of rounding errors would lead astray.
 NEGLIGIBLE = 1e-6
@@ -26,7 +26,7 @@ OVERSHOOT = np.log(2.0)
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredLosses:
     """Losses that were evaluated at a point.
 
     Attributes:
@@ -49,14 +49,14 @@ class ExampleField:
     """
 
     def __init__(self, shape: tuple[int, ...], strata: Strata) -> None:
-        self._shape, self._steps = shape, ladder(shape)
-        self._rung = rungs(shape)
+        self._shape, self._steps = shape, hierarchy_levels(shape)
+        self._level = point_levels(shape)
         self._stratum = np.empty(len(strata.order), dtype=np.int64)
         self._stratum[strata.order] = strata.of
-        self._measured: dict[int, Measured] = {}
+        self._measured: dict[int, MeasuredLosses] = {}
         self._rows: dict[int, np.ndarray | None] = {}
 
-    def learn(self, point: int, measured: Measured) -> None:
+    def learn(self, point: int, measured: MeasuredLosses) -> None:
         """Take what was measured at a point, a flat index.
 
         Raises:
@@ -64,14 +64,14 @@ class ExampleField:
         """
         if point in self._rows:
             raise ValueError(f"point {point} has predicted others already")
-        if self._rung[point] < len(self._steps):  # points of the last step predict no others
+        if self._level[point] < len(self._steps):  # points of the last step predict no others
             self._measured[point] = measured
 
     def predict(self, point: int) -> Prediction | None:
         """What the losses at a point may be; None where its neighbours say nothing."""
-        if self._rung[point] == 0:
+        if self._level[point] == 0:
             return None
-        step = self._steps[self._rung[point] - 1]
+        step = self._steps[self._level[point] - 1]
         place = [int(index) for index in np.unravel_index(point, self._shape)]
         window, inner = _window(step.before[step.axis], place[step.axis])
         rows = [self._row(_flat(place, step.axis, at, self._shape)) for at in window]
@@ -108,7 +108,7 @@ class ExampleField:
 
 def most_bytes(shape: tuple[int, ...], examples: int) -> int:
     """What the rows of a field may come to take, in memory."""
-    steps = ladder(shape)
+    steps = hierarchy_levels(shape)
     points = int(np.prod([len(axis) for axis in steps[-1].before])) if steps else 0
     return 4 * points * examples
 
@@ -151,13 +151,13 @@ class Neighbours:
     """
 
     def __init__(self, grid: Grid, strata: Mapping[str, Strata], seed: int = 0) -> None:
-        self.steps = rungs(grid.shape)
+        self.steps = point_levels(grid.shape)
         self.useful = self.steps < self.steps.max()
         self.idle = False
         self._axes, self._shape, self._seed = grid.axes, grid.shape, seed
         self.examples = {split: len(made.order) for split, made in strata.items()}
         self._fields = {split: ExampleField(grid.shape, made) for split, made in strata.items()}
-        self._noted: dict[int, dict[str, Measured]] = {}
+        self._noted: dict[int, dict[str, MeasuredLosses]] = {}
 
     def point(self, coordinates: np.ndarray) -> int:
         """The flat index of the grid's point with those coordinates, x first."""
@@ -174,17 +174,17 @@ class Neighbours:
         """The point's own random numbers, (N,), of which none is used at another."""
         return importance.draw(self._seed, point, self.examples[split], list(self.examples).index(split))
 
-    def record(self, point: int, split: str, measured: Measured) -> None:
+    def record(self, point: int, split: str, measured: MeasuredLosses) -> None:
         """Note what was measured, for all ranks to learn."""
         if self.useful[point] and not self.idle:
             self._noted.setdefault(point, {})[split] = measured
 
-    def take(self) -> dict[int, dict[str, Measured]]:
+    def take(self) -> dict[int, dict[str, MeasuredLosses]]:
         """What was noted since this was last asked, by point and split."""
         noted, self._noted = self._noted, {}
         return noted
 
-    def learn(self, point: int, measured: Mapping[str, Measured]) -> None:
+    def learn(self, point: int, measured: Mapping[str, MeasuredLosses]) -> None:
         """Take what was measured at a point, by split.
 
         Raises:

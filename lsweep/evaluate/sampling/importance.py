@@ -31,7 +31,7 @@ import numpy as np
 
 from lsweep.evaluate.sampling import intervals
 from lsweep.evaluate.sampling.design import Tolerance
-from lsweep.evaluate.sampling.intervals import NORMAL, Estimate, Level
+from lsweep.evaluate.sampling.intervals import NORMAL, Estimate, Significance
 
 FIRST = 150  # examples of the first look, about
 SHARES = (0.1, 0.4, 0.25, 0.15, 0.1)  # of α, look by look
@@ -68,7 +68,7 @@ class Sample:
 
     examples: np.ndarray
     chances: np.ndarray
-    level: Level
+    level: Significance
 
     @property
     def own(self) -> np.ndarray:
@@ -98,7 +98,7 @@ class Importance:
             losses: examples (n,) → their losses (n,); each call's examples hold those of the calls before.
             most: that other ways would be cheaper.
         """
-        levels = intervals.levels(1 - self.tolerance.confidence, SHARES)
+        levels = intervals.spend_alpha(1 - self.tolerance.confidence, SHARES)
         count: float = FIRST
         for level, following in zip(levels, (*levels[1:], None), strict=True):
             if count > most:
@@ -115,7 +115,7 @@ class Importance:
             count = max(MARGIN * needed, count + 20)
         return None
 
-    def sample(self, count: float, level: Level) -> Sample:
+    def sample(self, count: float, level: Significance) -> Sample:
         """About `count` examples."""
         odds = chances(self._sizes, count)
         return Sample(np.flatnonzero(self.numbers < odds), odds, level)
@@ -160,7 +160,7 @@ class Importance:
         return regression(values, known, self._sizes, sample)
 
     def _required(
-        self, values: np.ndarray, sample: Sample, level: Level, wanted: float, most: float
+        self, values: np.ndarray, sample: Sample, level: Significance, wanted: float, most: float
     ) -> float:
         """About how many examples would have an interval of half-width `wanted`, as far as a sample tells.
 
@@ -181,7 +181,7 @@ class Importance:
         return high
 
     def _half_width(
-        self, residuals: np.ndarray, sample: Sample, odds: np.ndarray, level: Level, *, small: bool
+        self, residuals: np.ndarray, sample: Sample, odds: np.ndarray, level: Significance, *, small: bool
     ) -> float:
         """Of the interval, were the examples drawn with `odds`; `small`: as far as this sample can be trusted."""
         if (odds >= 1).all():

@@ -1,6 +1,7 @@
 """Confidence intervals for the mean of all examples from a stratified sample, for losses with heavy tails.
 
-Alpha spending (`Level`, `levels`). An interval with several chances to be narrow enough has several chances to be
+Alpha spending (`Significance`, `spend_alpha`). An interval with several chances to be narrow enough has several chances
+to be
 wrong. A point has few: a first look, a second one whose size the first plans (two stages: Stein 1945), and a third
 should that fall short. Each look spends a fixed share of α, so by Bonferroni's inequality all of them together hold
 with probability 1 - α, whatever the sizes depend on. Tried before, on the paper's networks: looks at sizes that grow by
@@ -100,7 +101,7 @@ SHARES = (0.2, 0.7, 0.1)
 
 
 @dataclass(frozen=True)
-class Level:
+class Significance:
     """What one look may spend.
 
     Attributes:
@@ -114,13 +115,13 @@ class Level:
 
 
 @lru_cache(maxsize=16)
-def levels(alpha: float, shares: tuple[float, ...] = SHARES) -> tuple[Level, ...]:
+def spend_alpha(alpha: float, shares: tuple[float, ...] = SHARES) -> tuple[Significance, ...]:
     """Divide `alpha`, in (0, 1), over the looks of a point, in their order."""
     return tuple(_level(share * alpha) for share in shares)
 
 
-def _level(alpha: float) -> Level:
-    return Level(alpha, math.ceil(-NormalDist().inv_cdf(alpha / 2) * 1e4) / 1e4)
+def _level(alpha: float) -> Significance:
+    return Significance(alpha, math.ceil(-NormalDist().inv_cdf(alpha / 2) * 1e4) / 1e4)
 
 
 NORMAL = NormalDist()
@@ -152,7 +153,7 @@ class Estimate:
 
 
 def mean(
-    values: np.ndarray, strata: np.ndarray, sizes: np.ndarray, level: Level | None, scale: float = 0.0
+    values: np.ndarray, strata: np.ndarray, sizes: np.ndarray, level: Significance | None, scale: float = 0.0
 ) -> Estimate:
     """Estimate the mean over a population from a stratified random sample without replacement.
 
@@ -182,7 +183,12 @@ def mean(
 
 
 def required(
-    values: np.ndarray, strata: np.ndarray, sizes: np.ndarray, level: Level, wanted: float, scale: float = 0.0
+    values: np.ndarray,
+    strata: np.ndarray,
+    sizes: np.ndarray,
+    level: Significance,
+    wanted: float,
+    scale: float = 0.0,
 ) -> int:
     """About how many examples would have an interval of half-width `wanted`, as far as a sample of finite values tells.
 
@@ -203,7 +209,9 @@ def required(
     return high
 
 
-def fraction(values: np.ndarray, strata: np.ndarray, sizes: np.ndarray, level: Level | None) -> Estimate:
+def fraction(
+    values: np.ndarray, strata: np.ndarray, sizes: np.ndarray, level: Significance | None
+) -> Estimate:
     """Like `mean`, for values in [0, 1], an accuracy: the interval is Wilson's (1927).
 
     It leaves out what the strata gain, and so is on the safe side. For values between 0 and 1 too: their variance is at
@@ -222,7 +230,7 @@ def fraction(values: np.ndarray, strata: np.ndarray, sizes: np.ndarray, level: L
     return Estimate(share, error, low, high, len(values))
 
 
-def corrected_quantile(found: Moments, level: Level) -> float:
+def corrected_quantile(found: Moments, level: Significance) -> float:
     """How many standard errors the interval is half as wide as: Student's quantile, corrected for skewness."""
     from scipy.special import stdtrit  # here: a tenth of every sweep's start, for the few that need it
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lsweep.evaluate.sampling import control_variate
-from lsweep.evaluate.sampling.design import Design, Stop, Subset, Tolerance
+from lsweep.evaluate.sampling.design import Design, StoppingPoint, Subset, Tolerance
 from lsweep.evaluate.sampling.importance import Importance, Prediction
 from lsweep.evaluate.sampling.intervals import Estimate
 from lsweep.surface import Precision
@@ -23,7 +23,7 @@ CHEAP = 0.4  # what an example costs at most in a lower precision, which a strat
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class ErrorBudget:
     """How exactly a point must be known.
 
     Attributes:
@@ -49,7 +49,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Found:
+class SplitEstimate:
     """What a split came to at a point; means and standard errors are (metrics,)."""
 
     means: np.ndarray
@@ -58,7 +58,7 @@ class Found:
     examples: int
 
 
-class Known:
+class ExampleValues:
     """Values of examples, (n, metrics) float64, evaluated as they are asked for, and each once.
 
     Args:
@@ -89,7 +89,7 @@ class Known:
         return self.at(self._order[:count])
 
 
-class Rule:
+class StoppingRule:
     """When a point of one split is known well enough.
 
     Args:
@@ -99,7 +99,7 @@ class Rule:
         own: the precision of exact values.
     """
 
-    def __init__(self, names: tuple[str, ...], order: Design, accuracy: Accuracy, own: Precision) -> None:
+    def __init__(self, names: tuple[str, ...], order: Design, accuracy: ErrorBudget, own: Precision) -> None:
         self.names, self.design, self._accuracy, self._own = names, order, accuracy, own
         self._subset = Subset(order, accuracy.subset, accuracy.scale) if accuracy.subset else None
 
@@ -107,7 +107,9 @@ class Rule:
         """Sizes of the samples that correct so many cheap values."""
         return control_variate.samples(examples, self.design.looks[0])
 
-    def by_prediction(self, prediction: Prediction, numbers: np.ndarray, exact: Known) -> Found | None:
+    def by_prediction(
+        self, prediction: Prediction, numbers: np.ndarray, exact: ExampleValues
+    ) -> SplitEstimate | None:
         """From a few exact values of examples drawn by their predicted losses; None if that is no good here."""
         assert self._subset is not None
         expected = self._subset.expected(prediction.losses)
@@ -122,15 +124,15 @@ class Rule:
         found = drawn.loss(loss, sample)
         pairs = [(found.mean, found.standard_error), *(drawn.mean(other, sample) for other in others)]
         means, errors = np.array(pairs).T
-        return Found(self._possible(means), errors, self._own, len(sample.examples))
+        return SplitEstimate(self._possible(means), errors, self._own, len(sample.examples))
 
-    def in_full(self, exact: Known) -> Found:
+    def in_full(self, exact: ExampleValues) -> SplitEstimate:
         """From exact values alone."""
         stop = self._stop(exact)
         found = self._estimates(exact.first(stop.examples), stop)
         return self._found(found, np.zeros(len(found)), np.zeros(len(found)), self._own, stop.examples)
 
-    def in_low_precision(self, cheap: Known, exact: Known) -> Found | None:
+    def in_low_precision(self, cheap: ExampleValues, exact: ExampleValues) -> SplitEstimate | None:
         """From cheap values and a sample of exact ones; None if that is not good enough here."""
         tolerance = self._accuracy.tolerance
         early = None
@@ -161,12 +163,12 @@ class Rule:
                 return None
         return None
 
-    def _stop(self, known: Known) -> Stop:
+    def _stop(self, known: ExampleValues) -> StoppingPoint:
         if self._subset is None:
-            return Stop(len(self.design), None)
+            return StoppingPoint(len(self.design), None)
         return self._subset.search(lambda examples: known.first(examples)[:, 0])
 
-    def _estimates(self, values: np.ndarray, stop: Stop) -> list[Estimate]:
+    def _estimates(self, values: np.ndarray, stop: StoppingPoint) -> list[Estimate]:
         if self._subset is None:
             return [
                 Estimate(mean := float(column.mean()), 0.0, mean, mean, len(column)) for column in values.T
@@ -184,10 +186,10 @@ class Rule:
         errors: np.ndarray,
         kind: Precision,
         examples: int,
-    ) -> Found:
+    ) -> SplitEstimate:
         means = np.array([estimate.mean for estimate in estimates]) + shifts
         both = np.hypot([estimate.standard_error for estimate in estimates], errors)
-        return Found(self._possible(means), both, kind, examples)
+        return SplitEstimate(self._possible(means), both, kind, examples)
 
     def _possible(self, means: np.ndarray) -> np.ndarray:
         accurate = [name == "accuracy" for name in self.names]

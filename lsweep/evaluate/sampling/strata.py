@@ -56,11 +56,11 @@ def stratify(labels: np.ndarray, least: int, seed: int = 0) -> Strata:
     classes = np.unique(labels, return_inverse=True)[1].reshape(-1) if labels.dtype.kind in "iu" else None
     stratum = _together(classes, least) if classes is not None else np.zeros(len(labels), dtype=np.int64)
     sizes = np.bincount(stratum)
-    dice = np.random.Generator(np.random.PCG64(seed))
+    rng = np.random.Generator(np.random.PCG64(seed))
     place = np.empty(len(labels))
     for index, size in enumerate(sizes):
         # Evenly over the whole order, so that n of N contain round(n · size / N) of them.
-        place[stratum == index] = (dice.permutation(size) + 0.5) / size
+        place[stratum == index] = (rng.permutation(size) + 0.5) / size
     order = np.argsort(place, kind="stable")
     return Strata(order, stratum[order], sizes)
 

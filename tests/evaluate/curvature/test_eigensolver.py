@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lsweep.evaluate.curvature.eigensolver import Effort, extremes, lanczos, largest, matrix, smallest
+from lsweep.evaluate.curvature.eigensolver import SolverSettings, extremes, lanczos, largest, matrix, smallest
 from lsweep.evaluate.curvature.spectrum import density, trace
 from lsweep.render.spectrum import smoothed
 
@@ -46,7 +46,7 @@ SPECTRA = {
 def test_both_ends(name: str) -> None:
     spectrum = SPECTRA[name]
     operator = Dense(spectrum)
-    found = extremes(operator, Effort())
+    found = extremes(operator, SolverSettings())
     scale = np.abs(spectrum).max()
     assert found.converged
     assert found.products == operator.asked
@@ -67,7 +67,7 @@ def test_the_zero_operator() -> None:
 
 def test_a_tighter_tolerance_takes_more_products_and_gives_more_digits() -> None:
     spectrum = bulk()
-    loose, tight = (extremes(Dense(spectrum), Effort(tolerance)) for tolerance in (3e-2, 1e-8))
+    loose, tight = (extremes(Dense(spectrum), SolverSettings(tolerance)) for tolerance in (3e-2, 1e-8))
     assert tight.products > loose.products
     np.testing.assert_allclose(tight.values, spectrum[[-1, 0]], rtol=1e-9)
     assert tight.residuals.max() < 1e-7 < loose.residuals.max()
@@ -77,7 +77,7 @@ def test_what_does_not_converge_gives_its_best_with_the_residual() -> None:
     """A spectrum without gaps and almost no products: values inside the spectrum, errors below the residuals."""
     spectrum = np.linspace(-1.0, 1.0, 3000)
     operator = Dense(spectrum[::4])
-    found = extremes(operator, Effort(1e-9, 30))
+    found = extremes(operator, SolverSettings(1e-9, 30))
     assert not found.converged
     assert found.products == operator.asked < 200
     errors = np.abs(found.values - [spectrum[-4], spectrum[0]])
@@ -86,9 +86,9 @@ def test_what_does_not_converge_gives_its_best_with_the_residual() -> None:
 
 
 def test_the_same_bits_every_time_and_no_state_between_calls() -> None:
-    first = extremes(Dense(SPECTRA["low rank"]), Effort(1e-6, seed=3))
-    extremes(Dense(bulk()), Effort(1e-6))
-    again = extremes(Dense(SPECTRA["low rank"]), Effort(1e-6, seed=3))
+    first = extremes(Dense(SPECTRA["low rank"]), SolverSettings(1e-6, seed=3))
+    extremes(Dense(bulk()), SolverSettings(1e-6))
+    again = extremes(Dense(SPECTRA["low rank"]), SolverSettings(1e-6, seed=3))
     assert first.values.tobytes() == again.values.tobytes()
     assert first.vectors.tobytes() == again.vectors.tobytes()
 
@@ -96,12 +96,12 @@ def test_the_same_bits_every_time_and_no_state_between_calls() -> None:
 def test_the_largest_and_the_smallest_few() -> None:
     spectrum = bulk()
     operator = Dense(spectrum)
-    top = largest(operator, 3, Effort(1e-6))
+    top = largest(operator, 3, SolverSettings(1e-6))
     np.testing.assert_allclose(top.values, [9.0, 4.0, 2.5], rtol=1e-6)
     overlap = np.abs(np.diag(operator.basis[:, :-4:-1].T @ top.vectors))
     np.testing.assert_allclose(overlap, 1.0, atol=1e-6)
     assert all(column[np.abs(column).argmax()] > 0 for column in top.vectors.T)
-    low = smallest(operator, 2, Effort(1e-8))
+    low = smallest(operator, 2, SolverSettings(1e-8))
     np.testing.assert_allclose(low.values, spectrum[[1, 0]], rtol=1e-6)
     assert len(largest(Dense(np.arange(5.0)), 4).values) == 4
 

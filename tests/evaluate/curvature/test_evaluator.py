@@ -42,10 +42,10 @@ def swept(model: nn.Module, data: Any, **settings: Any) -> Surface:
 
 
 def drawn(model: nn.Module, moved: list[bool]) -> list[list[torch.Tensor]]:
-    dice = torch.Generator().manual_seed(5)
+    rng = torch.Generator().manual_seed(5)
     shapes = [entry.shape for entry in weight_space(model).entries]
     return [
-        [torch.randn(s, generator=dice) * (0.3 if m else 0.0) for s, m in zip(shapes, moved, strict=True)]
+        [torch.randn(s, generator=rng) * (0.3 if m else 0.0) for s, m in zip(shapes, moved, strict=True)]
         for _ in range(2)
     ]
 

@@ -18,7 +18,7 @@ from lsweep.data import from_object
 from lsweep.errors import InputError
 from lsweep.evaluate.curvature.eigensolver import matrix
 from lsweep.evaluate.curvature.operator import Hessian, NotFinite, moved_by, pack, unpack
-from lsweep.evaluate.exact import borrow
+from lsweep.evaluate.exact import exact_evaluator
 from lsweep.evaluate.objective import LOSSES, Supervised, cross_entropy
 from lsweep.models.parameters import weight_space
 
@@ -67,8 +67,8 @@ def hessian(
     size = more.pop("batch_size", 5)
     space = weight_space(model, more.pop("space", "weights"))
     settings = {"dtype": torch.float64, "batch_size": size} | more
-    with borrow(model, {"train": from_object(data)}, objective, space, [], **settings) as evaluator:
-        yield Hessian(evaluator.lent, moved or [True] * len(space.entries), size)
+    with exact_evaluator(model, {"train": from_object(data)}, objective, space, [], **settings) as evaluator:
+        yield Hessian(evaluator.net, moved or [True] * len(space.entries), size)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -150,10 +150,10 @@ def test_curvature_along_a_direction() -> None:
     direction = [torch.randn(entry.shape) for entry in space.entries]
     splits = {"train": from_object(data)}
     step = 1e-2
-    with borrow(network, splits, CLASSES, space, [direction], dtype=torch.float64) as evaluator:
+    with exact_evaluator(network, splits, CLASSES, space, [direction], dtype=torch.float64) as evaluator:
         losses = evaluator.evaluate(step * np.arange(-2.0, 3.0)[:, None]).values[:, 0]
-        operator = Hessian(evaluator.lent, moved_by([direction], space.entries), 5)
-        evaluator.lent.move([0.0])
+        operator = Hessian(evaluator.net, moved_by([direction], space.entries), 5)
+        evaluator.net.move([0.0])
         d = pack(direction, [True] * len(direction))
         curvature = d @ (operator @ d)
         values, vectors = np.linalg.eigh(matrix(operator))

@@ -106,25 +106,28 @@ def test_where_it_pays() -> None:
     graph = fx.symbolic_trace(nn.Sequential(nn.Conv2d(1, 1, 1)))
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     for device in (cpu, gpu):  # a user's graph may have more to it than a copy has
-        assert not fusion.pays(graph, torch.bfloat16, device)
-        assert not fusion.pays(nn.Linear(1, 1), torch.bfloat16, device)
+        assert not fusion.is_faster(graph, torch.bfloat16, device)
+        assert not fusion.is_faster(nn.Linear(1, 1), torch.bfloat16, device)
     graph.meta[fusion.OURS] = True
-    assert not fusion.pays(graph, torch.float32, cpu)
-    assert not fusion.pays(graph, torch.float64, gpu)
-    assert fusion.pays(graph, torch.bfloat16, cpu) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert not fusion.is_faster(graph, torch.float32, cpu)
+    assert not fusion.is_faster(graph, torch.float64, gpu)
+    assert fusion.is_faster(graph, torch.bfloat16, cpu) == torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def test_a_twin_shares_all_that_moves_and_the_network_stays_as_it_is() -> None:
     traced = fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4)).eval())
-    twin = fusion.twin(traced)
+    fused_copy = fusion.fused_copy(traced)
     assert not any(isinstance(m, fusion.FusedConvolution) for m in traced.modules())
-    assert sum(isinstance(m, fusion.FusedConvolution) for m in twin.modules()) == 1
-    for own, other in ((traced.parameters(), twin.parameters()), (traced.buffers(), twin.buffers())):
+    assert sum(isinstance(m, fusion.FusedConvolution) for m in fused_copy.modules()) == 1
+    for own, other in (
+        (traced.parameters(), fused_copy.parameters()),
+        (traced.buffers(), fused_copy.buffers()),
+    ):
         assert {id(tensor) for tensor in own} == {id(tensor) for tensor in other}
     inputs = torch.randn(2, 3, 5, 5)
     with torch.no_grad():
         next(traced.parameters()).mul_(2.0)
-        torch.testing.assert_close(twin(inputs), traced(inputs))
+        torch.testing.assert_close(fused_copy(inputs), traced(inputs))
 
 
 class Refusing:
@@ -190,4 +193,4 @@ def test_layers_with_like_names() -> None:
 
 def test_nothing_to_fuse_is_no_copy() -> None:
     traced = fx.symbolic_trace(nn.Sequential(nn.Conv2d(1, 1, 1), nn.Sigmoid()))
-    assert fusion.twin(traced) is traced
+    assert fusion.fused_copy(traced) is traced

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from lsweep.data import from_object
-from lsweep.evaluate.exact import borrow
+from lsweep.evaluate.exact import exact_evaluator
 from lsweep.evaluate.kernels.graphs import Measure, Measured, Replay, cuda_capture
 from lsweep.evaluate.objective import Supervised, cross_entropy
 from lsweep.models.parameters import weight_space
@@ -137,7 +137,7 @@ def test_the_evaluator_gives_the_same_bits_with_and_without(make: Callable[[], n
     model, recorder = make(), Recorder()
     directions = [[torch.randn(p.shape) for p in model.parameters()] for _ in range(2)]
     points = np.random.default_rng(0).uniform(-1, 1, (5, 2))
-    with borrow(
+    with exact_evaluator(
         model,
         {"train": from_object(images(11))},
         Supervised(cross_entropy),
@@ -158,5 +158,7 @@ def test_on_the_cpu_nothing_is_recorded() -> None:
     model = nn.Linear(4, 3)
     data = from_object((torch.randn(6, 4), torch.arange(6) % 3))
     directions = [[torch.ones(3, 4), torch.ones(3)]]
-    with borrow(model, {"train": data}, Supervised(cross_entropy), weight_space(model), directions) as lent:
-        assert lent._replay is None
+    with exact_evaluator(
+        model, {"train": data}, Supervised(cross_entropy), weight_space(model), directions
+    ) as net:
+        assert net._replay is None

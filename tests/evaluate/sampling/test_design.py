@@ -14,7 +14,7 @@ from launch import ROOT
 
 from lsweep.errors import ConfigError, DataError
 from lsweep.evaluate.sampling.design import Subset, Tolerance, design
-from lsweep.evaluate.sampling.intervals import Estimate, levels
+from lsweep.evaluate.sampling.intervals import Estimate, spend_alpha
 
 LN10 = math.log(10)
 CLASSES = st.lists(st.integers(1, 60), min_size=1, max_size=12)
@@ -214,7 +214,7 @@ def test_differences_between_points_are_paired() -> None:
     rng = np.random.default_rng(0)
     here = rng.lognormal(0, 1, 2000)
     there = here * 1.05 + rng.normal(0, 0.01, 2000)
-    errors, misses, level = [], 0, levels(0.05)[1]
+    errors, misses, level = [], 0, spend_alpha(0.05)[1]
     for seed in range(100):
         subset = Subset(design(labels, seed=seed), Tolerance(0.02))
         prefix = subset.design.strata.order[:225]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lsweep.evaluate.sampling.example_losses import ExampleField, Measured, most_bytes
+from lsweep.evaluate.sampling.example_losses import ExampleField, MeasuredLosses, most_bytes
 from lsweep.evaluate.sampling.strata import stratify
-from lsweep.grid.hierarchy import ladder, rungs
+from lsweep.grid.hierarchy import hierarchy_levels, point_levels
 
 COUNT = 12
 STRATA = stratify(np.arange(COUNT) % 3, COUNT, seed=1)
@@ -25,40 +25,40 @@ def truth(shape: tuple[int, ...]) -> np.ndarray:
     return np.exp(logs).reshape(-1, COUNT)
 
 
-def full(losses: np.ndarray) -> Measured:
-    return Measured(ALL, losses.astype(np.float32))
+def full(losses: np.ndarray) -> MeasuredLosses:
+    return MeasuredLosses(ALL, losses.astype(np.float32))
 
 
-def climbed(shape: tuple[int, ...], field: ExampleField, rung: int, rng: np.random.Generator) -> None:
+def climbed(shape: tuple[int, ...], field: ExampleField, level: int, rng: np.random.Generator) -> None:
     """Measure all points below a step, in any order within a step."""
-    losses, rungs_ = truth(shape), rungs(shape)
-    for lower in range(rung):
-        for point in rng.permutation(np.flatnonzero(rungs_ == lower)):
+    losses, levels_ = truth(shape), point_levels(shape)
+    for lower in range(level):
+        for point in rng.permutation(np.flatnonzero(levels_ == lower)):
             field.learn(int(point), full(losses[point]))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_cubics_are_predicted_exactly(shape: tuple[int, ...]) -> None:
-    losses, rung = truth(shape), rungs(shape)
+    losses, level = truth(shape), point_levels(shape)
     field = ExampleField(shape, STRATA)
-    climbed(shape, field, len(ladder(shape)), np.random.default_rng(0))
-    for point in np.flatnonzero(rung == len(ladder(shape)))[::7]:
+    climbed(shape, field, len(hierarchy_levels(shape)), np.random.default_rng(0))
+    for point in np.flatnonzero(level == len(hierarchy_levels(shape)))[::7]:
         found = field.predict(int(point))
         assert found is not None
         np.testing.assert_allclose(found.losses, losses[point], rtol=1e-4)
         assert (found.high >= found.losses / 2.001).all()
-    foot = int(np.flatnonzero(rung == 0)[3])
+    foot = int(np.flatnonzero(level == 0)[3])
     assert field.predict(foot) is None
 
 
 def test_every_point_has_its_step() -> None:
-    rung = rungs((9, 17))
+    level = point_levels((9, 17))
     assert (
-        rung.reshape(9, 17)[0].tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0] or rung.max()
+        level.reshape(9, 17)[0].tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0] or level.max()
     )
-    for number, step in enumerate(ladder((9, 17)), start=1):
-        assert (rung.reshape(9, 17)[np.ix_(*step.points)] == number).all()
-        assert (rung.reshape(9, 17)[np.ix_(*step.before)] < number).all()
+    for number, step in enumerate(hierarchy_levels((9, 17)), start=1):
+        assert (level.reshape(9, 17)[np.ix_(*step.points)] == number).all()
+        assert (level.reshape(9, 17)[np.ix_(*step.before)] < number).all()
 
 
 def test_the_order_within_a_step_is_no_matter() -> None:
@@ -67,7 +67,7 @@ def test_the_order_within_a_step_is_no_matter() -> None:
     for seed in range(2):
         rng, field = np.random.default_rng(seed), ExampleField(shape, STRATA)
         climbed(shape, field, 3, rng)
-        wanted = rng.permutation(np.flatnonzero(rungs(shape) == 3))
+        wanted = rng.permutation(np.flatnonzero(point_levels(shape) == 3))
         predictions = {int(point): field.predict(int(point)) for point in wanted}
         found.append([predictions[point].losses.tobytes() for point in sorted(predictions)])  # type: ignore[union-attr]
     assert found[0] == found[1]
@@ -76,15 +76,15 @@ def test_the_order_within_a_step_is_no_matter() -> None:
 def test_what_was_sampled_stands_and_the_rest_is_predicted() -> None:
     """A point in the middle has two samples: the next step sees these, and takes the others as predicted."""
     shape = (17,)
-    losses, rung = truth(shape), rungs(shape)
+    losses, level = truth(shape), point_levels(shape)
     plain, sampled = ExampleField(shape, STRATA), ExampleField(shape, STRATA)
     for field in (plain, sampled):
         climbed(shape, field, 1, np.random.default_rng(0))
-    middle = int(np.flatnonzero(rung == 1)[2])
+    middle = int(np.flatnonzero(level == 1)[2])
     few = np.array([2, 7], dtype=np.int32)
-    sampled.learn(middle, Measured(few, (losses[middle, few] * 1.5).astype(np.float32)))
+    sampled.learn(middle, MeasuredLosses(few, (losses[middle, few] * 1.5).astype(np.float32)))
     for field in (plain, sampled):
-        for point in np.flatnonzero(rung == 1):
+        for point in np.flatnonzero(level == 1):
             if point != middle:
                 field.learn(int(point), full(losses[point]))
     without, having = plain.predict(middle + 1), sampled.predict(middle + 1)
@@ -98,9 +98,9 @@ def test_a_subset_without_a_prediction_stands_for_its_strata() -> None:
     field = ExampleField((17,), STRATA)
     seen = np.array([0, 3, 1, 2], dtype=np.int32)  # two of class 0, one of the others
     losses = np.array([1.0, 4.0, 10.0, 100.0], dtype=np.float32)
-    for point in np.flatnonzero(rungs((17,)) == 0):
-        field.learn(int(point), Measured(seen, losses))
-    found = field.predict(int(np.flatnonzero(rungs((17,)) == 1)[3]))
+    for point in np.flatnonzero(point_levels((17,)) == 0):
+        field.learn(int(point), MeasuredLosses(seen, losses))
+    found = field.predict(int(np.flatnonzero(point_levels((17,)) == 1)[3]))
     assert found is not None
     expected = np.array([2.0, 10.0, 100.0])[np.arange(COUNT) % 3]  # in logarithms
     expected[seen] = losses
@@ -108,9 +108,9 @@ def test_a_subset_without_a_prediction_stands_for_its_strata() -> None:
 
 
 def test_points_of_which_nothing_is_known() -> None:
-    shape, rung = (17,), rungs((17,))
+    shape, level = (17,), point_levels((17,))
     losses = truth(shape)
-    foot = np.flatnonzero(rung == 0).tolist()
+    foot = np.flatnonzero(level == 0).tolist()
 
     def field_without(point: int, bad: float | None) -> ExampleField:
         field = ExampleField(shape, STRATA)
@@ -132,9 +132,9 @@ def test_points_of_which_nothing_is_known() -> None:
 
 def test_negligible_losses_are_alike() -> None:
     field = ExampleField((17,), STRATA)
-    for point in np.flatnonzero(rungs((17,)) == 0):
+    for point in np.flatnonzero(point_levels((17,)) == 0):
         field.learn(int(point), full(np.where(ALL < 6, 0.0, 2.0)))
-    found = field.predict(int(np.flatnonzero(rungs((17,)) == 1)[1]))
+    found = field.predict(int(np.flatnonzero(point_levels((17,)) == 1)[1]))
     assert found is not None
     np.testing.assert_allclose(found.losses[:6], 1e-6, rtol=1e-4)
     np.testing.assert_allclose(found.losses[6:], 2.0, rtol=1e-4)
@@ -143,7 +143,7 @@ def test_negligible_losses_are_alike() -> None:
 def test_nothing_is_learned_too_late() -> None:
     shape, field = (17,), ExampleField((17,), STRATA)
     climbed(shape, field, 2, np.random.default_rng(0))
-    last = int(np.flatnonzero(rungs(shape) == 2)[0])
+    last = int(np.flatnonzero(point_levels(shape) == 2)[0])
     field.learn(last, full(np.ones(COUNT)))  # predicts nobody, and is not kept
     assert field.predict(last) is not None
     with pytest.raises(ValueError, match="has predicted others already"):

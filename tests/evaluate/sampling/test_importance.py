@@ -20,10 +20,10 @@ from lsweep.evaluate.sampling.importance import (
     draw,
     regression,
 )
-from lsweep.evaluate.sampling.intervals import levels
+from lsweep.evaluate.sampling.intervals import spend_alpha
 
 COUNT = 2000
-LEVEL = levels(0.05)[1]
+LEVEL = spend_alpha(0.05)[1]
 SIZES = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=60)
 
 

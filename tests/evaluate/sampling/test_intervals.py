@@ -9,13 +9,13 @@ import pytest
 from scipy.stats import hypergeom, norm, t
 
 from lsweep.evaluate.sampling import intervals
-from lsweep.evaluate.sampling.intervals import Estimate, Level, unseen_share
+from lsweep.evaluate.sampling.intervals import Estimate, Significance, unseen_share
 
 RNG = np.random.default_rng(0)
 
 
-def level(alpha: float = 0.05) -> Level:
-    return Level(alpha, float(norm.isf(alpha / 2)))
+def level(alpha: float = 0.05) -> Significance:
+    return Significance(alpha, float(norm.isf(alpha / 2)))
 
 
 def one_stratum(values: np.ndarray, count: int, alpha: float = 0.05, scale: float = 0.0) -> Estimate:

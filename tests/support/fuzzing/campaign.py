@@ -26,7 +26,7 @@ SLOW = 5.0
 CHUNK = 5000  # hypothesis remembers all that it tried; without a seed a second chunk would be the first
 # Bytes, because hypothesis prefers small integers: the first of all changes and names.
 STEPS = st.binary(min_size=6, max_size=24).map(
-    lambda dice: [struct.unpack("<3H", dice[i : i + 6]) for i in range(0, len(dice) - 5, 6)]
+    lambda rng: [struct.unpack("<3H", rng[i : i + 6]) for i in range(0, len(rng) - 5, 6)]
 )
 EDITS = st.binary(min_size=8, max_size=40)
 

@@ -59,11 +59,11 @@ def newest(folder: Path) -> Path:
 def directions(folder: Path) -> Path:
     """Directions for a small network, as the released code writes them; one tensor is compressed."""
     path = folder / "directions.h5"
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
         for axis in "xy":
             for index, shape in enumerate([(4, 3), (4,), (2, 2, 3, 3), ()]):
-                file[f"{axis}direction/{index}"] = np.asarray(dice.normal(size=shape), "f4")
+                file[f"{axis}direction/{index}"] = np.asarray(rng.normal(size=shape), "f4")
             group = file[f"{axis}direction"]
             group.create_dataset("4", data=np.eye(10), compression="gzip", chunks=(5, 5), shuffle=True)
     return path

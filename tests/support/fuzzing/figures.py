@@ -15,12 +15,12 @@ NUMBERS = (0.0, -1.0, 1.0, 2.0, 3.5, 1e300, 1e308, -1e308, 1e15, 5e-324, 1e-300,
 ENDS = (-1e308, -1e300, -1.0, 0.0, 5e-324, 1e-300, 1.0, 1e15, 1e300, 1e308)
 
 
-def surface(dice: random.Random) -> Surface:
+def surface(rng: random.Random) -> Surface:
     """A plane of 3 × 5 points: some of its loss, status and axes may be anything that a file can hold."""
     shape = (3, 5)
-    loss = np.linspace(0.1, 3, 15) if dice.random() < 0.5 else np.resize(dice.choices(NUMBERS, k=15), 15)
-    status = np.ones(shape) if dice.random() < 0.5 else np.resize(dice.choices((0, 1, 2, 3, 9), k=15), shape)
-    axes = {name: _axis(dice, count) for name, count in (("x", 5), ("y", 3))}
+    loss = np.linspace(0.1, 3, 15) if rng.random() < 0.5 else np.resize(rng.choices(NUMBERS, k=15), 15)
+    status = np.ones(shape) if rng.random() < 0.5 else np.resize(rng.choices((0, 1, 2, 3, 9), k=15), shape)
+    axes = {name: _axis(rng, count) for name, count in (("x", 5), ("y", 3))}
     done = status == 1
     return Surface(
         axes,
@@ -32,15 +32,15 @@ def surface(dice: random.Random) -> Surface:
     )
 
 
-def _axis(dice: random.Random, count: int) -> np.ndarray:
+def _axis(rng: random.Random, count: int) -> np.ndarray:
     kinds = (
         np.linspace(-1, 1, count),
-        np.sort(dice.sample(ENDS, count)),
+        np.sort(rng.sample(ENDS, count)),
         np.linspace(0, 1e-310, count),
         1 + np.arange(count) * 2.3e-16,
         np.linspace(1e16, 1e16 + 10 * count, count),
     )
-    return kinds[0] if dice.random() < 0.4 else dice.choice(kinds)
+    return kinds[0] if rng.random() < 0.4 else rng.choice(kinds)
 
 
 def draw(number: int, folder: Path) -> str:
@@ -48,14 +48,14 @@ def draw(number: int, folder: Path) -> str:
     from lsweep.export.vtk import write
     from lsweep.render.figure import save
 
-    dice = random.Random(number)
-    values = surface(dice)
-    kind = dice.choice(("contour", "filled", "heatmap", "surface", "line", "scene"))
-    look = dice.choice(
+    rng = random.Random(number)
+    values = surface(rng)
+    kind = rng.choice(("contour", "filled", "heatmap", "surface", "line", "scene"))
+    look = rng.choice(
         ({}, {"log": True}, {"log": False}, {"clip": 1.0}, {"metric": "accuracy"}, {"levels": 5})
     )
-    how = dice.choice(({}, {"log": True}, {"scale": "auto"}, {"clip": 1.0}))
-    suffix = dice.choice((".vts", ".vtp", ".vti", ".glb", ".xdmf", ".py"))
+    how = rng.choice(({}, {"log": True}, {"scale": "auto"}, {"clip": 1.0}))
+    suffix = rng.choice((".vts", ".vtp", ".vti", ".glb", ".xdmf", ".py"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         refused = [

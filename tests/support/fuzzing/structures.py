@@ -59,95 +59,95 @@ def change(path: Path, steps: list[tuple[int, int, int]]) -> str:
     return ""
 
 
-def _delete(file: h5py.File, name: str, dice: random.Random) -> None:
+def _delete(file: h5py.File, name: str, rng: random.Random) -> None:
     del file[name]
 
 
-def _link(file: h5py.File, name: str, dice: random.Random) -> None:
-    target = "/" + dice.choice(NAMES)
+def _link(file: h5py.File, name: str, rng: random.Random) -> None:
+    target = "/" + rng.choice(NAMES)
     links = (
         h5py.SoftLink(target),
         h5py.SoftLink("/nothing"),
         h5py.ExternalLink("/dev/zero", target),
         file["/"],
     )
-    _put(file, name, dice.choice(links))
+    _put(file, name, rng.choice(links))
 
 
-def _alias(file: h5py.File, name: str, dice: random.Random) -> None:
-    _put(file, name, file[dice.choice(NAMES)])
+def _alias(file: h5py.File, name: str, rng: random.Random) -> None:
+    _put(file, name, file[rng.choice(NAMES)])
 
 
-def _dataset(file: h5py.File, name: str, dice: random.Random) -> None:
-    dtype, shape = dice.choice(TYPES), dice.choice(SHAPES)
+def _dataset(file: h5py.File, name: str, rng: random.Random) -> None:
+    dtype, shape = rng.choice(TYPES), rng.choice(SHAPES)
     options: dict[str, Any] = {}
-    if shape and dice.random() < 0.4:
+    if shape and rng.random() < 0.4:
         options = {
             "chunks": tuple(min(n, 64) or 1 for n in shape),
-            "compression": dice.choice(("gzip", "lzf", None)),
+            "compression": rng.choice(("gzip", "lzf", None)),
         }
-        options["fletcher32"] = dice.random() < 0.2
-    if shape and dice.random() < 0.1:
+        options["fletcher32"] = rng.random() < 0.2
+    if shape and rng.random() < 0.1:
         options = {"external": [("/dev/zero", 0, h5py.h5f.UNLIMITED)]}
     _put(file, name, None)
     dataset = file.create_dataset(name, shape, h5py.Empty("f8").dtype if shape is None else dtype, **options)
     if shape is not None and np.prod(shape) < 1000 and dataset.dtype.kind in "fiu":
-        dataset[...] = np.resize(np.asarray(dice.choices(NUMBERS, k=9)), shape)
+        dataset[...] = np.resize(np.asarray(rng.choices(NUMBERS, k=9)), shape)
 
 
-def _virtual(file: h5py.File, name: str, dice: random.Random) -> None:
+def _virtual(file: h5py.File, name: str, rng: random.Random) -> None:
     layout = h5py.VirtualLayout((3, 5), "<f8", maxshape=(None, 5))
     layout[:3] = h5py.VirtualSource("/dev/zero", "loss", shape=(3, 5))
     _put(file, name, None)
     file.create_virtual_dataset(name, layout)
 
 
-def _type(file: h5py.File, name: str, dice: random.Random) -> None:
-    _put(file, name, np.dtype(dice.choice(TYPES[:8])))
+def _type(file: h5py.File, name: str, rng: random.Random) -> None:
+    _put(file, name, np.dtype(rng.choice(TYPES[:8])))
 
 
-def _group(file: h5py.File, name: str, dice: random.Random) -> None:
+def _group(file: h5py.File, name: str, rng: random.Random) -> None:
     _put(file, name, None)
     group = file.create_group(name)
-    for index in range(dice.choice((0, 1, 3, 300))):
-        group[str(index)] = np.zeros(dice.choice(((), (0,), (4, 3), (4,))), "f4")
+    for index in range(rng.choice((0, 1, 3, 300))):
+        group[str(index)] = np.zeros(rng.choice(((), (0,), (4, 3), (4,))), "f4")
 
 
-def _values(file: h5py.File, name: str, dice: random.Random) -> None:
+def _values(file: h5py.File, name: str, rng: random.Random) -> None:
     dataset = file[name]
     if dataset.dtype.names:
         for field in dataset.dtype.names:
             row = dataset[...]
             fits = row.dtype[field].kind in "fi"
-            row[field][:9] = dice.choice(NUMBERS if fits else TEXTS[1:20])
+            row[field][:9] = rng.choice(NUMBERS if fits else TEXTS[1:20])
             dataset[...] = row
     else:
         with np.errstate(invalid="ignore", over="ignore"):
-            numbers = np.asarray(dice.choices(NUMBERS, k=7)).astype(dataset.dtype)
+            numbers = np.asarray(rng.choices(NUMBERS, k=7)).astype(dataset.dtype)
         dataset[...] = np.resize(numbers, dataset.shape)
 
 
-def _text(file: h5py.File, name: str, dice: random.Random) -> None:
-    value = dice.choice(TEXTS)
-    if dice.random() < 0.3:
+def _text(file: h5py.File, name: str, rng: random.Random) -> None:
+    value = rng.choice(TEXTS)
+    if rng.random() < 0.3:
         value = np.bytes_(value.encode("utf-8", "replace") if isinstance(value, str) else value)
-    _holder(file, dice).attrs[name] = value
+    _holder(file, rng).attrs[name] = value
 
 
-def _attribute(file: h5py.File, name: str, dice: random.Random) -> None:
-    shape = dice.choice(SHAPES[:8])
-    _holder(file, dice).attrs.create(name, np.zeros(shape or (), "f8"), shape, dice.choice(TYPES))
+def _attribute(file: h5py.File, name: str, rng: random.Random) -> None:
+    shape = rng.choice(SHAPES[:8])
+    _holder(file, rng).attrs.create(name, np.zeros(shape or (), "f8"), shape, rng.choice(TYPES))
 
 
-def _number(file: h5py.File, name: str, dice: random.Random) -> None:
-    value = dice.choice(
+def _number(file: h5py.File, name: str, rng: random.Random) -> None:
+    value = rng.choice(
         (0, 1, 2, -1, 2**63 - 1, 1.0, float("nan"), True, h5py.Empty("i8"), np.ones(3, "i8"), 1j)
     )
-    _holder(file, dice).attrs[name] = value
+    _holder(file, rng).attrs[name] = value
 
 
-def _holder(file: h5py.File, dice: random.Random) -> Any:
-    return file["directions"] if dice.random() < 0.3 else file
+def _holder(file: h5py.File, rng: random.Random) -> Any:
+    return file["directions"] if rng.random() < 0.3 else file
 
 
 def _put(file: h5py.File, name: str, value: Any) -> None:
@@ -212,22 +212,22 @@ def archive(steps: list[tuple[int, int, int]]) -> bytes:
     return buffer.getvalue()
 
 
-def _change_member(members: list[_Member], member: _Member, kind: int, dice: random.Random) -> None:
+def _change_member(members: list[_Member], member: _Member, kind: int, rng: random.Random) -> None:
     match kind % 8:
         case 0:
-            member.description = dice.choice(DESCRIPTIONS)
+            member.description = rng.choice(DESCRIPTIONS)
         case 1:
-            member.shape = dice.choice(FORMS)
+            member.shape = rng.choice(FORMS)
         case 2:
-            member.size = dice.choice((0, 1, 2, 16, 18, 72, 144, 10**6))
+            member.size = rng.choice((0, 1, 2, 16, 18, 72, 144, 10**6))
         case 3:
-            member.order = dice.choice(("True", "9", "None", "x", "'\x1b'"))
+            member.order = rng.choice(("True", "9", "None", "x", "'\x1b'"))
         case 4:
-            member.version = dice.choice(((2, 0), (3, 0), (9, 9), (0, 0)))
+            member.version = rng.choice(((2, 0), (3, 0), (9, 9), (0, 0)))
         case 5:
-            member.declared = dice.randrange(1 << 20)
+            member.declared = rng.randrange(1 << 20)
         case 6:
-            member.method = dice.choice(METHODS)
+            member.method = rng.choice(METHODS)
         case _:
-            name = dice.choice(("images.npy", "images", "labels", "\x1b[31m.npy", "../../a.npy", "a" * 300))
+            name = rng.choice(("images.npy", "images", "labels", "\x1b[31m.npy", "../../a.npy", "a" * 300))
             members.append(replace(member, name=name))
