@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from lsweep import cli
+from lsweep.cli import dispatch
 from lsweep.comm import Comm, connect
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig
 from lsweep.engine import loop
@@ -111,7 +111,7 @@ def sweep(comm: Comm, output: Path, options: Mapping[str, str]) -> int:
         raise
     if comm.is_root:
         held.release()
-        cli._report(config, outcome)
+        dispatch._report(config, outcome)
     return outcome.exit_status
 
 
@@ -143,7 +143,7 @@ def main() -> int:
     comm = connect(need_mpi=options["mode"] == "mpio")
     while options["go"] and not Path(options["go"]).exists():
         time.sleep(0)  # ready; racers start at one instant
-    return cli._on_ranks(comm, lambda: sweep(comm, Path(sys.argv[1]), options))
+    return dispatch._on_ranks(comm, lambda: sweep(comm, Path(sys.argv[1]), options))
 
 
 if __name__ == "__main__":
@@ -151,5 +151,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except InputError as error:
-        cli._say_once(error)
+        dispatch._say_once(error)
         sys.exit(error.exit_status)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from sampled import COUNT, Sampled
 
-from lsweep import cli
+from lsweep.cli import dispatch
 from lsweep.comm import Comm, connect
 from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.engine import loop
@@ -140,7 +140,7 @@ def main(comm: Comm) -> int:
         ),
         store=StoreConfig(sync_seconds=float(options["sync"])),
     )
-    cli._log_to_stderr(comm, logging.WARNING)
+    dispatch._log_to_stderr(comm, logging.WARNING)
     lock = comm.on_root(lambda: acquire(output))
     # No identity but the grid: a sweep must be resumed by any number of ranks, in any mode.
     identity = {"axes": list(reversed(grid.shape))}
@@ -179,4 +179,4 @@ def main(comm: Comm) -> int:
 if __name__ == "__main__":
     signal.alarm(300)
     ranks = connect()
-    sys.exit(cli._on_ranks(ranks, lambda: main(ranks)))
+    sys.exit(dispatch._on_ranks(ranks, lambda: main(ranks)))
