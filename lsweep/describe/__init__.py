@@ -1,6 +1,6 @@
-"""Methods paragraph of a sweep from its file, with the references to cite.
+"""Methods paragraph of a sweep, written from its file, with the references to cite.
 
-`describe(surface)` returns text, Markdown, LaTeX or JSON. What the file does not say is left out.
+`describe(surface)` returns text, Markdown, LaTeX or JSON. Facts that the file does not record are left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""BibTeX entries of what to cite."""
+"""BibTeX entries to cite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LI2018 = """@inproceedings{li2018visualizing,
 
 
 def entries(known: Mapping[str, Any]) -> str:
-    """The method's paper, and lsweep in the version that the file names."""
+    """BibTeX entries of the paper that introduced the method and of lsweep, in the version recorded in the file."""
     escape = STYLES["latex"].escape
     version, commit = (get(known, str, "software", key) for key in ("lsweep", "commit"))
     notes = [f"Version {escape(version)}"] if version else []

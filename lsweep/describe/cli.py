@@ -11,9 +11,9 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `describe` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "describe",
-        help="the methods paragraph of a paper, and BibTeX, from a sweep's file",
-        description="Write the methods paragraph of a sweep: network, data, directions, grid, errors, software, "
-        "hardware, with BibTeX of what to cite. It says what the file says; what that does not know is left out.",
+        help="write the methods paragraph of a paper, with BibTeX, from a sweep's file",
+        description="Write a methods paragraph for a sweep, with BibTeX entries to cite. It covers the network, data, "
+        "directions, grid, errors, software and hardware. Facts that the file does not record are left out.",
         epilog="example: lsweep describe resnet56.h5 --format latex >> methods.tex",
     )
     parser.add_argument("file", metavar="FILE", help="HDF5 file of a sweep")

@@ -1,4 +1,4 @@
-"""Facts about how a sweep's values were computed, as one dictionary of JSON types."""
+"""Facts about how the values of a sweep were computed, as one dictionary of JSON types."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ NUMBER = (int, float)
 
 
 def facts(surface: Surface, certificate: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Network, data, directions, grid, evaluation, estimates, software, hardware of a sweep; only what it says.
+    """The recorded facts about the network, data, directions, grid, evaluation, estimates, software and hardware.
 
     Args:
-        surface: as it was read.
-        certificate: in place of the file's own, what is known of the errors, in JSON types; kept as it is.
+        surface: the surface as read from a file.
+        certificate: known errors, in JSON types; replaces the file's own certificate and is returned unchanged.
 
     Returns:
         Sections, each a dictionary without empty entries; empty sections are absent.
@@ -45,7 +45,7 @@ def facts(surface: Surface, certificate: Mapping[str, Any] | None = None) -> dic
 
 
 def get(table: Any, kind: type[K] | tuple[type[K], ...], *keys: str) -> K | None:
-    """The value below these keys if it is there and of that kind; a file may hold anything."""
+    """The value below these keys if it exists and has that type, else None; a file may hold anything."""
     for key in keys:
         if not isinstance(table, Mapping) or key not in table:
             return None
@@ -55,7 +55,7 @@ def get(table: Any, kind: type[K] | tuple[type[K], ...], *keys: str) -> K | None
 
 
 def _certificate(surface: Surface) -> dict[str, Any]:
-    """Errors at the points that were evaluated again in full."""
+    """Errors at the points that were evaluated again with all examples."""
     found = surface.certificate
     if found is None or not len(found) or not found.losses:
         return {}
@@ -102,12 +102,12 @@ def _data(surface: Surface, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _directions(surface: Surface) -> dict[str, Any]:
-    """Axis → recipe and hash. The recipe in the file and not the configuration: only the former knows of tensors."""
+    """Axis → recipe and hash. Read from the recipe, because the configuration does not record explicit tensors."""
     kind = get(surface.recipe, str, "kind")
     found = {}
     for axis in surface.axes:
         recipe = {"kind": kind} if kind else get(surface.recipe, dict, axis) or {}
-        # What files of an early version say of other axes is not this one's.
+        # Files of an early version also hold entries for other axes here.
         one = {key: value for key, value in recipe.items() if value is not None and key not in AXIS_NAMES}
         digest = get(surface.identity, str, "directions", axis)
         if one or digest:
@@ -148,7 +148,7 @@ def _evaluation(surface: Surface, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _estimates(surface: Surface) -> dict[str, Any]:
-    """How exact the values are where that was estimated point by point."""
+    """Numbers of examples and standard errors of the loss, where these were recorded per point."""
     done = surface.done
     found: dict[str, Any] = {}
     examples = surface.columns.get("examples")

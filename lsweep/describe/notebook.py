@@ -1,4 +1,4 @@
-"""HTML representation of a surface in notebooks: a small table and a picture, without matplotlib."""
+"""HTML representation of a surface in notebooks: a small table and a heat map, without matplotlib."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from lsweep.errors import printable
 from lsweep.surface import Status, Surface
 
-# Nine colours of viridis (Smith, van der Walt), from which the others are interpolated.
+# Nine colours of viridis (Smith, van der Walt); the others are interpolated.
 VIRIDIS = np.array(
     [
         [68, 1, 84],
@@ -27,17 +27,17 @@ VIRIDIS = np.array(
     ],
     dtype=float,
 )
-SIZE = 180  # CSS pixels of the picture's longer side
-MOST_PIXELS = 256  # of the picture along a side: more make a notebook heavy
+SIZE = 180  # CSS pixels along the longer side of the picture
+MOST_PIXELS = 256  # of the picture along a side; more would bloat the notebook
 LINE_HEIGHT = 60
-LOG_RATIO = 50  # as figures do, see `lsweep.render.scale`
+LOG_RATIO = 50  # as in figures, see `lsweep.render.scale`
 MOST_METRICS = 12
 
 
 def html(surface: Surface) -> str:
-    """A table of axes, points and the range of each metric, and the loss as a heat map, as an HTML fragment.
+    """An HTML fragment with a table of axes, points and metric ranges, and a heat map of the loss.
 
-    Whatever the file says of itself is escaped.
+    All text from the file is escaped.
     """
     rows = [("grid", _grid(surface)), ("points", _points(surface))]
     rows += [(name, _range(surface, name)) for name in list(surface.metrics)[:MOST_METRICS]]
@@ -54,10 +54,10 @@ def html(surface: Surface) -> str:
 
 
 def picture(surface: Surface) -> str:
-    """The loss as an `<img>`: a plane with y upwards, the middle slice of a box, a line as a strip.
+    """The loss as an `<img>`: a plane with y upwards, the middle slice of a box, or a line as a strip.
 
-    Colours are those of figures (viridis, logarithmic where the values span a factor of more than `LOG_RATIO`); points
-    without a value are transparent. A large grid is thinned.
+    Colours are those of figures: viridis, on a logarithmic scale if the values span more than a factor of `LOG_RATIO`.
+    Points without a value are transparent. A large grid is subsampled.
     """
     values = surface.filled("loss")
     while values.ndim > 2:
@@ -95,7 +95,7 @@ def _range(surface: Surface, name: str) -> str:
 
 
 def _size(surface: Surface) -> tuple[int, int]:
-    """Width and height in CSS pixels, by the plane's proportions."""
+    """Width and height in CSS pixels, in the proportions of the plane."""
     if surface.ndim == 1:
         return SIZE, LINE_HEIGHT
     x, y = (max(float(axis[-1] - axis[0]), 1e-300) for axis in (surface.x, surface.y))
@@ -104,7 +104,7 @@ def _size(surface: Surface) -> tuple[int, int]:
 
 
 def _colours(values: np.ndarray) -> np.ndarray:
-    """RGBA, uint8, shaped like the values with a last axis of 4."""
+    """RGBA colours, uint8, of the shape of the values with a last axis of length 4."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     shown = np.clip(values, low, high)

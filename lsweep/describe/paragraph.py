@@ -19,15 +19,15 @@ WIDTH = 100
 
 
 def describe(surface: Surface, format: str = "text", *, certificate: Mapping[str, Any] | None = None) -> str:
-    """The methods paragraph of a sweep and BibTeX of what to cite.
+    """The methods paragraph of a sweep and the BibTeX entries to cite.
 
     Args:
         surface: as `lsweep.open` reads it.
-        format: "text", "markdown", "latex" (the BibTeX in comments) or "json" (the facts, paragraph and BibTeX).
-        certificate: see `facts.facts`; an item "words" of it, a plain sentence, goes into the paragraph.
+        format: "text", "markdown", "latex" (with the BibTeX in comments) or "json" (facts, paragraph and BibTeX).
+        certificate: see `facts.facts`; its item "words", a plain sentence, goes into the paragraph.
 
     Raises:
-        InputError: no such format.
+        InputError: the format is unknown.
     """
     if format not in FORMATS:
         raise InputError(f"unknown format {format!r}{nearest(format, FORMATS)}", key="format")
@@ -45,7 +45,7 @@ def describe(surface: Surface, format: str = "text", *, certificate: Mapping[str
 
 
 def paragraph(known: Mapping[str, Any], format: str) -> str:
-    """The sentences that the facts allow, in one line."""
+    """All sentences whose facts are known, on one line."""
     style = STYLES[format]
     said = (
         sentence(known, style)

@@ -1,4 +1,4 @@
-"""Sentences of the methods paragraph; each is empty where its facts are unknown."""
+"""Sentences of the methods paragraph; each is empty if its facts are unknown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOSSES = {
     "mse": "squared error",
     "mse_softmax": "squared error between softmax and one-hot target",
 }
-SHAPES = {1: "along a line", 2: "over a plane", 3: "over a box"}
+SHAPES = {1: "along the line", 2: "on the plane", 3: "in the box"}
 COORDINATES = {"x": ("α", r"\alpha"), "y": ("β", r"\beta"), "z": ("γ", r"\gamma")}
 PACKAGES = {
     "torch": "PyTorch",
@@ -29,7 +29,7 @@ Facts = Mapping[str, Any]
 
 
 def what(known: Facts, style: Style) -> str:
-    """Which loss of which network, where, on what data."""
+    """Which loss of which network was evaluated, where, and on which data."""
     loss = get(known, str, "evaluation", "loss")
     metrics = get(known, list, "evaluation", "metrics") or []
     subject = "the mean loss" + (f" ({LOSSES.get(loss) or style.code(loss)})" if loss else "")
@@ -44,7 +44,7 @@ def what(known: Facts, style: Style) -> str:
         r"\theta^* + " + " + ".join(latex for _, latex in terms),
     )
     return (
-        f"We evaluated {subject}{_network(known, style)} {SHAPES[len(axes)]} of weight space, {formula} ({style.cite})"
+        f"We evaluated {subject}{_network(known, style)} {SHAPES[len(axes)]} {formula} in weight space ({style.cite})"
         f"{_data(known, style)}."
     )
 
@@ -55,11 +55,11 @@ def _network(known: Facts, style: Style) -> str:
     weights = get(known, str, "network", "weights")
     digest = get(known, str, "network", "weights_sha256")
     notes = [f"{parameters:,} parameters"] if parameters else []
-    notes += [f"weights {style.code(PurePath(weights).name)}"] if weights else []
-    notes += [f"SHA-256 of the weights {style.hash(digest)}"] if digest else []
+    notes += [f"file {style.code(PurePath(weights).name)}"] if weights else []
+    notes += [f"SHA-256 {style.hash(digest)}"] if digest else []
     beside = f" ({', '.join(notes)})" if notes else ""
     name = style.code(source.rsplit("/", 1)[-1]) if source else "a network"
-    return f" of {name}{beside}" if source or notes else " of a network"
+    return f" of {name} with weights {centre(style)}{beside}"
 
 
 def _data(known: Facts, style: Style) -> str:
@@ -83,25 +83,25 @@ def _data(known: Facts, style: Style) -> str:
     source = get(data, str, "source")
     origin = f" of the data set {style.code(source)}" if source and source not in ("npz", "in memory") else ""
     path = get(data, str, "path")
-    origin += f" in {style.code(PurePath(path).name)}" if path else ""
-    return f", on {conjunction(parts)}{origin}" if parts else ""
+    origin += f" from {style.code(PurePath(path).name)}" if path else ""
+    return f", using {conjunction(parts)}{origin}" if parts else ""
 
 
 def batchnorm(known: Facts, style: Style) -> str:
-    """What BatchNorm's running statistics were."""
+    """How the BatchNorm running statistics were set."""
     how = get(known, str, "evaluation", "batchnorm")
     moved = any(get(d, str, "space") == "states" for d in (get(known, dict, "directions") or {}).values())
     if how == "recalibrate":
         count = get(known, int, "evaluation", "recalibrate_examples")
         some = f"the first {count:,} training examples" if count else "training examples"
-        return f"BatchNorm's running statistics were estimated anew at each point from {some}."
+        return f"The BatchNorm running statistics were re-estimated at each point from {some}."
     if how == "fixed" and not moved:
-        return f"BatchNorm's running statistics, where the network has any, were kept as they are at {centre(style)}."
+        return f"The running statistics of any BatchNorm layers were held at their values at {centre(style)}."
     return ""
 
 
 def grid(known: Facts, style: Style) -> str:
-    """The points, and what became of them."""
+    """The grid, and how many of its points were evaluated, interpolated, failed or are pending."""
     table = known["grid"]
     axes = table["axes"]
     size = " × ".join(f"{axis['num']}" for axis in axes.values())
@@ -127,49 +127,52 @@ def grid(known: Facts, style: Style) -> str:
 
 
 def precision(known: Facts, style: Style) -> str:
-    """The arithmetic, and what bounds its error."""
+    """The arithmetic precision and the bound on its error."""
     kind = get(known, str, "evaluation", "precision")
     if kind in ("fp32", "fp64"):
         word = "single" if kind == "fp32" else "double"
-        return f"Arithmetic was in {word} precision ({kind})."
+        return f"All computations used {word} precision ({kind})."
     tolerance = get(known, NUMBER, "evaluation", "precision_tolerance")
     if not kind or tolerance is None:
         return ""
     return (
-        f"Arithmetic was in {style.escape(kind)}, corrected at each point by its difference from single precision on a "
-        f"stratified sample, and in single precision where that left a relative error above {tolerance:g}."
+        f"Each point was computed in {style.escape(kind)} and corrected by the difference from single precision on a "
+        f"stratified sample; points with a remaining relative error above {tolerance:g} were computed in single "
+        "precision."
     )
 
 
 def subset(known: Facts, style: Style) -> str:
-    """How many examples each point took, and how exact the mean is."""
+    """How many examples were used per point, and the standard error of the mean."""
     relative = get(known, NUMBER, "evaluation", "relative_error")
     confidence = get(known, NUMBER, "evaluation", "confidence")
     absolute = get(known, NUMBER, "evaluation", "absolute_error")
     text = ""
     if relative is not None and confidence is not None:
-        bound = f"{relative:g} of it" + (f" or {absolute:g}" if absolute else "")
+        bound = f"a relative error of {relative:g}" + (
+            f" or an absolute error of {absolute:g}" if absolute else ""
+        )
         text = (
-            f"At each point as many examples were taken as a confidence interval ({confidence:g}) of the mean loss "
-            f"needed to be within {bound}"
+            f"At each point, examples were added until the mean loss was known to within {bound} at a confidence level "
+            f"of {confidence:g}"
         )
         taken = get(known, list, "estimates", "examples")
-        text += f", between {taken[0]:,} and {taken[1]:,}." if taken else "."
+        text += f", which took between {taken[0]:,} and {taken[1]:,} examples." if taken else "."
     largest = get(known, NUMBER, "estimates", "loss_stderr_largest")
     if largest is not None:
         median = known["estimates"]["loss_stderr_median"]
-        text += f" The loss's relative standard error is {median:.2g} at the median and {largest:.2g} at the largest."
+        text += f" The relative standard error of the loss has a median of {median:.2g} and a maximum of {largest:.2g}."
     return text.strip()
 
 
 def curvature(known: Facts, style: Style) -> str:
-    """The Hessian's eigenvalues."""
+    """The eigenvalues of the Hessian."""
     table = get(known, dict, "evaluation", "curvature")
     if not table:
         return ""
     tolerance = get(table, NUMBER, "tolerance")
     aim = (
-        f", to a residual of about {tolerance:g} of the largest one's magnitude"
+        f", to a residual of about {tolerance:g} times the magnitude of the largest one"
         if tolerance is not None
         else ""
     )
@@ -177,22 +180,22 @@ def curvature(known: Facts, style: Style) -> str:
 
 
 def trajectory(known: Facts, style: Style) -> str:
-    """The path of a training."""
+    """The training trajectory."""
     table = get(known, dict, "trajectory")
     if not table:
         return ""
-    trails = f" of {table['trails']} trainings" if table["trails"] > 1 else ""
-    text = f"{table['checkpoints']:,} checkpoints{trails} were projected onto these axes"
+    trails = f" from {table['trails']} training runs" if table["trails"] > 1 else ""
+    text = f"{table['checkpoints']:,} checkpoints{trails} were projected onto these directions"
     captured = get(table, NUMBER, "captured")
     return (
-        f"{text}, which capture {100 * captured:.3g} % of their movement."
+        f"{text}, which capture {100 * captured:.3g} % of their squared displacement."
         if captured is not None
         else f"{text}."
     )
 
 
 def certificate(known: Facts, style: Style) -> str:
-    """What a certificate says of itself, or the errors that the file's own has."""
+    """The certificate's own sentence, or the errors recorded in the file's certificate."""
     if words := get(known, str, "certificate", "words"):
         return style.escape(words)
     errors = get(known, dict, "certificate", "errors")
@@ -201,11 +204,11 @@ def certificate(known: Facts, style: Style) -> str:
     precision = get(known, str, "certificate", "precision")
     said = [
         f"{s['points']} of {s['of']} {kind} points drawn at random (relative error of the loss: median "
-        f"{_percent(s['median'])}, 95 % of them within {_percent(s['95 %'])}, largest {_percent(s['largest'])})"
+        f"{_percent(s['median'])}, 95th percentile {_percent(s['95 %'])}, maximum {_percent(s['largest'])})"
         for kind, s in errors.items()
     ]
     return (
-        f"As a check, all examples were evaluated in {precision} at "
+        f"As a check, the loss was recomputed over all examples in {precision} at "
         + style.escape(" and ").join(style.escape(words) for words in said)
         + "."
     )
@@ -224,9 +227,9 @@ def computed(known: Facts, style: Style) -> str:
     origin = get(software, str, "converted_from")
     if not version:
         return (
-            f"The values were converted from a file of the format {style.escape(origin)}." if origin else ""
+            f"The values were converted from a file in the format {style.escape(origin)}." if origin else ""
         )
-    text = f"Computed with lsweep {style.escape(version)}"
+    text = f"The values were computed with lsweep {style.escape(version)}"
     text += f" (commit {style.hash(commit)})" if commit else ""
     text += f", {conjunction(tools)}" if tools else ""
     device, processor = get(hardware, str, "device"), get(hardware, str, "processor")
@@ -236,7 +239,9 @@ def computed(known: Facts, style: Style) -> str:
     if ranks:
         many = " or ".join(map(str, ranks))
         text += (
-            f", by {many} MPI {'rank' if ranks == [1] else 'ranks'}" if ranks != [1] else ", by one process"
+            f", using {many} MPI {'rank' if ranks == [1] else 'ranks'}"
+            if ranks != [1]
+            else ", in one process"
         )
         text += f" on {hosts} hosts" if hosts and hosts > 1 else ""
     return f"{text}."

@@ -1,4 +1,4 @@
-"""Text styles of the paragraph: plain, Markdown, LaTeX."""
+"""Text styles of the paragraph: plain text, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _LATEX = {
     "~": r"\textasciitilde{}",
 }
 _MARKDOWN = "\\`*_{}[]<>#|$"
-HASH = 12  # digits of a hash in words
-LONGEST = 200  # characters of a name that a file gives
+HASH = 12  # digits of a hash that are printed
+LONGEST = 200  # characters of a name taken from a file
 
 
 @dataclass(frozen=True)
 class Style:
-    """One way to write.
+    """A text style.
 
     Attributes:
-        escape: makes words harmless, whatever they are.
-        code: a name of a file or program, escaped.
+        escape: escapes arbitrary text.
+        code: formats and escapes the name of a file or program.
         formula: (plain, LaTeX) → the formula.
-        cite: of Li et al. 2018.
+        cite: the citation of Li et al. 2018.
     """
 
     escape: Callable[[str], str]
@@ -41,12 +41,12 @@ class Style:
     cite: str
 
     def hash(self, digest: str) -> str:
-        """The first digits of a hash, enough to tell one from another."""
+        """The first digits of a hash, enough to distinguish two hashes."""
         return self.code(digest[:HASH])
 
 
 def conjunction(parts: Sequence[str]) -> str:
-    """The parts with commas and an "and"; "" of none."""
+    """The parts joined by commas and "and"; "" if there are none."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
 
 

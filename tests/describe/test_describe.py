@@ -1,4 +1,4 @@
-"""The methods paragraph: it says what the file says, and nothing else."""
+"""The methods paragraph states what the file records, and nothing else."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def said(surface: Surface, format: str = "text", **more: Any) -> str:
 
 def test_of_a_bare_surface_only_the_grid_is_said() -> None:
     assert said(bare()) == (
-        "We evaluated the mean loss of a network over a plane of weight space, θ* + α·d₁ + β·d₂ (Li et al. 2018). "
-        "The grid has 3 × 2 points on [0, 2] × [-1, 1], all of which were evaluated."
+        "We evaluated the mean loss of a network with weights θ* on the plane θ* + α·d₁ + β·d₂ in weight space "
+        "(Li et al. 2018). The grid has 3 × 2 points on [0, 2] × [-1, 1], all of which were evaluated."
     )
     assert set(facts(bare())) == {"grid", "evaluation"}
 
@@ -53,24 +53,28 @@ def test_of_a_bare_surface_only_the_grid_is_said() -> None:
 def test_the_papers_network() -> None:
     text = said(read(RESULT, trusted=True))
     for phrase in (
-        "the mean loss (cross entropy) and the accuracy of resnet56 (weights resnet56.t7, SHA-256 of the weights b145",
-        "on at most the first 500 examples of the train split (SHA-256 c31ba7bb95fd) in train_*.npz",
-        "Each of d₁ and d₂ was drawn from a standard normal distribution with seed 2018",
-        "each filter scaled to the norm of the corresponding filter of the weights",
-        "biases and BatchNorm parameters were set to zero",
+        "the mean loss (cross entropy) and the accuracy of resnet56 with weights θ* (file resnet56.t7, SHA-256 b145",
+        "using at most the first 500 examples of the train split (SHA-256 c31ba7bb95fd) from train_*.npz",
+        "Each of the directions d₁ and d₂ was drawn from a standard normal distribution (seed 2018)",
+        "with each filter scaled to the norm of the corresponding filter of the weights",
+        "its entries for biases and BatchNorm parameters were set to zero",
         "The grid has 41 × 41 points on [-1, 1] × [-1, 1], all of which were evaluated",
         "single precision (fp32)",
         "lsweep 0.1.0 (commit 86edf079c8b4), PyTorch 2.15.0",
-        "on cpu (AVX2), AMD EPYC, by 2 MPI ranks",
+        "on cpu (AVX2), AMD EPYC, using 2 MPI ranks",
     ):
         assert phrase in text
-    assert "BatchNorm's running statistics" not in text  # of a time before the file had a word on it
+    assert "running statistics" not in text  # of a time before the file had a word on it
 
 
 def test_directions_given_as_tensors_have_no_seed() -> None:
     """The configuration of such a sweep has the default recipe, which was not used."""
     text = said(bare(config='[directions]\nkind = "random"\nseed = 7\n', recipe={"kind": "explicit"}))
-    assert "Each of d₁ and d₂ was given as tensors." in text and "seed" not in text and "7" not in text
+    assert (
+        "Each of the directions d₁ and d₂ was supplied as tensors." in text
+        and "seed" not in text
+        and "7" not in text
+    )
 
 
 def test_each_axis_has_its_own_recipe() -> None:
@@ -92,11 +96,12 @@ def test_each_axis_has_its_own_recipe() -> None:
     }
     text = said(bare(recipe=recipe, config='[evaluate]\nbatchnorm = "fixed"\n'))
     assert (
-        "d₁ leads from θ* to the solution b.pt, which lies at 1; without the parameters fc.*. d₂ is the eigenvector of "
-        "the Hessian at θ*, number 2 from the smallest eigenvalue on, not normalised; biases and BatchNorm parameters "
-        "were drawn like the others, but not normalised. BatchNorm's running statistics moved with the parameters."
+        "The direction d₁ points from θ* to the solution b.pt, which lies at coordinate 1; the parameters fc.* were "
+        "held fixed. The direction d₂ is the eigenvector of the Hessian at θ* for eigenvalue number 2 in ascending "
+        "order, without normalisation; its entries for biases and BatchNorm parameters were drawn in the same way but "
+        "not normalised. The BatchNorm running statistics were displaced together with the parameters."
     ) in text
-    assert "kept as they are" not in text
+    assert "held at their values" not in text
 
 
 def test_every_choice_has_words() -> None:
@@ -130,12 +135,12 @@ def test_errors_and_estimates() -> None:
         | {"absolute_error": 0.0, "curvature": {"tolerance": 0.001}},
     )
     text = said(surface)
-    assert "in bf16, corrected at each point" in text and "a relative error above 0.01" in text
+    assert "in bf16 and corrected by" in text and "a remaining relative error above 0.01" in text
     assert (
-        "confidence interval (0.95) of the mean loss needed to be within 0.02 of it, between 100 and 6,000."
-        in text
+        "until the mean loss was known to within a relative error of 0.02 at a confidence level of 0.95, which took "
+        "between 100 and 6,000 examples." in text
     )
-    assert "relative standard error is 0.01 at the median and 0.05 at the largest" in text
+    assert "relative standard error of the loss has a median of 0.01 and a maximum of 0.05" in text
     assert (
         "eigenvalues of the Hessian of the mean loss were computed at each point, to a residual of about 0.001"
         in text
@@ -155,9 +160,9 @@ def test_the_files_own_certificate() -> None:
     )
     surface = dataclasses.replace(bare(), certificate=own)
     assert (
-        "As a check, all examples were evaluated in fp32 at 1 of 40 evaluated points drawn at random (relative "
-        "error of the loss: median 1 %, 95 % of them within 1 %, largest 1 %) and 1 of 60 interpolated points drawn "
-        "at random (relative error of the loss: median 0 %, 95 % of them within 0 %, largest 0 %)."
+        "As a check, the loss was recomputed over all examples in fp32 at 1 of 40 evaluated points drawn at random "
+        "(relative error of the loss: median 1 %, 95th percentile 1 %, maximum 1 %) and 1 of 60 interpolated points "
+        "drawn at random (relative error of the loss: median 0 %, 95th percentile 0 %, maximum 0 %)."
         in " ".join(said(surface).split())
     )
     assert r"median 1 \%" in said(surface, "latex")
@@ -185,11 +190,12 @@ def test_a_trajectory_is_told() -> None:
         shares=np.array([0.5, 0.4]),
         explained=np.full(2, np.nan),
     )
-    assert "4 checkpoints were projected onto these axes, which capture 90 % of their movement." in said(
-        bare(trajectory=path)
+    assert (
+        "4 checkpoints were projected onto these directions, which capture 90 % of their squared displacement."
+        in said(bare(trajectory=path))
     )
     unknown = dataclasses.replace(path, captured=float("nan"))
-    assert "4 checkpoints were projected onto these axes." in said(bare(trajectory=unknown))
+    assert "4 checkpoints were projected onto these directions." in said(bare(trajectory=unknown))
 
 
 def test_a_sweep_of_ones_own(tmp_path) -> None:
@@ -204,21 +210,19 @@ def test_a_sweep_of_ones_own(tmp_path) -> None:
     for output in (None, tmp_path / "a.h5"):
         surface = lsweep.sweep(model, data, grid=3, output=output, test_data=data, loss="mse_softmax")
         assert surface is not None
-        texts.append(said(surface).partition(" Computed with")[0])
+        texts.append(said(surface).partition(" The values were computed with")[0])
     assert texts[0] == texts[1] and read(tmp_path / "a.h5").identity["loss"] == "mse_softmax"
     assert (
-        "the mean loss (squared error between softmax and one-hot target) and the accuracy of Sequential (26 par"
+        "(squared error between softmax and one-hot target) and the accuracy of Sequential with weights θ* (26 par"
         in texts[0]
     )
     assert re.search(
-        r"on 17 examples of the train split \(SHA-256 \w{12}\) and 17 examples of the test split", texts[0]
+        r"using 17 examples of the train split \(SHA-256 \w{12}\) and 17 examples of the test split", texts[0]
     )
-    assert (
-        "BatchNorm's running statistics, where the network has any, were kept as they are at θ*." in texts[0]
-    )
+    assert "The running statistics of any BatchNorm layers were held at their values at θ*." in texts[0]
     directions = [[torch.ones_like(p) for p in model.parameters()]]
     line = lsweep.sweep(model, data, grid={"x": {"num": 3}}, directions=directions)
-    assert line is not None and "d₁ was given as tensors" in said(line) and "along a line" in said(line)
+    assert line is not None and "d₁ was supplied as tensors" in said(line) and "along the line" in said(line)
 
 
 @pytest.mark.parametrize("format", ["text", "markdown", "latex", "json"])
@@ -236,8 +240,9 @@ def test_formats(format, capsys) -> None:
         }
     if format == "latex":
         prose = [line for line in out.splitlines() if line and not line.startswith("%")]
-        assert r"\texttt{train\_*.npz}" in out and r"$\theta^* + \alpha d_1 + \beta d_2$" in out
-        assert not re.search(r"(?<!\\)[%#&]", " ".join(prose))
+        text = " ".join(prose)
+        assert r"\texttt{train\_*.npz}" in text and r"$\theta^* + \alpha d_1 + \beta d_2$" in text
+        assert not re.search(r"(?<!\\)[%#&]", text)
     if format == "markdown":
         assert "```bibtex\n@inproceedings" in out and "`resnet56`" in out
     else:
@@ -272,7 +277,7 @@ def test_what_a_file_says_cannot_break_out() -> None:
     ["", "model = 3", "[model]\nsource = 3", "not TOML [", "[data]\nsplit = 3\n[evaluate]\nloss = []"],
 )
 def test_odd_configurations(config) -> None:
-    assert "We evaluated the mean loss of a network over a plane" in said(bare(config=config))
+    assert "We evaluated the mean loss of a network with weights θ* on the plane" in said(bare(config=config))
 
 
 def test_an_unknown_format() -> None:
@@ -284,7 +289,7 @@ def test_a_converted_file_says_so(tmp_path) -> None:
     whole.write(bare(provenance={"converted": {"format": "released", "file": "s.h5"}}), tmp_path / "a.h5")
     text = said(read(tmp_path / "a.h5", trusted=True))
     assert (
-        text.endswith("The values were converted from a file of the format released.")
+        text.endswith("The values were converted from a file in the format released.")
         and "lsweep" not in text
     )
 
