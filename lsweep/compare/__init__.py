@@ -1,7 +1,7 @@
-"""Comparison of surfaces: numbers for what the eye sees, and which of them distinguish networks (docs/compare.md).
+"""Comparison of surfaces by quantitative measures, and which of these distinguish networks (docs/compare.md).
 
-`lsweep compare A.h5 B.h5 …` is the command; `lsweep.compare.comparison.compare` does the same in Python. Importing
-this package imports nothing heavy: its names are loaded when they are first used.
+The command is `lsweep compare A.h5 B.h5 …`; `lsweep.compare.comparison.compare` does the same in Python. Importing
+this package is cheap: its names are loaded on first use.
 """
 
 from __future__ import annotations

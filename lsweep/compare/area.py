@@ -8,9 +8,9 @@ from lsweep.surface import Surface
 
 
 def share_below(surface: Surface, level: float, metric: str = "loss") -> float:
-    """The share of the points whose value lies below `level`, in [0, 1]; settled points count as interpolated.
+    """The share of the points whose value lies below `level`, in [0, 1]; settled points have interpolated values.
 
-    A NaN is not below anything; pending points do not count at all. NaN if no point is done.
+    A NaN is never below; pending points are not counted. NaN if no point is done.
     """
     known = surface.done | surface.settled
     if not known.any():
@@ -19,19 +19,19 @@ def share_below(surface: Surface, level: float, metric: str = "loss") -> float:
 
 
 def area_below(values: np.ndarray, known: np.ndarray, level: float) -> float:
-    """The share of the plane's area (of the line's length) where the linearly interpolated surface is below `level`.
+    """The share of a plane's area (or of a line's length) where the linearly interpolated surface is below `level`.
 
-    A cell is cut into four triangles that meet in its middle, at the mean of its corners, and each triangle is
-    interpolated linearly: on a coarse grid the share of points would jump by whole points.
+    Each cell is cut into four triangles that meet at its centre, whose value is the mean of the corners, and each
+    triangle is interpolated linearly. On a coarse grid, the share of points would change in steps of whole points.
 
     Args:
-        values: (ny, nx) or (nx,) float64, on an equally spaced grid; NaN and infinities are no numbers.
-        known: boolean, alike: where there is a result. A cell with a corner elsewhere is left out; one
+        values: (ny, nx) or (nx,) float64, on an equally spaced grid; may hold NaN and infinities.
+        known: boolean, same shape: True where there is a result. A cell with an unknown corner is left out; a cell
             whose corners are all known, but not all finite, is not below any level.
         level: of the loss.
 
     Returns:
-        In [0, 1]; NaN where no cell has all its corners.
+        In [0, 1]; NaN if no cell has all its corners.
     """
     counted = _all_corners(known)
     if not counted.any():
@@ -49,7 +49,7 @@ def _all_corners(mask: np.ndarray) -> np.ndarray:
 
 
 def _parts_below(values: np.ndarray, level: float) -> np.ndarray:
-    """The part of each cell below the level, (ny - 1, nx - 1) or (nx - 1,)."""
+    """The fraction of each cell below the level, (ny - 1, nx - 1) or (nx - 1,)."""
     if values.ndim == 1:
         return _segment_below(values[:-1], values[1:], level)
     corners = values[:-1, :-1], values[:-1, 1:], values[1:, 1:], values[1:, :-1]
@@ -65,7 +65,7 @@ def _segment_below(start: np.ndarray, end: np.ndarray, level: float) -> np.ndarr
 
 
 def _triangle_below(corners: np.ndarray, level: float) -> np.ndarray:
-    """The part of a triangle below the level, from the values at its corners (3, …), linear in between."""
+    """The fraction of a triangle below the level, interpolated linearly from the values at its corners (3, …)."""
     low, mid, high = np.sort(corners, axis=0)
     tip = _ratio(level - low, mid - low) * _ratio(level - low, high - low)
     rest = 1.0 - _ratio(high - level, high - low) * _ratio(high - level, high - mid)
@@ -73,5 +73,5 @@ def _triangle_below(corners: np.ndarray, level: float) -> np.ndarray:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole in [0, 1]; 0 where the whole is 0."""
+    """part / whole, clipped to [0, 1]; 0 where the whole is 0."""
     return np.clip(np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0), 0.0, 1.0)

@@ -26,19 +26,24 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `compare` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "compare",
-        help="numbers of surfaces, and which of them tell networks apart",
-        description="Numbers for what the eye sees on lines and planes: loss and error at the centre, curvature, "
-        "convexity, area below losses, minima, roughness, range. Files that differ in the directions' seed only "
-        "are repeats of one network and give a spread; every two networks get a verdict per number. "
-        "docs/compare.md defines each number.",
+        help="measure surfaces and report which measures reliably distinguish the networks",
+        description="Measure lines and planes: loss and error at the centre, curvature, convexity, area below given "
+        "losses, minima, roughness and range. Files that differ only in the seed of the directions are repeats of one "
+        "network and give the spread. For each pair of networks, each measure gets a verdict. The measures are defined "
+        "in docs/compare.md.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="HDF5 file of a sweep")
-    measured = parser.add_argument_group("what is measured")
-    measured.add_argument("--metric", default="loss", help="the loss: loss, loss_test (default: loss)")
+    measured = parser.add_argument_group("measures")
     measured.add_argument(
-        "--depth", type=float, metavar="D", help="least depth of a minimum, in ln(loss) (default: 0.1)"
+        "--metric", default="loss", help="the loss to measure: loss, loss_test (default: loss)"
+    )
+    measured.add_argument(
+        "--depth",
+        type=float,
+        metavar="D",
+        help="minimum depth of a local minimum, in ln(loss) (default: 0.1)",
     )
     measured.add_argument(
         "--levels", metavar="A,B,…", help="losses below which the area is measured (default: 0.1,1,10)"
@@ -49,23 +54,27 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         type=float,
         metavar="PERCENT",
-        help="a network's test error, where it was measured elsewhere; once per network",
+        help="test error of a network, if it was measured elsewhere; once per network",
     )
     measured.add_argument(
-        "--force", action="store_true", help="warn of files that are unlike or incomplete, and go on"
+        "--force", action="store_true", help="only warn if files are not comparable or incomplete"
     )
     shown = parser.add_argument_group("result")
-    shown.add_argument("-o", "--output", metavar="OUT", help="a file instead of standard output")
-    shown.add_argument("--format", choices=FORMATS, help="default: by OUT's suffix, else text")
-    shown.add_argument("--figure", metavar="FIGURE", help="draw the first file of each network, on one scale")
+    shown.add_argument("-o", "--output", metavar="OUT", help="write to a file instead of standard output")
     shown.add_argument(
-        "--name", action="append", default=[], metavar="NAME", help="a network's name; once per network"
+        "--format", choices=FORMATS, help="output format (default: from the suffix of OUT, else text)"
+    )
+    shown.add_argument(
+        "--figure", metavar="FIGURE", help="draw the first file of each network, on a common scale"
+    )
+    shown.add_argument(
+        "--name", action="append", default=[], metavar="NAME", help="name of a network; once per network"
     )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare the files, and write and draw what the arguments ask for. Raises InputError."""
+    """Compare the files, write the report and draw the figure. Raises InputError."""
     from lsweep.compare import report
     from lsweep.compare.comparison import compare
     from lsweep.compare.numbers import Settings
@@ -90,7 +99,7 @@ def _require_alike(sweeps: Sequence[Sweep], *, force: bool) -> None:
 
     for difference in differences(sweeps):
         if not force:
-            raise InputError(f"{difference}; --force compares all the same")
+            raise InputError(f"{difference}; use --force to compare anyway")
         print(f"lsweep: warning: {one_line(difference)}", file=sys.stderr)
 
 
@@ -124,11 +133,13 @@ def _levels(text: str | None) -> tuple[float, ...] | None:
     try:
         return tuple(sorted({float(part) for part in text.split(",") if part.strip()}))
     except ValueError:
-        raise InputError(f"--levels takes numbers with commas between, got {text!r}", key="levels") from None
+        raise InputError(
+            f"--levels must be numbers separated by commas, got {text!r}", key="levels"
+        ) from None
 
 
 def _fractions(percent: Sequence[float]) -> list[float]:
     for value in percent:
         if not (math.isfinite(value) and 0 <= value <= 100):
-            raise InputError(f"--test-error is in per cent, 0 to 100, got {value}", key="test_error")
+            raise InputError(f"--test-error must be 0 to 100 per cent, got {value}", key="test_error")
     return [value / 100 for value in percent]

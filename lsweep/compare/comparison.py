@@ -1,4 +1,4 @@
-"""Comparison of networks: their numbers, the spread over directions, and which numbers distinguish them."""
+"""Comparison of networks: their measures, the spread over directions, and which measures distinguish them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _DEFAULTS = Settings()
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that `lsweep compare` says.
+    """The result of a comparison, as reported by `lsweep compare`.
 
     Attributes:
         settings: what was measured.
-        numbers: in the order of tables; those that no file has are left out.
+        numbers: the measures in the order of the tables; those defined for no file are left out.
         networks: in the order in which their files were given.
         values: per network, per file: key → value.
         summaries: per network: key → mean and spread.
-        verdicts: (index of a network, index of a later one) → key → verdict, for the numbers that are judged.
-        correlations: key → Spearman's ρ of the networks' means with their test errors; empty for fewer than
+        verdicts: (index of a network, index of a later one) → key → verdict, for the measures that are judged.
+        correlations: key → Spearman's ρ between the networks' means and their test errors; empty for fewer than
             three networks with a test error.
     """
 
@@ -46,21 +46,22 @@ def compare(
     names: Sequence[str] = (),
     test_errors: Sequence[float] = (),
 ) -> Comparison:
-    """Measure the sweeps, group them by network, and judge every number for every two networks.
+    """Measure the sweeps, group them by network, and judge every measure for every pair of networks.
 
     Args:
-        sweeps: at least one; `lsweep.compare.sweeps.differences` says what makes them unlike.
+        sweeps: at least one; `lsweep.compare.sweeps.differences` lists what makes them incomparable.
         settings: what to measure.
-        names: one per network, in their order; by default the configurations'.
-        test_errors: fractions in [0, 1], one per network, measured elsewhere; they stand for the files' own.
+        names: one per network, in order; by default from the configurations.
+        test_errors: fractions in [0, 1], one per network, measured elsewhere; they replace those in the files.
 
     Raises:
-        InputError: a surface cannot be measured like that, a sweep is given twice, or names or errors don't fit.
+        InputError: a surface cannot be measured, a sweep is given twice, or the number of names or errors is wrong.
     """
     groups = tuple(networks(sweeps, names))
     if test_errors and len(test_errors) != len(groups):
         raise InputError(
-            f"{len(groups)} networks need as many test errors, got {len(test_errors)}", key="test_error"
+            f"expected one test error for each of the {len(groups)} networks, got {len(test_errors)}",
+            key="test_error",
         )
     values = tuple(tuple(measure(sweep, settings) for sweep in group.sweeps) for group in groups)
     if test_errors:
@@ -85,7 +86,7 @@ def compare(
 def _present(
     known: Sequence[Number], values: Sequence[Sequence[Mapping[str, float]]], test_error: bool
 ) -> list[Number]:
-    """The numbers that some file has."""
+    """The measures that are defined for at least one file."""
     numbers = list(known)
     if test_error and TEST_ERROR not in [n.key for n in numbers]:
         place = 1 + max(k for k, n in enumerate(numbers) if n.key.startswith("error_"))

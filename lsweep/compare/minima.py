@@ -13,9 +13,9 @@ class Minimum:
     """A local minimum of a surface.
 
     Attributes:
-        index: where, as an index into the surface's arrays.
-        value: the value there.
-        depth: its persistence: how far one has to climb from it to reach a lower minimum; inf for the lowest.
+        index: position, as an index into the surface's arrays.
+        value: the value at the minimum.
+        depth: its persistence, the smallest climb that leads to a lower minimum; inf for the lowest.
     """
 
     index: tuple[int, ...]
@@ -24,16 +24,15 @@ class Minimum:
 
 
 def local_minima(values: np.ndarray, depth: float = 0.0) -> list[Minimum]:
-    """Local minima by persistence: those from which one must climb more than `depth`, deepest first.
+    """Local minima with a persistence of more than `depth`, deepest first.
 
-    Points are neighbours if they touch, diagonally too. The values are flooded from below: every minimum
-    begins a basin, and where two basins meet, the one with the higher minimum ends, its depth the height of
-    the meeting point above its minimum (0-dimensional sublevel-set persistence; Edelsbrunner, Letscher,
-    Zomorodian 2002). NaN points are walls.
+    Diagonal points are neighbours too. The values are flooded from below: each minimum starts a basin, and where
+    two basins meet, the one with the higher minimum ends; its depth is the height of the meeting point above its
+    minimum (0-dimensional sublevel-set persistence; Edelsbrunner, Letscher, Zomorodian 2002). NaN points are walls.
 
     Args:
         values: the surface, of any number of dimensions; take the logarithm first to measure depth in ratios.
-        depth: the least depth.
+        depth: the minimum depth.
     """
     flat = values.reshape(-1)
     order = [int(i) for i in np.argsort(flat, kind="stable") if not np.isnan(flat[i])]

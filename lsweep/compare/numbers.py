@@ -1,4 +1,4 @@
-"""Catalogue of the numbers that describe a surface; docs/compare.md defines each by a formula."""
+"""Catalogue of the measures of a surface; docs/compare.md defines each by a formula."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lsweep.compare.sweeps import Sweep
 from lsweep.errors import InputError
 from lsweep.surface import Status, Surface
 
-DEPTH = 0.1  # in ln(loss): a climb by a tenth
+DEPTH = 0.1  # in ln(loss), a climb of about 10 %
 LEVELS = (0.1, 1.0, 10.0)
 
 
@@ -27,8 +27,8 @@ class Settings:
 
     Attributes:
         metric: the loss whose surface is measured.
-        depth: the least depth of a local minimum, in ln(loss).
-        levels: losses below which the area is measured, rising.
+        depth: the minimum depth of a local minimum, in ln(loss).
+        levels: losses below which the area is measured, in increasing order.
     """
 
     metric: str = "loss"
@@ -44,13 +44,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Number:
-    """A number that `measure` gives.
+    """A measure that `measure` computes.
 
     Attributes:
         key: its name in JSON and CSV.
-        label: in tables.
+        label: its name in tables.
         percent: whether it is a share, which tables show in per cent.
-        judged: whether networks are told apart by it; counts of points that could not be used are not.
+        judged: whether networks are compared by it; False for counts of unusable points.
     """
 
     key: str
@@ -60,7 +60,7 @@ class Number:
 
 
 def catalogue(sweeps: Sequence[Sweep], settings: Settings) -> list[Number]:
-    """The numbers that any of these sweeps has."""
+    """The measures of at least one of these sweeps."""
     splits = dict.fromkeys(split for sweep in sweeps for split in sweep.splits)
     axes = dict.fromkeys(n for s in sweeps for n in plane_of(s.surface, settings.metric).names)
     curved = any("eig_ratio" in sweep.surface.metrics for sweep in sweeps)
@@ -68,11 +68,11 @@ def catalogue(sweeps: Sequence[Sweep], settings: Settings) -> list[Number]:
         *(Number(f"loss_{s}", f"loss at the centre, {s}") for s in splits),
         *(Number(f"error_{s}", f"error at the centre, {s}", percent=True) for s in splits),
         *(Number(f"curvature_{n}", f"curvature along {n} at the centre") for n in axes),
-        *(Number(f"log_curvature_{n}", f"the same of ln(loss), {n}") for n in axes),
+        *(Number(f"log_curvature_{n}", f"curvature of ln(loss) along {n}") for n in axes),
         Number("convex_share", "points with a convex neighbourhood", percent=True),
         *(Number(f"below_{v:g}", f"area below loss {v:g}", percent=True) for v in settings.levels),
         Number("minima", f"minima deeper than {settings.depth:g} in ln(loss)"),
-        Number("second_depth", "depth of the second deepest, ln(loss)"),
+        Number("second_depth", "depth of the second minimum, ln(loss)"),
         Number("roughness", "roughness: excess variation of ln(loss)"),
         Number("largest", "largest loss"),
         Number("decades", "range: log10(largest / smallest)"),
@@ -96,14 +96,14 @@ _COUNTS = (
 
 
 def measure(sweep: Sweep, settings: Settings) -> dict[str, float]:
-    """The numbers of one sweep by key; NaN where one is not defined.
+    """The measures of one sweep by key; NaN for those that are not defined.
 
     Raises:
         InputError: see `plane_of`.
     """
     surface = sweep.surface
     plane = plane_of(surface, settings.metric)
-    with np.errstate(all="ignore"):  # losses near 1e308, whose differences are infinite
+    with np.errstate(all="ignore"):  # losses near 1e308 have infinite differences
         return {
             **_centre(sweep, plane),
             **_curvatures(plane),
@@ -115,7 +115,7 @@ def measure(sweep: Sweep, settings: Settings) -> dict[str, float]:
 
 
 def _centre(sweep: Sweep, plane: Plane) -> dict[str, float]:
-    """Loss and error of every split at θ*; metrics of the first split have plain names."""
+    """Loss and error of every split at θ*; metrics of the first split have no suffix."""
     found = {}
     for index, split in enumerate(sweep.splits):
         suffix = f"_{split}" if index else ""
@@ -138,7 +138,7 @@ def _curvatures(plane: Plane) -> dict[str, float]:
 
 def _shape(plane: Plane, settings: Settings) -> dict[str, float]:
     log = plane.log
-    # Deepest first. A plane in pieces, between walls of NaN, has several of infinite depth.
+    # Deepest first. A plane divided by walls of NaN has several minima of infinite depth.
     depths = [minimum.depth for minimum in local_minima(log)]
     known = bool(np.isfinite(log).any())
     return {

@@ -1,4 +1,4 @@
-"""The line or plane of one metric, prepared for measurement."""
+"""A line or plane of one metric, prepared for measurement."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SMALLEST = 1 / LARGEST  # of steps, which are squared
 
 @dataclass(frozen=True)
 class Plane:
-    """A loss over the axes of more than one point.
+    """A loss over the axes with more than one point.
 
     Attributes:
-        names: of these axes, x first.
+        names: the names of these axes, x first.
         steps: the spacing along each.
         values: float64, (ny, nx), (nx,) or () for a single point: interpolated where settled, NaN where unknown.
-        known: boolean, alike: where there is a result or an interpolated value.
-        centre: the index of θ* in `values`; None where the grid has no point there.
+        known: boolean, same shape: True where there is a result or an interpolated value.
+        centre: the index of θ* in `values`; None if θ* is not a grid point.
     """
 
     names: tuple[str, ...]
@@ -36,7 +36,7 @@ class Plane:
     def log(self) -> np.ndarray:
         """ln of the values; NaN where they are not finite.
 
-        A zero counts as the smallest positive value, as in figures. With a negative value all are NaN.
+        A zero is replaced by the smallest positive value, as in figures. If any value is negative, all are NaN.
         """
         finite = np.isfinite(self.values)
         positive = self.values[finite & (self.values > 0)]
@@ -46,15 +46,15 @@ class Plane:
         return logs
 
     def at_centre(self, values: np.ndarray) -> float:
-        """An array's value at θ*; NaN where the grid has no point there."""
+        """The value of an array at θ*; NaN if θ* is not a grid point."""
         return float("nan") if self.centre is None else float(values[self.centre])
 
 
 def plane_of(surface: Surface, metric: str) -> Plane:
-    """Take a loss from a surface; axes of one point are dropped.
+    """The plane or line of a loss; axes of one point are dropped.
 
     Raises:
-        InputError: `metric` is no loss of this surface, the surface is a box, or an axis is not equally spaced.
+        InputError: `metric` is not a loss of this surface, the surface is a box, or an axis is not equally spaced.
     """
     losses = [name for name in surface.metrics if name == "loss" or name.startswith("loss_")]
     losses = [name for name in losses if not name.endswith("_stderr")]
@@ -62,7 +62,7 @@ def plane_of(surface: Surface, metric: str) -> Plane:
         raise InputError(f"no loss {metric!r} in {place_of(surface)}{nearest(metric, losses)}", key="metric")
     names = tuple(n for n in AXIS_NAMES[: surface.ndim] if len(surface.axes[n]) > 1)
     if len(names) > 2:
-        raise InputError(f"{place_of(surface)} is a box: lines and planes can be compared", key="files")
+        raise InputError(f"{place_of(surface)} is a box; only lines and planes can be compared", key="files")
     steps = tuple(_step(surface, n) for n in names)
     shape = tuple(len(surface.axes[n]) for n in reversed(names))
     origin = [_zero(surface.axes[n]) for n in reversed(AXIS_NAMES[: surface.ndim])]
@@ -78,7 +78,7 @@ def plane_of(surface: Surface, metric: str) -> Plane:
 
 
 def _zero(axis: np.ndarray) -> int | None:
-    """The index of 0 on an axis, if it is there within rounding."""
+    """The index of 0 on an axis, up to rounding, or None."""
     nearest_to_zero = int(np.abs(axis).argmin())
     return nearest_to_zero if abs(axis[nearest_to_zero]) <= 1e-9 * float(np.ptp(axis)) else None
 

@@ -16,19 +16,19 @@ from lsweep.compare.verdicts import LEAST_STANDARDISED, Summary, Verdict
 from lsweep.errors import printable
 
 _ONE_DIRECTION = (
-    "How far these numbers hang on the directions is not known from one of them: "
-    "lsweep sweep CONFIG --seeds 1-5, for either network."
+    "One pair of directions does not show how much these measures vary with the directions. "
+    "Run lsweep sweep CONFIG --seeds 1-5 for each network."
 )
 _APART = (
-    "yes: the ranges over directions don't overlap, and the means (second minus first) are at least "
-    f"{LEAST_STANDARDISED:g} pooled\nstandard deviations apart, which is the number behind; ?: fewer than two repeats. "
-    "Ranges of two networks that do not\ndiffer lie apart by chance in up to {chance:.2g} % of cases."
+    "yes: the ranges over directions do not overlap, and the means differ by at least "
+    f"{LEAST_STANDARDISED:g} pooled standard\ndeviations (the number after it: second minus first); ?: fewer than two "
+    "repeats. Ranges of two networks that\ndo not differ are disjoint by chance in up to {chance:.2g} % of cases."
 )
 WIDTH = 120  # characters of a line of text; more networks or pairs go into further blocks
 
 
 def to_text(comparison: Comparison) -> str:
-    """Aligned tables: the numbers of every network, what tells each two apart, what goes with the test error."""
+    """Aligned tables: the measures of each network, the verdicts per pair, the correlations with the test error."""
     labels = [n.label for n in comparison.numbers]
     columns = [
         [
@@ -46,7 +46,7 @@ def to_text(comparison: Comparison) -> str:
 
 
 def to_csv(comparison: Comparison) -> str:
-    """One line per number and network; shares as fractions; nothing where a number is not defined."""
+    """One line per measure and network; shares as fractions; empty cells where a measure is not defined."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
@@ -65,7 +65,7 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def to_json(comparison: Comparison) -> str:
-    """Everything, the values of every file too; null where a number is not defined or infinite."""
+    """The complete comparison with the values of every file; null where a measure is not defined or infinite."""
     table = {
         "settings": asdict(comparison.settings),
         "numbers": {n.key: n.label for n in comparison.numbers},
@@ -99,7 +99,7 @@ def _network(comparison: Comparison, index: int) -> dict[str, Any]:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has neither NaN nor infinity."""
+    """Replace NaN and infinity, which JSON lacks, by null."""
     if isinstance(value, dict):
         return {key: _finite(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -151,7 +151,7 @@ def _verdicts(comparison: Comparison) -> str:
     chance = max(
         v.chance for vs in comparison.verdicts.values() for v in vs.values() if v.separated is not None
     )
-    table = _blocks(["apart by more than the spread?", *(n.label for n in judged)], columns)
+    table = _blocks(["difference larger than the spread?", *(n.label for n in judged)], columns)
     return f"{table}\n\n{_APART.format(chance=100 * chance)}"
 
 
@@ -159,7 +159,7 @@ def _verdict(verdict: Verdict) -> str:
     if verdict.separated is None:
         return "-" if math.isnan(verdict.difference) else "?"
     word = "yes" if verdict.separated else "no"
-    # At the centre all directions meet: nothing varies there, and any difference is one.
+    # The centre is the same for all directions: there is no spread, and any difference counts.
     return (
         f"{word}, no spread" if math.isinf(verdict.standardised) else f"{word:<4}{verdict.standardised:+.2g}"
     )
@@ -174,7 +174,7 @@ def _correlations(comparison: Comparison) -> str:
 
 
 def _blocks(first: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
-    """Columns side by side, the first one repeated in every block that fits into `WIDTH`."""
+    """Columns side by side in blocks of at most `WIDTH` characters, each starting with the first column."""
     edge = max(map(len, first))
     blocks: list[list[Sequence[str]]] = []
     room = 0

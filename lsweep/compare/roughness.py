@@ -1,28 +1,28 @@
-"""Roughness: the variation of a surface in excess of that of a single valley."""
+"""Roughness: the total variation of a surface in excess of that of a single valley."""
 
 from __future__ import annotations
 
 import numpy as np
 
-_ROUNDING = 1e-12  # of the sums: less would tell two smooth valleys apart
+_ROUNDING = 1e-12  # rounding error of the sums; a smaller excess counts as 0
 
 
 def excess_variation(values: np.ndarray) -> float:
-    """The roughness: how much further up and down one walks along all rows and columns than in single valleys.
+    """The roughness: the relative excess of the total variation along all rows and columns over single valleys.
 
     Σ TV(row) / Σ [(first − min) + (last − min)] − 1 over all lines of the grid along each axis, where
-    TV = Σ |vᵢ₊₁ − vᵢ|. The bracket is the least variation of a line with these ends and that minimum, so the
-    result is 0 exactly where every line falls to its minimum and then rises: for every quasi-convex
-    surface, however steep and on however coarse a grid. Second differences would call a smooth but steep
-    valley rough, and depend on the spacing.
+    TV = Σ |vᵢ₊₁ − vᵢ|. The bracket is the smallest variation of a line with these ends and this minimum, so the
+    result is 0 if and only if every line falls to its minimum and then rises. This holds for every quasi-convex
+    surface, however steep, and on any grid. Second differences would call a smooth but steep valley rough, and they
+    depend on the spacing.
 
     Args:
-        values: (ny, nx) or (nx,), as a rule ln(loss), so that a factor counts alike at every height. Values that are
-            not finite are passed over.
+        values: (ny, nx) or (nx,), usually ln(loss), so that a factor counts equally at every height. Values that are
+            not finite are skipped.
 
     Returns:
-        At least 0; inf where no line's ends lie above its minimum but some line moves; NaN without two finite
-        values on a line.
+        At least 0; inf if no line's ends lie above its minimum but some line varies; NaN if no line has two finite
+        values.
     """
     moved = least = 0.0
     count = 0

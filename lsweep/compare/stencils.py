@@ -10,17 +10,17 @@ import numpy as np
 def second_difference(values: np.ndarray, index: tuple[int, ...], axis: int, step: float) -> float:
     """[v(+h) − 2 v(0) + v(−h)] / h² at a point, along an axis of the array.
 
-    That is the mean of the second derivative over [−h, h] with the weights (1 − |t|/h)/h, so on a grid that is coarse
-    beside the minimum it is less than the curvature in the minimum itself.
+    This is the mean of the second derivative over [−h, h] with weights (1 − |t|/h)/h, so on a grid that is coarse
+    compared with the minimum it is less than the curvature at the minimum.
 
     Args:
-        values: of any shape.
-        index: of the point.
-        axis: of `values`; in an array over a plane y is 0 and x is 1.
-        step: the spacing h along it.
+        values: an array of any shape.
+        index: index of the point.
+        axis: axis of `values`; in an array over a plane, y is 0 and x is 1.
+        step: the spacing h along the axis.
 
     Returns:
-        NaN at the edge, or where one of the three values is not finite.
+        The second difference; NaN at the edge, or if one of the three values is not finite.
     """
     line = values[tuple(slice(None) if k == axis else i for k, i in enumerate(index))]
     middle = index[axis]
@@ -30,18 +30,18 @@ def second_difference(values: np.ndarray, index: tuple[int, ...], axis: int, ste
 
 
 def convex_share(values: np.ndarray, steps: Sequence[float]) -> float:
-    """The share of inner points where the surface's local Hessian is positive definite, in [0, 1].
+    """The share of inner points where the local Hessian of the surface is positive definite, in [0, 1].
 
-    Over a plane, from the 3 × 3 points around each: v_xx and v_yy as in `second_difference`, and v_xy = [v(+,+) −
-    v(+,−) − v(−,+) + v(−,−)] / (4 hx hy); positive definite if v_xx > 0 and v_xx·v_yy > v_xy². Over a line: v_xx > 0.
-    It is the Hessian of the surface, not of the network, and says nothing of directions that are not in the plane.
+    On a plane, from the 3 × 3 points around each: v_xx and v_yy as in `second_difference`, and v_xy = [v(+,+) −
+    v(+,−) − v(−,+) + v(−,−)] / (4 hx hy); positive definite if v_xx > 0 and v_xx·v_yy > v_xy². On a line: v_xx > 0.
+    This is the Hessian of the surface, not of the network; it does not cover directions outside the plane.
 
     Args:
         values: (ny, nx) or (nx,).
         steps: the spacing along each axis, x first.
 
     Returns:
-        Of the inner points whose 3 × 3 (or 3) values are all finite; NaN if there is none.
+        The share among inner points whose 3 × 3 (or 3) values are all finite; NaN if there are none.
     """
     if min(values.shape, default=0) < 3:
         return float("nan")
@@ -51,7 +51,7 @@ def convex_share(values: np.ndarray, steps: Sequence[float]) -> float:
 
 
 def _judged_line(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the stencil is finite, and where the second difference is positive; its sign needs no spacing."""
+    """Where the stencil is finite, and where the second difference is positive (its sign is independent of h)."""
     bent = values[2:] - 2 * values[1:-1] + values[:-2]
     return np.isfinite(bent), bent > 0
 

@@ -1,4 +1,4 @@
-"""Sweeps to compare: requirements on them, and their grouping by network."""
+"""Sweeps to compare: reading, checks that they are comparable, and grouping by network."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from lsweep.render.field import configuration
 from lsweep.store import reader
 from lsweep.surface import Status, Surface
 
-# What a recipe of random directions says besides its seed; a file may be older than a key.
+# Keys of a recipe of random directions besides the seed, with the values for files written before a key existed.
 _RANDOM = {"normalize": "filter", "bias_bn": "zero", "space": "weights", "include": [], "exclude": []}
-_LONGEST = 50  # characters of a split's name, which a file may make up
+_LONGEST = 50  # characters of a split's name, which is arbitrary text from the file
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep's file as far as comparing needs it.
+    """The contents of a sweep's file that a comparison needs.
 
     Attributes:
         path: the file.
         surface: its values.
-        identity: hashes of weights, data and directions, and the settings that decide its bits.
-        recipe: axis → how its direction was made.
+        identity: hashes of weights, data and directions, and the settings that determine the values bit for bit.
+        recipe: axis → how its direction was constructed.
     """
 
     path: Path
@@ -36,19 +36,19 @@ class Sweep:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits that were evaluated; the metrics of the first have plain names."""
+        """The splits that were evaluated; the metrics of the first have no suffix."""
         return tuple(printable(split[:_LONGEST]) for split in _table(self.identity, "data")) or ("train",)
 
     @property
     def seed(self) -> str:
-        """Of the directions, in words; "" where none was drawn from a seed."""
+        """The seeds of the directions as text; "" if no direction was drawn from a seed."""
         drawn = [_table(self.recipe, n) for n in self.surface.axes if _is_random(self.recipe, n)]
         seeds = dict.fromkeys(str(recipe.get("seed", "")) for recipe in drawn)
         return printable(", ".join(seeds))
 
     @property
     def facets(self) -> dict[str, str]:
-        """What must be alike for numbers to be comparable, in words."""
+        """The properties that must agree for sweeps to be comparable, as text."""
         data = _table(self.identity, "data")
         said = {
             "grid": ", ".join(f"{n} {v[0]:g}…{v[-1]:g} × {len(v)}" for n, v in self.surface.axes.items()),
@@ -65,9 +65,9 @@ class Sweep:
 
     @property
     def network(self) -> tuple[str, ...]:
-        """Files that agree in this differ at most in the directions' seed, and in how exactly they were computed.
+        """Group key: files with the same key differ at most in the seed of the directions and in numerical accuracy.
 
-        Two lines from one solution to two others are not repeats: directions that no seed drew must be the same.
+        Two lines from one solution to two others are not repeats: directions without a seed must be the same.
         """
         hashes = _table(self.identity, "directions")
         fixed = [str(hashes.get(n)) for n in self.surface.axes if not _is_random(self.recipe, n)]
@@ -92,7 +92,7 @@ def read(path: str | Path) -> Sweep:
 
 
 def differences(sweeps: Sequence[Sweep]) -> list[str]:
-    """What forbids to compare them, one line each: files that are unlike the first, or not complete."""
+    """Reasons why the sweeps are not comparable, one line each: differences from the first, or incomplete files."""
     first = sweeps[0]
     found = []
     for sweep in sweeps:
@@ -101,7 +101,7 @@ def differences(sweeps: Sequence[Sweep]) -> list[str]:
             found.append(f"{sweep.path}: {pending} of {sweep.surface.status.size} points are pending")
         ours = sweep.facets
         found += [
-            f"{first.path} and {sweep.path} differ in the {name}: {theirs or '?'} against {ours[name] or '?'}"
+            f"{first.path} and {sweep.path} differ in the {name}: {theirs or '?'} and {ours[name] or '?'}"
             for name, theirs in first.facets.items()
             if ours[name] != theirs
         ]
@@ -113,10 +113,10 @@ def networks(sweeps: Sequence[Sweep], names: Sequence[str] = ()) -> list[Network
 
     Args:
         sweeps: of one or several networks.
-        names: of the networks; by default those of the configurations, told apart where they are the same.
+        names: of the networks; by default from the configurations, with additions where these are equal.
 
     Raises:
-        InputError: two files hold the same network along the same directions; or not one name per network.
+        InputError: two files hold the same network along the same directions, or the number of names is wrong.
     """
     groups: dict[tuple[str, ...], list[Sweep]] = {}
     for sweep in sweeps:
@@ -124,17 +124,19 @@ def networks(sweeps: Sequence[Sweep], names: Sequence[str] = ()) -> list[Network
         for other in group:
             if _directions(other) == _directions(sweep):
                 raise InputError(
-                    f"{other.path} and {sweep.path} hold one network along the same directions: give one of them"
+                    f"{other.path} and {sweep.path} hold the same network along the same directions; give only one"
                 )
         group.append(sweep)
     if names and len(names) != len(groups):
-        raise InputError(f"{len(groups)} networks need as many names, got {len(names)}", key="name")
+        raise InputError(
+            f"expected one name for each of the {len(groups)} networks, got {len(names)}", key="name"
+        )
     named = names or _names([group[0] for group in groups.values()])
     return [Network(name, tuple(group)) for name, group in zip(named, groups.values(), strict=True)]
 
 
 def _names(firsts: Sequence[Sweep]) -> list[str]:
-    """The shortest of these that tell the networks apart: source, with weights, the file's name, a number."""
+    """The first of these that are distinct: source, source with weights, file name, numbered file name."""
     stems = [printable(sweep.path.stem) for sweep in firsts]
     choices = [
         [_model(sweep, "source") or stem for sweep, stem in zip(firsts, stems, strict=True)],
@@ -151,7 +153,7 @@ def _model(sweep: Sweep, key: str) -> str:
 
 
 def _directions(sweep: Sweep) -> str:
-    """What identifies them; a file that does not say is like no other."""
+    """A key that identifies the directions; a file without their hashes equals no other file."""
     return json.dumps(sweep.identity.get("directions") or str(sweep.path), sort_keys=True)
 
 
@@ -168,6 +170,6 @@ def _is_random(recipe: Mapping[str, Any], axis: str) -> bool:
 
 
 def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A table within one; empty where a file, which may say anything, has something else there."""
+    """A subtable; empty if the file, which may hold anything, has something else there."""
     value = table.get(key)
     return value if isinstance(value, dict) else {}

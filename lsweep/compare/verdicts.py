@@ -1,4 +1,4 @@
-"""Statistics over repeats: which numbers separate the networks, and rank correlation with the test error."""
+"""Statistics over repeats: which measures separate the networks, and rank correlation with the test error."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEAST_STANDARDISED = 2.0  # pooled standard deviations between the means
+LEAST_STANDARDISED = 2.0  # minimum difference of the means in pooled standard deviations
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One number of one network over its directions; repeats where it is not defined are left out.
+    """One measure of one network over its directions; repeats for which it is not defined are left out.
 
     Attributes:
-        count: of the repeats.
-        mean: NaN without any.
-        deviation: the standard deviation, from count − 1; NaN for fewer than two.
+        count: number of repeats.
+        mean: NaN if there are none.
+        deviation: the standard deviation, with count − 1 degrees of freedom; NaN for fewer than two repeats.
         least, largest: the range.
     """
 
@@ -31,14 +31,14 @@ class Summary:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a number tells two networks apart.
+    """Whether a measure distinguishes two networks.
 
     Attributes:
-        difference: the second's mean minus the first's.
-        standardised: that by √((s₁² + s₂²)/2); infinite where the repeats don't spread at all.
-        separated: None with fewer than two repeats of either; else whether the ranges don't overlap and
+        difference: the second network's mean minus the first's.
+        standardised: the difference divided by √((s₁² + s₂²)/2); infinite if the repeats have no spread.
+        separated: None with fewer than two repeats of either; else whether the ranges do not overlap and
             |standardised| is at least `LEAST_STANDARDISED`.
-        chance: how probable it is that ranges of so many repeats don't overlap where the two don't differ.
+        chance: the probability that the ranges of this many repeats do not overlap if the networks do not differ.
     """
 
     difference: float
@@ -48,21 +48,21 @@ class Verdict:
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Mean and spread of a number over repeats."""
+    """Mean and spread of a measure over repeats."""
     there = np.array([v for v in values if not math.isnan(v)], dtype=np.float64)
     if not there.size:
         return Summary(0, math.nan, math.nan, math.nan, math.nan)
     least, largest = float(there.min()), float(there.max())
     if there.size == 1:
         return Summary(1, least, math.nan, least, least)
-    if least == largest:  # the rounding of a mean is no spread
+    if least == largest:  # the rounding error of the mean would give a spurious deviation
         return Summary(there.size, least, 0.0, least, least)
-    with np.errstate(invalid="ignore", over="ignore"):  # of an infinite number there is no spread
+    with np.errstate(invalid="ignore", over="ignore"):  # infinite values have no spread
         return Summary(there.size, float(there.mean()), float(there.std(ddof=1)), least, largest)
 
 
 def judge(a: Summary, b: Summary) -> Verdict:
-    """Compare a number of two networks by its spread over directions."""
+    """Compare a measure of two networks, given its spread over directions."""
     difference = b.mean - a.mean
     if min(a.count, b.count) < 2:
         return Verdict(difference, math.nan, None, math.nan)
@@ -79,7 +79,7 @@ def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
     """Spearman's ρ over the pairs in which neither is NaN; ties share their mean rank.
 
     Returns:
-        In [−1, 1]; NaN for fewer than three pairs, or where all values of one side are the same.
+        In [−1, 1]; NaN for fewer than three pairs, or if all values on one side are equal.
     """
     pairs = np.array([(x, y) for x, y in zip(a, b, strict=True) if not math.isnan(x + y)])
     if len(pairs) < 3:

@@ -129,7 +129,7 @@ def test_text_is_aligned_and_says_what_is_apart(two, capsys):
     column = header.index("rough, 3 directions")
     assert all(line[column - 1] == " " for line in lines[2 : lines.index("", 2)] if len(line) > column)
     assert any(line.startswith("roughness") and " yes +" in line for line in lines)
-    assert "lie apart by chance in up to 10 % of cases" in text
+    assert "are disjoint by chance in up to 10 % of cases" in text
     assert max(map(len, lines)) <= 120
 
 
@@ -213,16 +213,16 @@ def test_lines_are_compared(tmp_path, capsys):
 
 
 UNLIKE: dict[str, tuple[dict[str, Any], str]] = {
-    "grid": ({"grid": Grid(Axis(-1.0, 1.0, 11), Axis(-1.0, 1.0, 11))}, r"in the grid: .* y -1…1 × 9 against"),
-    "splits": ({"splits": ("train", "test")}, "in the splits: train against train, test"),
-    "data": ({"data": {"train": "others"}}, "in the data: train train-images against train others"),
-    "loss": ({"loss": "mse"}, "in the loss: cross_entropy against mse"),
+    "grid": ({"grid": Grid(Axis(-1.0, 1.0, 11), Axis(-1.0, 1.0, 11))}, r"in the grid: .* y -1…1 × 9 and"),
+    "splits": ({"splits": ("train", "test")}, "in the splits: train and train, test"),
+    "data": ({"data": {"train": "others"}}, "in the data: train train-images and train others"),
+    "loss": ({"loss": "mse"}, "in the loss: cross_entropy and mse"),
     "normalisation": (
         {"recipe": {**RANDOM, "normalize": "layer"}},
-        "normalize=filter .* against .*normalize=layer",
+        "normalize=filter .* and .*normalize=layer",
     ),
-    "kind": ({"recipe": {"kind": "interpolate"}}, "against interpolate"),
-    "statistics": ({"batchnorm": "recalibrate"}, "BatchNorm statistics: fixed against recalibrate"),
+    "kind": ({"recipe": {"kind": "interpolate"}}, "and interpolate"),
+    "statistics": ({"batchnorm": "recalibrate"}, "BatchNorm statistics: fixed and recalibrate"),
 }
 
 
@@ -294,12 +294,12 @@ def test_what_files_say_of_themselves_is_escaped(fmt, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--depth", "-1"], "depth must be finite and >= 0"),
-        (["--levels", "1,two"], "--levels takes numbers"),
+        (["--levels", "1,two"], "--levels must be numbers"),
         (["--levels", ","], "levels must be finite"),
         (["--metric", "los"], "no loss 'los' in smooth_seed1.h5 (did you mean 'loss'?)"),
-        (["--name", "one"], "2 networks need as many names, got 1"),
-        (["--test-error", "5"], "2 networks need as many test errors"),
-        (["--test-error", "500", "--test-error", "5"], "0 to 100, got 500"),
+        (["--name", "one"], "expected one name for each of the 2 networks, got 1"),
+        (["--test-error", "5"], "expected one test error for each of the 2 networks"),
+        (["--test-error", "500", "--test-error", "5"], "0 to 100 per cent, got 500"),
         (["--figure", "panels.gif"], "cannot draw into panels.gif"),
     ],
 )
@@ -311,7 +311,7 @@ def test_bad_arguments(arguments, message, two, capsys):
 
 def test_the_same_sweep_twice_is_no_repeat(two, capsys):
     assert cli.main(["compare", two[0], two[1], two[0]]) == 2
-    assert "hold one network along the same directions" in capsys.readouterr().err
+    assert "hold the same network along the same directions" in capsys.readouterr().err
 
 
 def test_only_random_directions_have_repeats(tmp_path):
