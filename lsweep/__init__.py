@@ -24,7 +24,7 @@ __all__ = ["Axis", "Grid", "Landscape", "Status", "Surface", "__version__", "ope
 # Present module → old names of what it holds; imports of these still work.
 _OLD_NAMES = {
     "cli.certify": "certify_cli",
-    "cli.check": "check",
+    "cli.findings": "check",
     "cli.curvature": "centre.cli",
     "cli.directions": "directions_cli",
     "cli.preflight": "preflight",

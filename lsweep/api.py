@@ -27,6 +27,7 @@ from lsweep.config import (
 from lsweep.data import from_object
 from lsweep.directions import Tensors, check_fit
 from lsweep.engine import job
+from lsweep.engine.plan import Options
 from lsweep.errors import ConfigError
 from lsweep.evaluate import objective as objectives
 from lsweep.evaluate.flat_parameters import isolated
@@ -139,7 +140,7 @@ def sweep(
     explicit = directions if isinstance(directions, Sequence) else None
     calibration = splits["train"].head(recalibrate_examples) if batchnorm == "recalibrate" else None
     problem = Problem(model, splits, measured, loss_name, calibration)
-    options = job.Options(progress.default() if show_progress else None)
+    options = Options(progress.default() if show_progress else progress.Silent())
     tensors = _explicit(model, explicit, config) if explicit is not None else None
     if output is None:
         return job.execute(config, problem, comm, None, options, tensors)[1]

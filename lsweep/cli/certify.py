@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from lsweep.cli.session import session
 from lsweep.errors import InputError
-from lsweep.tools.arguments import add_config
+from lsweep.tools.arguments import add_config, add_session
 
 if TYPE_CHECKING:
-    from lsweep.comm import Comm
-    from lsweep.config import Config
     from lsweep.engine.session_monitor import Outcome
-    from lsweep.tools.stop import Stop
 
 log = logging.getLogger("lsweep")
 
 
-def add_parser(subparsers: Any, run: Callable[[argparse.Namespace], int]) -> None:
-    """Add the verb `certify` to an argparse subparsers object; `run` does it."""
+def add_parser(subparsers: Any) -> None:
+    """Add the verb `certify` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "certify",
         help="how far a sweep's values are off: a random sample of its points, evaluated in full",
@@ -45,57 +42,46 @@ def add_parser(subparsers: Any, run: Callable[[argparse.Namespace], int]) -> Non
         metavar="S",
         help="of the sample (default: the present certificate's, else 0); another one begins a new sample",
     )
-    parser.add_argument("--time-limit", metavar="[[HH:]MM:]SS", help="leave in time, with status 75")
-    parser.add_argument("--max-points", type=int, metavar="N", help="leave after N points, with status 75")
+    add_session(parser)
     parser.add_argument(
-        "--break-lock", action="store_true", help="take over from a session that is surely gone"
+        "--max-points", type=int, metavar="N", help="stop after N points, with exit status 75"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress, only warnings and errors")
     parser.set_defaults(run=run)
 
 
-def check(args: argparse.Namespace) -> None:
-    """Refuse impossible numbers before any work.
+def run(args: argparse.Namespace) -> int:
+    """Certify, report how it ended, and return the exit status. Raises InputError."""
+    from lsweep import config
 
-    Raises:
-        InputError: naming the option.
-    """
     for option, value in (("--points", args.points), ("--max-points", args.max_points)):
         if value is not None and value < 1:
             raise InputError(f"{option} must be >= 1, got {value}")
     if args.seed is not None and not 0 <= args.seed < 2**63:
         raise InputError(f"--seed must be >= 0 and < 2^63, got {args.seed}")
+    base = config.load(args.config, args.overrides)
+    mpio = base.store.mode == "mpio"
+    with session("sweeping needs", time_limit=args.time_limit, quiet=args.quiet, mpio=mpio) as now:
+        from lsweep.engine import job
+        from lsweep.engine.certify import Request
+        from lsweep.engine.plan import Options
+        from lsweep.tools import progress
 
-
-def certify(config: Config, comm: Comm, args: argparse.Namespace, stop: Stop) -> int:
-    """Collective: certify, say on rank 0 how it ended, and return the exit status."""
-    from lsweep.engine import job
-    from lsweep.engine.certify import Request
-    from lsweep.tools import progress
-    from lsweep.tools.stop import deadline
-
-    stop.deadline = comm.on_root(lambda: deadline(args.time_limit))
-    shown = progress.Silent() if args.quiet else progress.default()
-    points = args.points or config.evaluate.certificate or None
-    outcome = job.certify(
-        config,
-        comm,
-        Request(points, args.seed),
-        job.Options(shown, stop, args.max_points),
-        break_lock=args.break_lock,
-    )
-    if comm.is_root:
-        report(config.output, outcome)
-        if outcome.pending and not outcome.evaluated and not outcome.broken:
-            log.warning("not one point was evaluated: status 1, so that a job which resubmits itself ends")
+        shown = progress.Silent() if args.quiet else progress.default()
+        request = Request(args.points or base.evaluate.certificate or None, args.seed)
+        options = Options(shown, now.stop, args.max_points)
+        outcome = job.certify(base, now.comm, request, options, break_lock=args.break_lock)
+        if now.comm.is_root:
+            report(base.output, outcome)
+            if outcome.pending and not outcome.evaluated and not outcome.broken:
+                log.warning("no point was evaluated: exit status 1, so that a job that resubmits itself ends")
     return outcome.exit_status
 
 
 def report(output: str, outcome: Outcome) -> None:
-    """Say what is left to do; what came out has been said."""
+    """Log what is left to do; the result has been logged."""
     if outcome.broken:
         log.warning(
-            "%s; nothing acknowledged is lost: make room and run the same command again", outcome.reason
+            "%s; no completed point is lost: make room and run the same command again", outcome.reason
         )
     elif outcome.reason:
         log.warning("stopped: %s", outcome.reason)
@@ -103,7 +89,7 @@ def report(output: str, outcome: Outcome) -> None:
         log.warning("%s: %d points of the certificate failed", output, outcome.failed)
     if outcome.pending:
         log.info(
-            "%s: %d points of the certificate are pending (run the same command to go on)",
+            "%s: %d points of the certificate are pending (run the same command to resume)",
             output,
             outcome.pending,
         )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from lsweep.cli.dispatch import need_torch
+from lsweep.cli.session import need_torch
 from lsweep.tools.arguments import add_config
 
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ def run(args: argparse.Namespace) -> int:
     comm = alone()
     model = problem.network(config, comm)
     space = parameters.weight_space(model, config.directions.space)
-    walked = trail_axes.open_trails(config, model, comm, space)
-    made = agreement.make(config, model, comm, space, walked.principal if walked else None)
+    recipe, axes = config.directions, config.grid.names
+    trails = trail_axes.open_trails(recipe, axes, model, comm, space)
+    made = agreement.make(recipe, axes, model, comm, space, trails.principal if trails else None)
     theta = [t.detach().cpu() for t in parameters.tensors_of(model, space)]
     print("\n".join([*_angles(config, made, space, theta), "", *_norms(config, made, space, theta)]))
     return 0

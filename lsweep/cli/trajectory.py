@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lsweep.cli.dispatch import need_torch
+from lsweep.cli.session import need_torch
 from lsweep.errors import ConfigError
 from lsweep.tools.arguments import add_config
 
@@ -66,15 +66,17 @@ def run(args: argparse.Namespace) -> int:
     made = problem.build(config, comm) if args.steps else None
     model = made.model if made else problem.network(config, comm)
     space = parameters.weight_space(model, config.directions.space)
-    walked = trail_axes.open_trails(config, model, comm, space)
-    assert walked is not None
-    found = projections.report(config, walked, space, parameters.tensors_of(model, space))
-    print(_words(config.directions.trail, walked, found))
-    table = {"checkpoints": walked.table(), **found.to_json()}
+    trails = trail_axes.open_trails(config.directions, config.grid.names, model, comm, space)
+    assert trails is not None
+    found = projections.report(config.directions, trails, space, parameters.tensors_of(model, space))
+    print(_words(config.directions.trail, trails, found))
+    table = {"checkpoints": trails.table(), **found.to_json()}
     if made:
         table["steps"] = {}
-        for place, trail in zip(config.directions.trail, walked.trails, strict=True):
-            one = steps.along(config, made, trail, comm, progress.default("checkpoint"))
+        placement = problem.place(config, model, comm, "weights")
+        shown = progress.default("checkpoint")
+        for place, trail in zip(config.directions.trail, trails.trails, strict=True):
+            one = steps.along(config.directions, config.curvature, made, placement, trail, comm, shown)
             print(_steps(place, trail, one))
             table["steps"][place] = one.to_json()
     if args.output:
@@ -93,11 +95,11 @@ def _steps(place: str, trail: Trail, found: Steps) -> str:
     return "\n".join(lines)
 
 
-def _words(places: tuple[str, ...], walked: TrailAxes, found: Report) -> str:
+def _words(places: tuple[str, ...], trails: TrailAxes, found: Report) -> str:
     lines = [
         f"{place}: {len(trail.checkpoints)} checkpoints, epochs {trail.checkpoints[0].number} to "
         f"{trail.checkpoints[-1].number}"
-        for place, trail in zip(places, walked.trails, strict=True)
+        for place, trail in zip(places, trails.trails, strict=True)
     ]
     shown = ", ".join(f"{100 * ratio:.2f} %" for ratio in found.ratios[:COMPONENTS])
     more = ", …" if len(found.ratios) > COMPONENTS else ""

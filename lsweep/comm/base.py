@@ -94,7 +94,7 @@ class Comm(ABC):
         """Collective: memory that is shared inside the block is given back after it; nothing may point there then."""
         yield
 
-    def tickets(self) -> SharedCounter:
+    def counter(self) -> SharedCounter:
         """Collective: a counter that all ranks draw from."""
         return LocalCounter()
 

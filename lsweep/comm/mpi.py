@@ -102,8 +102,8 @@ class MpiComm(Comm):
         while len(self._windows) > kept:
             self._windows.pop().Free()
 
-    def tickets(self) -> SharedCounter:
-        """See `Comm.tickets`."""
+    def counter(self) -> SharedCounter:
+        """See `Comm.counter`."""
         return MpiCounter(self._MPI, self.mpi)
 
     def all_here(self, seconds: float) -> bool:

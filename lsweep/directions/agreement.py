@@ -17,7 +17,7 @@ from torch import nn
 
 from lsweep.comm import Comm
 from lsweep.comm.shared_memory import share_tree
-from lsweep.config import Config, DirectionsConfig
+from lsweep.config import DirectionsConfig
 from lsweep.directions import build
 from lsweep.directions.normalization import Tensors
 from lsweep.grid import AXIS_NAMES
@@ -32,7 +32,8 @@ Eigenvectors = Callable[[Sequence[bool], Sequence[int]], list[Tensors]]
 
 
 def make(
-    config: Config,
+    recipe: DirectionsConfig,
+    axes: Sequence[str],
     model: nn.Module,
     comm: Comm,
     space: WeightSpace,
@@ -43,7 +44,8 @@ def make(
     """Collective: make the directions that the configuration describes; files are read by rank 0 alone.
 
     Args:
-        config: the recipe of each axis.
+        recipe: of the directions, axis by axis.
+        axes: of the grid, "x" first.
         model: the network at θ*.
         comm: the ranks.
         space: what moves.
@@ -76,17 +78,17 @@ def make(
     if eigenvectors is not None:
         sources = dataclasses.replace(sources, eigenvectors=eigenvectors)
     with comm.temporary():  # what is made is laid flat, and so a copy
-        ready = share_tree(comm, lambda: _ready(config, output))
-        return build.make(config.directions, config.grid.names, space, theta, sources, ready)
+        ready = share_tree(comm, lambda: _ready(recipe, axes, output))
+        return build.make(recipe, axes, space, theta, sources, ready)
 
 
-def _ready(config: Config, output: Path | None) -> dict[str, Tensors]:
+def _ready(recipe: DirectionsConfig, axes: Sequence[str], output: Path | None) -> dict[str, Tensors]:
     """Eigenvectors that an earlier session stored: they are dear, and differ in their last digits by the machine."""
-    curved = [a for a in config.grid.names if build.resolve(config.directions, a).kind == "hessian"]
+    curved = [a for a in axes if build.resolve(recipe, a).kind == "hessian"]
     if not curved or output is None or not output.exists():
         return {}
     recipes = reader.read_directions(output)["recipe"]
-    same = [a for a in curved if recipes.get(a) == json.loads(json.dumps(_recipe(config, a)))]
+    same = [a for a in curved if recipes.get(a) == json.loads(json.dumps(_recipe(recipe, a)))]
     arrays = validation.read_direction_file(output) if same else {}
     return {axis: [torch.from_numpy(a) for a in arrays[axis]] for axis in same if axis in arrays}
 
@@ -145,22 +147,27 @@ def _match_stored(output: Path, made: list[Tensors], hashes: list[str]) -> tuple
 
 
 def stored(
-    config: Config, space: WeightSpace, made: list[Tensors], hashes: list[str], *, explicit: bool
+    recipe: DirectionsConfig,
+    axes: Sequence[str],
+    space: WeightSpace,
+    made: list[Tensors],
+    hashes: list[str],
+    *,
+    explicit: bool,
 ) -> StoredDirections:
     """What the file keeps of them: recipe, hashes and fingerprints; tensors where no seed can redraw them."""
-    names = config.grid.names
-    recipes = {axis: _recipe(config, axis) for axis in names}
+    recipes = {axis: _recipe(recipe, axis) for axis in axes}
     # A seed redraws random directions; others hang on files that may be gone tomorrow.
-    kept = [axis for axis in names if explicit or config.directions.keep or recipes[axis]["kind"] != "random"]
+    kept = [axis for axis in axes if explicit or recipe.keep or recipes[axis]["kind"] != "random"]
     return StoredDirections(
         recipe={"kind": "explicit"} if explicit else recipes,
-        hashes=dict(zip(names, hashes, strict=True)),
-        fingerprints={axis: build.fingerprint(d) for axis, d in zip(names, made, strict=True)},
-        tensors={axis: [t.numpy() for t in d] for axis, d in zip(names, made, strict=True) if axis in kept},
+        hashes=dict(zip(axes, hashes, strict=True)),
+        fingerprints={axis: build.fingerprint(d) for axis, d in zip(axes, made, strict=True)},
+        tensors={axis: [t.numpy() for t in d] for axis, d in zip(axes, made, strict=True) if axis in kept},
         names=[entry.name for entry in space.entries],
     )
 
 
-def _recipe(config: Config, axis: str) -> dict[str, Any]:
-    resolved = dataclasses.asdict(build.resolve(config.directions, axis))
+def _recipe(recipe: DirectionsConfig, axis: str) -> dict[str, Any]:
+    resolved = dataclasses.asdict(build.resolve(recipe, axis))
     return {key: value for key, value in resolved.items() if value is not None and key not in AXIS_NAMES}

@@ -12,7 +12,7 @@ import torch
 
 from lsweep.comm import Comm
 from lsweep.comm.shared_memory import share_tree
-from lsweep.config import Config, CurvatureConfig
+from lsweep.config import CurvatureConfig
 from lsweep.directions.normalization import Tensors
 from lsweep.errors import ConfigError, DirectionsError
 from lsweep.evaluate import device
@@ -20,7 +20,7 @@ from lsweep.evaluate.curvature.eigensolver import Eigenpairs, SolverSettings, la
 from lsweep.evaluate.curvature.evaluator import CurvatureEvaluator
 from lsweep.evaluate.curvature.operator import Hessian, NotFinite, unpack
 from lsweep.evaluate.exact import ExactEvaluator, exact_evaluator
-from lsweep.evaluate.problem import Problem
+from lsweep.evaluate.problem import Placement, Problem
 from lsweep.models.parameters import WeightSpace
 
 log = logging.getLogger("lsweep")
@@ -41,7 +41,7 @@ def batch_size(config: CurvatureConfig, chosen: torch.device) -> int:
 
 def with_curvature(
     stack: ExitStack,
-    config: Config,
+    config: CurvatureConfig,
     problem: Problem,
     comm: Comm,
     space: WeightSpace,
@@ -50,7 +50,7 @@ def with_curvature(
 ) -> tuple[CurvatureEvaluator, dict[str, Any]]:
     """Collective: an evaluator of the Hessian's eigenvalues too, and what the file says of how they are computed."""
     chosen = inner.net.flat.device
-    size = batch_size(config.curvature, chosen)
+    size = batch_size(config, chosen)
     with comm.together():
         net = inner.net
         if net.model is not problem.model:  # folded: its parameters are others
@@ -62,22 +62,17 @@ def with_curvature(
                 space,
                 made,
                 device=chosen,
-                dtype=precision(config),
+                dtype=net.flat.dtype,
                 batch_size=size,
                 recalibrate=problem.calibration,
             )
             net = stack.enter_context(lending).net
-        evaluator = CurvatureEvaluator(inner, net, effort(config.curvature), size)
-    return evaluator, {**dataclasses.asdict(config.curvature), "batch_size": size}
-
-
-def precision(config: Config) -> torch.dtype:
-    """What products are computed in: fp32 unless fp64 is asked for."""
-    return torch.float64 if config.evaluate.precision == "fp64" else torch.float32
+        evaluator = CurvatureEvaluator(inner, net, effort(config), size)
+    return evaluator, {**dataclasses.asdict(config), "batch_size": size}
 
 
 def source(
-    config: Config, problem: Problem, comm: Comm, chosen: torch.device, space: WeightSpace
+    config: CurvatureConfig, problem: Problem, comm: Comm, place: Placement
 ) -> Callable[[Sequence[bool], Sequence[int]], list[Tensors]]:
     """What `build.Sources` asks for eigenvectors: a collective function of moved entries and numbers.
 
@@ -88,9 +83,7 @@ def source(
     def eigenvectors(moved: Sequence[bool], numbers: Sequence[int]) -> list[Tensors]:
         # The same threads in every session: sums, and so bits, depend on them.
         with device.threads_of(comm):
-            found: list[Tensors] = share_tree(
-                comm, lambda: _compute(config, problem, chosen, space, moved, numbers)
-            )
+            found: list[Tensors] = share_tree(comm, lambda: _compute(config, problem, place, moved, numbers))
         return found
 
     return eigenvectors
@@ -98,19 +91,19 @@ def source(
 
 @contextmanager
 def at_centre(
-    config: Config, problem: Problem, chosen: torch.device, space: WeightSpace, moved: Sequence[bool]
+    config: CurvatureConfig, problem: Problem, place: Placement, moved: Sequence[bool]
 ) -> Iterator[tuple[Hessian, ExactEvaluator]]:
     """The Hessian of the network at θ*, and the evaluator that has borrowed it, on this rank alone."""
-    size = batch_size(config.curvature, chosen)
+    size = batch_size(config, place.device)
     with device.repeatable():
         lending = exact_evaluator(
             problem.model,
             problem.splits,
             problem.objective,
-            space,
+            place.space,
             [],
-            device=chosen,
-            dtype=precision(config),
+            device=place.device,
+            dtype=place.dtype,
             batch_size=size,
             recalibrate=problem.calibration,
         )
@@ -119,14 +112,13 @@ def at_centre(
 
 
 def _compute(
-    config: Config,
+    config: CurvatureConfig,
     problem: Problem,
-    chosen: torch.device,
-    space: WeightSpace,
+    place: Placement,
     moved: Sequence[bool],
     numbers: Sequence[int],
 ) -> list[Tensors]:
-    with at_centre(config, problem, chosen, space, moved) as (hessian, _):
+    with at_centre(config, problem, place, moved) as (hessian, _):
         most = max(abs(number) for number in numbers)
         if most > hessian.size:
             raise ConfigError(
@@ -138,13 +130,13 @@ def _compute(
             for sign, compute in ((1, largest), (-1, smallest)):
                 count = max((number * sign for number in numbers), default=0)
                 if count > 0:
-                    ends[sign] = compute(hessian, count, effort(config.curvature))
+                    ends[sign] = compute(hessian, count, effort(config))
         except NotFinite:
             raise DirectionsError(
                 "the loss has no finite Hessian at the centre, so there are no eigenvectors",
                 key="directions.kind",
             ) from None
-    return [_direction(ends[1 if n > 0 else -1], n, space, moved) for n in numbers]
+    return [_direction(ends[1 if n > 0 else -1], n, place.space, moved) for n in numbers]
 
 
 def _direction(pairs: Eigenpairs, number: int, space: WeightSpace, moved: Sequence[bool]) -> Tensors:

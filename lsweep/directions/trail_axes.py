@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import nn
 
 from lsweep.comm import Comm
 from lsweep.comm.shared_memory import share_tree
-from lsweep.config import Config, DirectionsConfig
+from lsweep.config import DirectionsConfig
 from lsweep.directions import pca
 from lsweep.directions.build import moving, resolve
 from lsweep.directions.checkpoint_matrix import CheckpointRows
@@ -29,13 +28,15 @@ from lsweep.surface import Trajectory
 log = logging.getLogger("lsweep")
 
 
-def open_trails(config: Config, model: nn.Module, comm: Comm, space: WeightSpace) -> TrailAxes | None:
-    """Collective: the trails of `config.directions.trail`; None where there is none.
+def open_trails(
+    recipe: DirectionsConfig, axes: Sequence[str], model: nn.Module, comm: Comm, space: WeightSpace
+) -> TrailAxes | None:
+    """Collective: the trails of `directions.trail`; None where there is none.
 
     Raises:
         CheckpointError: one is not there or has no checkpoint.
     """
-    places = config.directions.trail
+    places = recipe.trail
     if not places:
         return None
     found = comm.on_root(lambda: [trails.find(place) for place in places])
@@ -43,24 +44,7 @@ def open_trails(config: Config, model: nn.Module, comm: Comm, space: WeightSpace
         for place, one in zip(places, found, strict=True):
             if not one.checkpoints:
                 raise ConfigError(f"the trail {place!r} holds no checkpoint yet", key="directions.trail")
-    return TrailAxes(config, found, model, comm, space)
-
-
-def with_ranges(config: Config, path: Trajectory | None) -> Config:
-    """Close the axes whose ends the configuration leaves to the trail.
-
-    Raises:
-        InputError: the trail does not move along one of them.
-    """
-    if path is None or not config.open_axes:
-        return config
-    grid = config.grid
-    for name in config.open_axes:
-        column = path.coordinates[:, grid.names.index(name)]
-        low, high = pca.range_of(column, config.directions.margin)
-        closed: Any = {name: dataclasses.replace(getattr(grid, name), min=low, max=high)}
-        grid = dataclasses.replace(grid, **closed)
-    return dataclasses.replace(config, grid=grid, open_axes=())
+    return TrailAxes(recipe, axes, found, model, comm, space)
 
 
 class TrailAxes:
@@ -72,9 +56,15 @@ class TrailAxes:
     """
 
     def __init__(
-        self, config: Config, found: Sequence[Trail], model: nn.Module, comm: Comm, space: WeightSpace
+        self,
+        recipe: DirectionsConfig,
+        axes: Sequence[str],
+        found: Sequence[Trail],
+        model: nn.Module,
+        comm: Comm,
+        space: WeightSpace,
     ) -> None:
-        self._config, self.trails = config, list(found)
+        self._recipe, self._names, self.trails = recipe, axes, list(found)
         self._model, self._comm, self._space = model, comm, space
         self._theta = parameters.tensors_of(model, space)
         self._files = [trail.path(epoch) for trail in found for epoch in trail.checkpoints]
@@ -108,7 +98,7 @@ class TrailAxes:
 
     def table(self) -> list[dict[str, Any]]:
         """Trail, epoch and learning rate of each row, in JSON types."""
-        names = self._config.directions.trail
+        names = self._recipe.trail
         return [
             {"trail": name, "epoch": e.number, "lr": e.lr if np.isfinite(e.lr) else None}
             for name, trail in zip(names, self.trails, strict=True)
@@ -116,8 +106,7 @@ class TrailAxes:
         ]
 
     def _principal_axes(self, recipe: DirectionsConfig) -> tuple[list[Tensors], torch.Tensor]:
-        names = self._config.grid.names
-        wanted = sum(resolve(self._config.directions, axis).kind == "pca" for axis in names)
+        wanted = sum(resolve(self._recipe, axis).kind == "pca" for axis in self._names)
         rows = self.rows(recipe.include, recipe.exclude)
         products = pca.gram(rows)
         if products[len(self.trails[0].checkpoints) - 1].any():
@@ -140,7 +129,7 @@ class TrailAxes:
             epochs=np.array([epoch.number for _, epoch in each], dtype=np.int32),
             learning_rates=np.array([epoch.lr for _, epoch in each]),
             trails=np.array([index for index, _ in each], dtype=np.int32),
-            names=tuple(Path(place).stem for place in self._config.directions.trail),
+            names=tuple(Path(place).stem for place in self._recipe.trail),
             captured=found.captured,
             shares=found.shares,
             explained=self._explained_by_axis(),
@@ -148,8 +137,8 @@ class TrailAxes:
 
     def _explained_by_axis(self) -> np.ndarray:
         shares, components = [], 0
-        for axis in self._config.grid.names:
-            recipe = resolve(self._config.directions, axis)
+        for axis in self._names:
+            recipe = resolve(self._recipe, axis)
             ratios = self._explained.get((recipe.include, recipe.exclude))
             known = recipe.kind == "pca" and ratios is not None
             shares.append(float(ratios[components]) if known and ratios is not None else np.nan)

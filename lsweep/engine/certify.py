@@ -9,10 +9,8 @@ certificate that it had, and of the new points all but the last batch of each ra
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
@@ -22,20 +20,17 @@ import numpy as np
 from lsweep import certificate
 from lsweep.certificate import Certificate, Kind
 from lsweep.comm import Comm
-from lsweep.config import Config
+from lsweep.engine import loop
+from lsweep.engine.plan import Options
 from lsweep.engine.session_monitor import Outcome
 from lsweep.engine.setup import Prepared
 from lsweep.errors import IdentityError, InputError
-from lsweep.evaluate.interface import Evaluator
-from lsweep.store import Header, Store, StoredDirections, open_store, opening, reader
+from lsweep.store import Header, StoredDirections, open_store, opening, reader
 from lsweep.store import certificate as stored
 from lsweep.surface import Surface
 from lsweep.tools.lock import Lock
 
 log = logging.getLogger("lsweep")
-
-# Evaluates these points, as `engine.run` does, and closes the store.
-Run = Callable[[Config, Store, Evaluator, np.ndarray], Outcome]
 
 
 @dataclass(frozen=True)
@@ -52,18 +47,17 @@ class Request:
 
 
 def certify(
-    config: Config, ready: Prepared, comm: Comm, output: Path, lock: Lock | None, request: Request, run: Run
+    ready: Prepared, comm: Comm, output: Path, lock: Lock | None, request: Request, options: Options
 ) -> Outcome:
     """Collective: evaluate what the sample lacks, and put the certificate into the sweep's file.
 
     Args:
-        config: the sweep's, with the schedule as it will be.
         ready: what the sweep was prepared with.
         comm: the ranks.
         output: the sweep's file, which no store has open.
         lock: this session's hold on it.
         request: see there.
-        run: evaluates.
+        options: how this session runs.
 
     Returns:
         how it ended; only the sample's points count.
@@ -76,11 +70,14 @@ def certify(
     missing = comm.on_root(lambda: _missing(output, working, header, request))
     outcome = Outcome(done=0, failed=0, pending=0, evaluated=0)
     if len(missing):
-        store = open_store(working, ready.mode, comm, header, config.store.sync_seconds)
+        store = open_store(working, ready.mode, comm, header, ready.config.store.sync_seconds)
         if lock is not None:
             store.guard = lock.check
         ready.full.notes.clear()
-        outcome = run(_settings(config, header, working), store, ready.full, missing)
+        plan = replace(ready.plan, output=str(working), grid=header.grid, tile=1, points=missing)
+        options = replace(options, complete=False)
+        with options.clock.span("certificate"), loop.closing_store(comm, store):
+            outcome = loop.run(plan, options, comm, store, ready.full)
     if not outcome.broken:
         provenance = ready.header.provenance
         comm.on_root_only(lambda: _conclude(output, working, lock, request, header, provenance))
@@ -95,9 +92,9 @@ def working_file(output: Path) -> Path:
 def _header(ready: Prepared) -> Header:
     """Of the working file: the same plane, but every point in full."""
     kept = {key: value for key, value in ready.header.identity.items() if key != "curvature"}
-    return dataclasses.replace(
+    return replace(
         ready.header,
-        grid=dataclasses.replace(ready.header.grid, refine=None),
+        grid=replace(ready.header.grid, refine=None),
         names=ready.full.names,
         identity={**kept, "certificate": "fp64" if ready.header.identity["precision"] == "fp64" else "fp32"},
         columns=ready.full.columns,
@@ -105,12 +102,6 @@ def _header(ready: Prepared) -> Header:
         trajectory=None,
         curvature={},
     )
-
-
-def _settings(config: Config, header: Header, working: Path) -> Config:
-    """The points of a sample share no tiles."""
-    schedule = dataclasses.replace(config.schedule, tile=1)
-    return dataclasses.replace(config, output=str(working), grid=header.grid, schedule=schedule)
 
 
 def _missing(output: Path, working: Path, header: Header, request: Request) -> np.ndarray:

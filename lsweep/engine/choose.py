@@ -6,23 +6,29 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from lsweep.comm import Comm
-from lsweep.config import Config, EvaluateConfig
+from lsweep.config import EvaluateConfig
+from lsweep.engine import compatibility
 from lsweep.errors import ConfigError, InputError
+from lsweep.evaluate.device import BATCH_SIZE
 from lsweep.evaluate.exact import ExactEvaluator
 from lsweep.evaluate.problem import Problem
 from lsweep.evaluate.sampled import SampledEvaluator
-from lsweep.evaluate.sampling import example_losses as fields
+from lsweep.evaluate.sampling import example_losses
 from lsweep.evaluate.sampling.design import Tolerance
 from lsweep.evaluate.sampling.example_losses import Neighbours
 from lsweep.evaluate.sampling.stopping import ErrorBudget
+from lsweep.evaluate.vectorized import VectorizedEvaluator, vectorize
 from lsweep.grid import Grid
 from lsweep.surface import Precision
+
+log = logging.getLogger("lsweep")
 
 BATCH_SIZES = {
     "cpu": (16, 25, 32, 50, 64, 100, 125, 200, 250),
@@ -30,14 +36,90 @@ BATCH_SIZES = {
     "mps": (100, 250, 500, 1000),
 }
 # Points at once; a processor's caches are full long before a GPU is busy.
-TOGETHER = {"cpu": (1, 4, 16, 64, 256), "cuda": (1, 4, 16, 64, 256), "mps": (1, 4, 16, 64, 256)}
-# No more of them than have so many weights together: each point has a network of its own.
+TOGETHER = (1, 4, 16, 64, 256)
+# Each of them has its own weights, and all of these are in memory together.
 MOST_WEIGHTS = 1 << 24
-# Nor than would take longer than so many seconds if nothing were gained by it.
+# No trial takes longer than this many seconds if several points at once gain nothing.
 LONGEST_TRIAL = 3.0
 # Examples per trial, or one batch if that is more.
 SAMPLE = {"cpu": 128, "cuda": 8000, "mps": 1000}
 _REPEATS = 4
+
+LOW = {"tf32": Precision.TF32, "bf16": Precision.BF16, "fp16": Precision.FP16}
+# Lower precisions worth trying, by kind of device.
+PRECISIONS = {"cpu": ["bf16"], "cuda": ["tf32", "bf16", "fp16"], "mps": ["fp16"]}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The evaluator of a sweep and the settings that were chosen with it.
+
+    Attributes:
+        evaluator: of the sweep's points.
+        precision: "fp32", "bf16", ….
+        batch_size: examples per forward pass.
+        points_at_once: points that share their arithmetic.
+        neighbours: per-example losses of neighbouring points, if the evaluator uses them.
+        budget: identity fields of the error budget; empty without one.
+    """
+
+    evaluator: ExactEvaluator
+    precision: str
+    batch_size: int
+    points_at_once: int = 1
+    neighbours: Neighbours | None = None
+    budget: Mapping[str, Any] = field(default_factory=dict)
+
+
+def choose(
+    config: EvaluateConfig,
+    grid: Grid,
+    problem: Problem,
+    comm: Comm,
+    exact: ExactEvaluator,
+    stored: Mapping[str, Any],
+) -> Choice:
+    """Collective: choose the evaluator over the network of `exact`.
+
+    Args:
+        config: the settings; "auto" is measured here, on all ranks at once.
+        grid: of the sweep.
+        problem: the network, data and objective.
+        comm: the ranks.
+        exact: evaluates all examples, one point after another; its batch size is set here.
+        stored: what an existing file began with: it is part of the result's bits, and is not measured again.
+
+    Raises:
+        InputError: the settings do not fit together, the device or the network.
+    """
+    with comm.together():
+        together = compatibility.points_at_once(config, grid)
+    joint: VectorizedEvaluator | None = None
+    if together == "auto":
+        known = stored.get("points_at_once", 1) if stored else None
+        together, joint = (known, None) if known else _most_at_once(comm, exact, problem, config.batch_size)
+    if config.batch_size == "auto" and together == 1:
+        exact.batch_size = stored.get("batch_size") or _fastest_batch(comm, exact, problem)
+    precision = _precision(config, grid, comm, exact, stored.get("precision"), together)
+    budget = _budget(config, precision, problem)
+    if budget is not None:
+        if together > 1:
+            raise ConfigError(
+                f"evaluate.points_at_once = {together} goes with all examples in fp32 or fp64 only",
+                key="evaluate.points_at_once",
+            )
+        sampled = _sampled(comm, exact, budget)
+        sampled.neighbours = _neighbours(config, grid, comm, sampled)
+        fields = _identity(budget, sampled)
+        return Choice(sampled, precision, exact.batch_size, 1, sampled.neighbours, fields)
+    if together == 1:
+        return Choice(exact, precision, exact.batch_size)
+    joint = joint or _joint(comm, exact)
+    if not isinstance(config.batch_size, int):
+        joint.batch_size = stored.get("batch_size") or joint.examples_a_batch(together, _largest(problem))
+        # No file keeps this one, which a certificate has: so it is the same in every session.
+        exact.batch_size = BATCH_SIZE[exact.net.flat.device.type]
+    return Choice(joint, precision, joint.batch_size, together)
 
 
 def fastest(
@@ -66,72 +148,73 @@ def fastest(
     return comm.bcast(int(np.asarray(candidates)[good][0]))
 
 
-log = logging.getLogger("lsweep")
+def _most_at_once(
+    comm: Comm, exact: ExactEvaluator, problem: Problem, batch_size: object
+) -> tuple[int, VectorizedEvaluator | None]:
+    """Collective: how many points together are the fastest, and their evaluator; 1 if there is none.
 
-LOW = {"tf32": Precision.TF32, "bf16": Precision.BF16, "fp16": Precision.FP16}
-# Lower precisions worth trying, by kind of device.
-PRECISIONS = {"cpu": ["bf16"], "cuda": ["tf32", "bf16", "fp16"], "mps": ["fp16"]}
-
-
-def of(config: EvaluateConfig, kind: str, problem: Problem) -> ErrorBudget | None:
-    """What the configuration asks of a point; None for all examples in fp32 or fp64."""
-    subset = _subset(config)
-    if subset is None and kind not in LOW:
-        return None
-    return ErrorBudget(
-        kind=LOW.get(kind, Precision.FP32),
-        tolerance=config.tolerance,
-        subset=subset,
-        scale=_guess(problem) if config.loss == "cross_entropy" and config.objective is None else 0.0,
-        least=config.least_examples,
-    )
-
-
-def estimating(comm: Comm, evaluator: ExactEvaluator, accuracy: ErrorBudget) -> SampledEvaluator:
-    """Collective: an evaluator for that accuracy over the network that `evaluator` borrowed.
-
-    Raises:
-        InputError: this objective or data set does not allow it.
+    Args:
+        batch_size: as configured: a number of examples, or anything else to leave it open.
     """
+    try:
+        joint = _joint(comm, exact)
+    except InputError:
+        return 1, None
+    net = exact.net
+    examples = sum(len(split) for split in problem.splits.values())
+
+    def work(count: int) -> int:
+        if not isinstance(batch_size, int):
+            joint.batch_size = joint.examples_a_batch(count, _largest(problem))
+        (exact if count == 1 else joint).evaluate(np.zeros((count, len(net.directions))))
+        return count * examples
+
+    start = time.perf_counter()
+    work(1)
+    alone = max(comm.allgather(time.perf_counter() - start))
+    most = min(MOST_WEIGHTS / max(1, net.space.size), LONGEST_TRIAL / alone)
+    count = fastest(comm, [c for c in TOGETHER if c <= max(1, most)], work, repeats=2)
+    if comm.is_root and count > 1:
+        log.info("%d points at once are the fastest here", count)
+    return count, joint
+
+
+def _joint(comm: Comm, exact: ExactEvaluator) -> VectorizedEvaluator:
+    """Collective: an evaluator of several points at once. Raises InputError where this is impossible."""
     with comm.together():
-        return SampledEvaluator(evaluator.net, evaluator.batch_size, accuracy)
+        return vectorize(exact)
 
 
-def neighbours(config: Config, comm: Comm, evaluator: SampledEvaluator) -> Neighbours | None:
-    """What tells points of their neighbours' examples: where examples are chosen, and points come coarse to fine."""
-    wanted = config.evaluate.neighbours and config.evaluate.relative_error is not None
-    if not wanted or config.grid.refine is None:
-        return None
-    strata = {name: made.strata for name, made in evaluator.designs.items()}
-    if not fields.fits(config.grid, {name: len(made.order) for name, made in strata.items()}):
-        if comm.is_root:
-            log.info("evaluate.neighbours: so many examples' losses at so many points are too many to keep")
-        return None
-    return Neighbours(config.grid, strata)
+def _largest(problem: Problem) -> int:
+    """Examples of the largest split."""
+    return max(len(split) for split in problem.splits.values())
 
 
-def identity(accuracy: ErrorBudget, evaluator: SampledEvaluator) -> dict[str, Any]:
-    """What of it makes two sweeps the same, in JSON types."""
-    found: dict[str, Any] = {"order": {name: made.sha256() for name, made in evaluator.designs.items()}}
-    if accuracy.is_low:
-        found["tolerance"] = accuracy.tolerance
-    if accuracy.subset is not None:
-        found |= dataclasses.asdict(accuracy.subset)
-        found["looks"] = {name: list(made.looks) for name, made in evaluator.designs.items()}
-    if evaluator.neighbours is not None:
-        found["neighbours"] = True
-    return found
+def _fastest_batch(comm: Comm, exact: ExactEvaluator, problem: Problem) -> int:
+    examples, kind = len(next(iter(problem.splits.values()))), exact.net.flat.device.type
+    candidates = [c for c in BATCH_SIZES[kind] if c <= examples] or [examples]
+    size = fastest(comm, candidates, lambda size: exact.try_out(size, max(size, SAMPLE[kind])))
+    if comm.is_root:
+        log.info("%d examples per batch are the fastest here", size)
+    return size
 
 
-def choose(config: Config, comm: Comm, evaluator: ExactEvaluator, stored: str | None, together: int) -> str:
-    """Collective: the precision that is asked for; for "auto" what the file began with, or the fastest here.
+def _precision(
+    config: EvaluateConfig,
+    grid: Grid,
+    comm: Comm,
+    exact: ExactEvaluator,
+    stored: str | None,
+    together: int,
+) -> str:
+    """Collective: the configured precision; for "auto" the stored one, or else the fastest.
 
-    Of several points together errors are not estimated: "auto" is fp32 for them.
+    The error of several points at once is not estimated: "auto" means fp32 for them.
 
     Raises:
         ConfigError: the device does not have it.
     """
-    wanted, device = config.evaluate.precision, evaluator.net.flat.device
+    wanted, device = config.precision, exact.net.flat.device
     if wanted == "tf32" and device.type != "cuda":
         raise ConfigError(
             f'precision "tf32" needs a CUDA GPU, the device is {device}', key="evaluate.precision"
@@ -139,19 +222,17 @@ def choose(config: Config, comm: Comm, evaluator: ExactEvaluator, stored: str | 
     if wanted != "auto":
         return wanted
     # Lower precisions are not checked for recalibration.
-    if config.evaluate.batchnorm == "recalibrate" or (
-        together > 1 and config.evaluate.relative_error is None
-    ):
+    if config.batchnorm == "recalibrate" or (together > 1 and config.relative_error is None):
         return "fp32"
-    return stored if stored is not None else _fastest_precision(config, comm, evaluator)
+    return stored if stored is not None else _fastest_precision(config, grid, comm, exact)
 
 
-def _fastest_precision(config: Config, comm: Comm, evaluator: ExactEvaluator) -> str:
-    tolerance, subset = config.evaluate.tolerance, _subset(config.evaluate)
-    kinds = ["fp32", *PRECISIONS[evaluator.net.flat.device.type]]
+def _fastest_precision(config: EvaluateConfig, grid: Grid, comm: Comm, exact: ExactEvaluator) -> str:
+    tolerance, subset = config.tolerance, _subset(config)
+    kinds = ["fp32", *PRECISIONS[exact.net.flat.device.type]]
     try:
         candidates = [
-            estimating(comm, evaluator, ErrorBudget(LOW.get(kind, Precision.FP32), tolerance, subset))
+            _sampled(comm, exact, ErrorBudget(LOW.get(kind, Precision.FP32), tolerance, subset))
             for kind in kinds
         ]
     except InputError as error:
@@ -159,7 +240,7 @@ def _fastest_precision(config: Config, comm: Comm, evaluator: ExactEvaluator) ->
             log.info("precision auto is fp32: %s", error)
         return "fp32"
     # Half way out along each axis, on both sides: neither at the minimum nor where all is chaos.
-    points = config.grid.coordinates(_quarter_points(config.grid))
+    points = grid.coordinates(_quarter_points(grid))
 
     def work(index: int) -> int:
         candidates[index].evaluate(points)
@@ -171,21 +252,68 @@ def _fastest_precision(config: Config, comm: Comm, evaluator: ExactEvaluator) ->
     return kind
 
 
-def _subset(config: EvaluateConfig) -> Tolerance | None:
-    if config.relative_error is None:
-        return None
-    return Tolerance(config.relative_error, config.absolute_error, config.confidence)
-
-
 def _quarter_points(grid: Grid) -> np.ndarray:
     """Flat indices of the points a quarter of the way along the grid's diagonal, and three quarters."""
     places = [[(n - 1) * quarter // 4 for n in grid.shape] for quarter in (1, 3)]
     return np.array([np.ravel_multi_index(place, grid.shape) for place in places])
 
 
-def _guess(problem: Problem) -> float:
-    """The cross entropy of a guess among the classes of the data, 0 where there are none."""
+def _budget(config: EvaluateConfig, precision: str, problem: Problem) -> ErrorBudget | None:
+    """The error budget of a point; None for all examples in fp32 or fp64."""
+    subset = _subset(config)
+    if subset is None and precision not in LOW:
+        return None
+    return ErrorBudget(
+        kind=LOW.get(precision, Precision.FP32),
+        tolerance=config.tolerance,
+        subset=subset,
+        scale=_chance_loss(problem) if config.loss == "cross_entropy" and config.objective is None else 0.0,
+        least=config.least_examples,
+    )
+
+
+def _subset(config: EvaluateConfig) -> Tolerance | None:
+    if config.relative_error is None:
+        return None
+    return Tolerance(config.relative_error, config.absolute_error, config.confidence)
+
+
+def _chance_loss(problem: Problem) -> float:
+    """The cross entropy at chance level, 0 for data without classes."""
     tree = getattr(next(iter(problem.splits.values())), "tree", None)
     if not isinstance(tree, (tuple, list)) or len(tree) != 2 or tree[1].is_floating_point():
         return 0.0
     return math.log(max(1, len(tree[1].unique())))
+
+
+def _sampled(comm: Comm, exact: ExactEvaluator, budget: ErrorBudget) -> SampledEvaluator:
+    """Collective: an evaluator with that error budget. Raises InputError if objective or data do not allow it."""
+    with comm.together():
+        return SampledEvaluator(exact.net, exact.batch_size, budget)
+
+
+def _neighbours(
+    config: EvaluateConfig, grid: Grid, comm: Comm, sampled: SampledEvaluator
+) -> Neighbours | None:
+    """Per-example losses of neighbouring points, for subsets on a refined grid."""
+    if not config.neighbours or config.relative_error is None or grid.refine is None:
+        return None
+    strata = {name: made.strata for name, made in sampled.designs.items()}
+    if not example_losses.fits(grid, {name: len(made.order) for name, made in strata.items()}):
+        if comm.is_root:
+            log.info("evaluate.neighbours: per-example losses of so many points do not fit into memory")
+        return None
+    return Neighbours(grid, strata)
+
+
+def _identity(budget: ErrorBudget, sampled: SampledEvaluator) -> dict[str, Any]:
+    """Identity fields of an error budget, in JSON types."""
+    found: dict[str, Any] = {"order": {name: made.sha256() for name, made in sampled.designs.items()}}
+    if budget.is_low:
+        found["tolerance"] = budget.tolerance
+    if budget.subset is not None:
+        found |= dataclasses.asdict(budget.subset)
+        found["looks"] = {name: list(made.looks) for name, made in sampled.designs.items()}
+    if sampled.neighbours is not None:
+        found["neighbours"] = True
+    return found

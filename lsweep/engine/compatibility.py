@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Literal
 
 from lsweep import directions
-from lsweep.config import Config
+from lsweep.config import DirectionsConfig, EvaluateConfig
 from lsweep.errors import ConfigError
 from lsweep.evaluate.problem import Problem
+from lsweep.grid import Grid
 from lsweep.models.batchnorm import with_statistics
 
 log = logging.getLogger("lsweep")
 
 
-def points_at_once(config: Config) -> int | Literal["auto"]:
+def points_at_once(evaluate: EvaluateConfig, grid: Grid) -> int | Literal["auto"]:
     """How many points at once: 1 where each needs work of its own, or where what is asked for saves more.
 
     Raises:
         ConfigError: more are asked for.
     """
     reasons = {
-        'the metric "hessian"': config.evaluate.hessian,
-        'evaluate.batchnorm = "recalibrate"': config.evaluate.batchnorm == "recalibrate",
+        'the metric "hessian"': evaluate.hessian,
+        'evaluate.batchnorm = "recalibrate"': evaluate.batchnorm == "recalibrate",
     }
-    together = config.evaluate.points_at_once
+    together = evaluate.points_at_once
     for reason in (reason for reason, holds in reasons.items() if holds):
         if together not in (1, "auto"):
             raise ConfigError(
@@ -32,32 +34,33 @@ def points_at_once(config: Config) -> int | Literal["auto"]:
                 key="evaluate.points_at_once",
             )
         together = 1
-    evaluate = config.evaluate
     estimated = evaluate.relative_error is not None or evaluate.precision in ("tf32", "bf16", "fp16")
     # Refinement takes single points out of a tile: the others would be computed in vain.
-    return 1 if together == "auto" and (estimated or config.grid.refine is not None) else together
+    return 1 if together == "auto" and (estimated or grid.refine is not None) else together
 
 
-def check_batchnorm(config: Config, problem: Problem, *, warn: bool) -> None:
+def check_batchnorm(
+    evaluate: EvaluateConfig, recipe: DirectionsConfig, axes: Sequence[str], problem: Problem, *, warn: bool
+) -> None:
     """Refuse what cannot be done with running statistics, and warn of what explodes; see `lsweep.models.batchnorm`.
 
     Raises:
         ConfigError: recalibration goes neither with this network, nor with moving statistics, nor with low precision.
     """
     keeps = bool(with_statistics(problem.model))
-    states = config.directions.space == "states"
-    if config.evaluate.batchnorm == "recalibrate":
+    states = recipe.space == "states"
+    if evaluate.batchnorm == "recalibrate":
         wrong = ""
         if not keeps:
             wrong = "the network has no BatchNorm with running statistics"
         elif states:
             wrong = 'with directions.space = "states" they move along the directions; choose one of the two'
-        elif config.evaluate.precision not in ("fp32", "fp64", "auto"):
-            wrong = f"evaluate.precision = {config.evaluate.precision!r} is not checked for it; set fp32"
+        elif evaluate.precision not in ("fp32", "fp64", "auto"):
+            wrong = f"evaluate.precision = {evaluate.precision!r} is not checked for it; set fp32"
         if wrong:
             raise ConfigError(f'evaluate.batchnorm = "recalibrate": {wrong}', key="evaluate.batchnorm")
         return
-    kinds = [directions.resolve(config.directions, axis).kind for axis in config.grid.names]
+    kinds = [directions.resolve(recipe, axis).kind for axis in axes]
     if warn and keeps and not states and "interpolate" in kinds:
         log.warning(
             "between two solutions the fixed BatchNorm statistics of one of them belong to neither, and the loss may "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 from lsweep import directions
 from lsweep.comm import Comm
-from lsweep.config import Config
+from lsweep.config import Config, DirectionsConfig
 from lsweep.directions import eigenvectors
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluate import device
@@ -20,8 +21,7 @@ from lsweep.evaluate.curvature import spectrum
 from lsweep.evaluate.curvature.eigensolver import Eigenpairs, largest, smallest
 from lsweep.evaluate.curvature.operator import NotFinite, unpack
 from lsweep.evaluate.curvature.spectrum import Density, Trace
-from lsweep.evaluate.problem import Problem
-from lsweep.models import parameters
+from lsweep.evaluate.problem import Problem, place
 from lsweep.models.parameters import WeightSpace
 from lsweep.tools import provenance
 
@@ -80,13 +80,13 @@ def measure(config: Config, problem: Problem, comm: Comm, depth: CentreSettings 
         InputError: nothing moves, the loss is not finite at the centre, or `depth` makes no sense.
     """
     start = time.perf_counter()
-    chosen = device.choose_device(config.evaluate.device, comm, share_gpu=config.schedule.share_gpu)
-    space = parameters.weight_space(problem.model)
-    moved = _moved(config, space)
+    placement = place(config, problem.model, comm, "weights")
+    space = placement.space
+    moved = _moved(config.directions, config.grid.names, space)
     seed, effort = config.curvature.seed, eigenvectors.effort(config.curvature)
     with (
         device.threads_of(comm),
-        eigenvectors.at_centre(config, problem, chosen, space, moved) as (h, evaluator),
+        eigenvectors.at_centre(config.curvature, problem, placement, moved) as (h, evaluator),
     ):
         if depth.top > h.size:
             raise InputError(f"--top {depth.top}, but only {h.size} parameters move")
@@ -160,9 +160,9 @@ def report(centre: Centre, config: Config, depth: CentreSettings) -> dict[str, A
     }
 
 
-def _moved(config: Config, space: WeightSpace) -> list[bool]:
+def _moved(recipe: DirectionsConfig, axes: Sequence[str], space: WeightSpace) -> list[bool]:
     """What any axis moves."""
-    recipes = [directions.resolve(config.directions, axis) for axis in config.grid.names]
+    recipes = [directions.resolve(recipe, axis) for axis in axes]
     moved = [any(axes) for axes in zip(*(directions.moved(r, space) for r in recipes), strict=True)]
     if not any(moved):
         raise ConfigError(

@@ -9,24 +9,21 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 
 import numpy as np
 
 from lsweep.comm import Comm
-from lsweep.config import Config
 from lsweep.engine.exchange import Exchange
+from lsweep.engine.plan import Options, Plan
 from lsweep.engine.rounds import Rounds, settled_batch
 from lsweep.engine.session_monitor import Outcome, SessionMonitor
 from lsweep.errors import LsweepError, PointError
 from lsweep.evaluate.interface import Evaluation, Evaluator
-from lsweep.grid import schedule
+from lsweep.grid import Grid, schedule
 from lsweep.store.base import Batch, Store, concatenate
-from lsweep.surface import Column, Status
-from lsweep.tools.progress import Progress, Silent
-from lsweep.tools.stop import Stop
-from lsweep.tools.stopwatch import Stopwatch
+from lsweep.surface import Status
 
 __all__ = ["Outcome", "run", "to_evaluate"]
 
@@ -34,87 +31,74 @@ log = logging.getLogger("lsweep")
 
 
 def run(
-    config: Config,
+    plan: Plan,
+    options: Options,
     comm: Comm,
     store: Store,
     evaluator: Evaluator,
-    *,
-    progress: Progress | None = None,
-    stop: Stop | None = None,
-    max_points: int | None = None,
-    retry_failed: bool = False,
-    complete: bool = False,
-    points: np.ndarray | None = None,
-    clock: Stopwatch | None = None,
     exchange: Exchange | None = None,
 ) -> Outcome:
     """Collective: evaluate the store's pending points on all ranks.
 
     Args:
-        config: the grid, the schedule, how many failures are too many.
+        plan: the points and their schedule.
+        options: how this session runs.
         comm: the ranks.
-        store: what is done already, and where results go.
+        store: holds the results so far, and takes new ones.
         evaluator: this rank's own.
-        progress: told on rank 0 of what became durable.
-        stop: asked between points.
-        max_points: leave after so many, over all ranks.
-        retry_failed: evaluate failed points even where nothing else is pending.
-        complete: evaluate every point, those that refinement settled too.
-        points: flat indices of the only points that are wanted, in the order in which they are taken; all others
-            count as settled. None: every point, coarse to fine.
-        clock: told where this rank's time goes.
-        exchange: of what the evaluators measure of single examples, where they use that; not with `complete`.
+        exchange: of per-example losses between ranks, if the evaluator uses them; not with `options.complete`.
 
     Raises:
-        PointError: more than `config.evaluate.max_failures` points failed, or the centre did.
+        PointError: more than `plan.max_failures` points failed, or the centre did.
     """
-    stop, clock = stop or Stop(), clock or Stopwatch()
-    status = np.where(complete & (store.status == Status.SETTLED), np.uint8(Status.PENDING), store.status)
-    levels = None
-    if points is not None:
-        levels = np.full(config.grid.size, len(points))
-        levels[points] = np.arange(len(points))
-        status = np.where(levels == len(points), np.uint8(Status.SETTLED), status)
-    todo = to_evaluate(status, retry_failed)
-    rounds = Rounds(config.grid, comm, store, todo, everything=complete, exchange=exchange)
-    books = SessionMonitor(config, comm, store, status, progress or Silent(), stop, rounds.learn)
+    stop, clock = options.stop, options.clock
+    settled = options.complete & (store.status == Status.SETTLED)
+    status = np.where(settled, np.uint8(Status.PENDING), store.status)
+    order = None
+    if plan.points is not None:
+        order = np.full(plan.grid.size, len(plan.points))
+        order[plan.points] = np.arange(len(plan.points))
+        status = np.where(order == len(plan.points), np.uint8(Status.SETTLED), status)
+    todo = to_evaluate(status, options.retry_failed)
+    rounds = Rounds(plan.grid, comm, store, todo, everything=options.complete, exchange=exchange)
+    monitor = SessionMonitor(plan, options, comm, store, status, rounds.learn)
     store.span = lambda: clock.span("storing")
-    books.open()
+    monitor.open()
     if exchange is not None:
         exchange.open(store.status)
     with clock.span("scheduling"):
-        dynamic = config.schedule.kind == "dynamic" and _counter_is_of_use(comm)
-    slowest, left = 0.0, max_points
-    with books.watch.watching():
+        dynamic = plan.dynamic and _counter_works(comm)
+    slowest, left = 0.0, options.max_points
+    with monitor.watch.watching():
         for turn in rounds:
             with clock.span("waiting for other ranks"):
-                stopped = books.stopped()
+                stopped = monitor.stopped()
             if stopped or left == 0:
                 break
             with clock.span("scheduling"):
-                work = _work(config, status, turn.points, None if turn.again else left, levels)
+                work = _work(plan, status, turn.points, None if turn.again else left, order)
             if not turn.again:
                 left = left and max(0, left - sum(len(tile.points) for tile in work))
-            books.begin_round(len(work))
+            monitor.begin_round(len(work))
             with assigned_tiles(comm, work, dynamic=dynamic) as mine:
                 for tile in clock.each("scheduling", mine):
                     with clock.span("messages"):
                         comm.poll()
                     if stop.due(slowest * len(tile.points)):
                         break
-                    books.watch.begin(partial(_place, config, tile))
+                    monitor.watch.begin(partial(_place, plan.grid, tile))
                     with clock.span("evaluating points"):
-                        batch = _evaluate(config, comm, evaluator, tile)
-                    books.watch.end()
+                        batch = _evaluate(plan.grid, comm, evaluator, tile)
+                    monitor.watch.end()
                     slowest = max(slowest, longest := float(batch.seconds.max()))
                     if turn.again:
                         continue
-                    books.count(batch, longest)
+                    monitor.count(batch, longest)
                     with clock.span("storing"):
                         store.put(batch)
                 with clock.span("storing"):
                     store.sync()
-                books.finished()
+                monitor.finished()
                 with clock.span("waiting for other ranks"):
                     comm.quiesce()
                     if exchange is not None:
@@ -122,17 +106,17 @@ def run(
         else:
             _settle(comm, store, rounds)
     _tell_notes(comm, evaluator)
-    return books.close()
+    return monitor.close()
 
 
 def _work(
-    config: Config, status: np.ndarray, points: np.ndarray, most: int | None, levels: np.ndarray | None
+    plan: Plan, status: np.ndarray, points: np.ndarray, most: int | None, order: np.ndarray | None
 ) -> schedule.Work:
     """The tiles of a round, in order; `most` is how many points the session may still evaluate."""
-    wanted = np.zeros(config.grid.size, dtype=bool)
+    wanted = np.zeros(plan.grid.size, dtype=bool)
     wanted[points] = True
     # Failed points last: a session that is cut short every time must get on with the others.
-    work = schedule.tiles(config.grid, wanted, config.schedule.tile, status == Status.FAILED, levels)
+    work = schedule.tiles(plan.grid, wanted, plan.tile, status == Status.FAILED, order)
     return work if most is None else work.first(most)
 
 
@@ -145,29 +129,42 @@ def _settle(comm: Comm, store: Store, rounds: Rounds) -> None:
 
 
 @contextmanager
+def closing_store(comm: Comm, store: Store) -> Iterator[None]:
+    """Collective: close the store afterwards; after an error only if this rank is alone, for closing is collective."""
+    try:
+        yield
+    except BaseException:
+        if comm.size == 1:
+            with closing(store):
+                store.sync()
+        raise
+    store.close()
+
+
+@contextmanager
 def assigned_tiles(comm: Comm, work: schedule.Work, *, dynamic: bool) -> Iterator[Iterator[schedule.Tile]]:
     """Collective: this rank's tiles, one after another, in turn or on demand.
 
     Entered and left together, quiescent: a counter that other ranks still draw from must not go away.
     """
     if dynamic:
-        tickets = comm.tickets()
-        yield schedule.dynamic(work, tickets.take)
-        tickets.close()
+        counter = comm.counter()
+        yield schedule.dynamic(work, counter.take)
+        counter.close()
     else:
         yield iter(schedule.static_cyclic(work, comm.rank, comm.size))
 
 
-def _counter_is_of_use(comm: Comm) -> bool:
+def _counter_works(comm: Comm) -> bool:
     """Collective: whether ranks can draw from a shared counter without waiting for one another; warns if not."""
     try:
-        tickets = comm.tickets()
+        counter = comm.counter()
     except RuntimeError as error:  # mpi4py's; on all ranks alike
         reason = f"this MPI has no one-sided communication ({error})"
     else:
-        of_use = tickets.come_while_rank_0_computes()
-        tickets.close()
-        if of_use:
+        works = counter.come_while_rank_0_computes()
+        counter.close()
+        if works:
             return True
         reason = (
             "this MPI fetches nothing from a rank that computes: every rank would wait for rank 0's points"
@@ -177,15 +174,15 @@ def _counter_is_of_use(comm: Comm) -> bool:
     return False
 
 
-def _place(config: Config, tile: schedule.Tile) -> str:
-    first = ", ".join(f"{v:g}" for v in config.grid.coordinates(tile.points[:1])[0])
+def _place(grid: Grid, tile: schedule.Tile) -> str:
+    first = ", ".join(f"{v:g}" for v in grid.coordinates(tile.points[:1])[0])
     return f"point ({first})" + (f" and {len(tile.points) - 1} more" if len(tile.points) > 1 else "")
 
 
 def _tell_notes(comm: Comm, evaluator: Evaluator) -> None:
     """Collective: one warning per remarkable thing, however many points and ranks met it."""
     notes: Counter[str] = Counter()
-    for met in comm.allgather(dict(getattr(evaluator, "notes", {}))):
+    for met in comm.allgather(dict(evaluator.notes)):
         notes.update(met)
     if comm.is_root:
         for note, points in notes.items():
@@ -203,10 +200,10 @@ def to_evaluate(status: np.ndarray, retry_failed: bool = False) -> np.ndarray:
     return pending | failed if retry_failed or pending.any() else pending
 
 
-def _evaluate(config: Config, comm: Comm, evaluator: Evaluator, tile: schedule.Tile) -> Batch:
+def _evaluate(grid: Grid, comm: Comm, evaluator: Evaluator, tile: schedule.Tile) -> Batch:
     """Evaluate a tile; if it raises, point by point, so that one bad point spoils no others."""
     try:
-        result = _result(config, evaluator, tile)
+        result = _result(grid, evaluator, tile)
         return _batch(comm, evaluator, tile.points, result, Status.DONE)
     except Exception as error:
         if _is_fatal(error):
@@ -216,8 +213,8 @@ def _evaluate(config: Config, comm: Comm, evaluator: Evaluator, tile: schedule.T
                 schedule.Tile(tile.index, tile.points[i : i + 1], range(p, p + 1))
                 for i, p in enumerate(tile.points)
             ]
-            return concatenate([_evaluate(config, comm, evaluator, one) for one in single])
-        coordinates = config.grid.coordinates(tile.points)
+            return concatenate([_evaluate(grid, comm, evaluator, one) for one in single])
+        coordinates = grid.coordinates(tile.points)
         place = ", ".join(f"{v:g}" for v in coordinates[0])
         if not coordinates.any():
             raise PointError(
@@ -228,11 +225,11 @@ def _evaluate(config: Config, comm: Comm, evaluator: Evaluator, tile: schedule.T
         return _batch(comm, evaluator, tile.points, nothing, Status.FAILED)
 
 
-def _result(config: Config, evaluator: Evaluator, tile: schedule.Tile) -> Evaluation:
+def _result(grid: Grid, evaluator: Evaluator, tile: schedule.Tile) -> Evaluation:
     """Its pending points; computed with all the others where they share their arithmetic, and so their bits."""
-    if not getattr(evaluator, "joint", False):
-        return evaluator.evaluate(config.grid.coordinates(tile.points))
-    whole = evaluator.evaluate(config.grid.coordinates(np.array(tile.whole)))
+    if not evaluator.whole_tiles:
+        return evaluator.evaluate(grid.coordinates(tile.points))
+    whole = evaluator.evaluate(grid.coordinates(np.array(tile.whole)))
     rows = tile.points - tile.whole.start
     columns = {name: values[rows] for name, values in whole.columns.items()}
     return Evaluation(whole.values[rows], whole.seconds[rows], columns)
@@ -247,7 +244,6 @@ def _is_fatal(error: Exception) -> bool:
 
 
 def _batch(comm: Comm, evaluator: Evaluator, points: np.ndarray, result: Evaluation, status: Status) -> Batch:
-    announced: dict[str, Column] = getattr(evaluator, "columns", {})
     given = result.columns
     return Batch(
         points=points,
@@ -257,6 +253,6 @@ def _batch(comm: Comm, evaluator: Evaluator, points: np.ndarray, result: Evaluat
         rank=np.full(len(points), comm.rank, dtype=np.int32),
         columns={
             name: np.asarray(given[name] if name in given else np.full(len(points), fill), dtype=dtype)
-            for name, (dtype, fill) in announced.items()
+            for name, (dtype, fill) in evaluator.columns.items()
         },
     )

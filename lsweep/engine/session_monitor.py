@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lsweep.comm import Comm
-from lsweep.config import Config
+from lsweep.engine.plan import Options, Plan
 from lsweep.engine.watchdog import Watchdog
 from lsweep.errors import (
     EXIT_BAD_INPUT,
@@ -23,8 +23,6 @@ from lsweep.errors import (
 )
 from lsweep.store.base import Batch, Store
 from lsweep.surface import Status
-from lsweep.tools.progress import Progress
-from lsweep.tools.stop import Stop
 
 log = logging.getLogger("lsweep")
 
@@ -78,34 +76,31 @@ class SessionMonitor:
     Collective. `watch` is told of whatever the ranks say.
 
     Args:
-        config, comm, store, progress, stop: as `engine.run` has them.
+        plan, options, comm, store: as in `loop.run`.
         status: (size,) uint8, of all points when the session begins.
         learn: called with the evaluated batches that became durable, on the rank that wrote them.
     """
 
     def __init__(
         self,
-        config: Config,
+        plan: Plan,
+        options: Options,
         comm: Comm,
         store: Store,
         status: np.ndarray,
-        progress: Progress,
-        stop: Stop,
         learn: Callable[[Batch], None],
     ) -> None:
-        self._config, self._comm, self._store = config, comm, store
-        self._progress, self._stop, self._learn = progress, stop, learn
+        self._plan, self._comm, self._store = plan, comm, store
+        self._progress, self._stop, self._learn = options.progress, options.stop, learn
         self._failures = self._durable = 0
         self._before, self._final = status, status.copy()
         self._rounds = 0
         self._told = False
         self._hosts = comm.allgather(comm.host)
-        # Between two batches a rank says nothing, though it is well.
-        patience = max(config.schedule.silent_seconds, 3 * config.store.sync_seconds)
-        self.watch = Watchdog(self._hosts if comm.is_root else (), patience)
+        self.watch = Watchdog(self._hosts if comm.is_root else (), plan.patience)
         self._noted = False
         comm.on_sign_of_life = self.watch.heard
-        comm.on_listened["books"] = self._listened
+        comm.on_listened["monitor"] = self._listened
         comm.on("durable", lambda source, news: self._note(*news))
         comm.on("failed", lambda source, points: self._note_failures(points))
         comm.on("stop", lambda source, reason: self._be_told(reason))
@@ -116,7 +111,7 @@ class SessionMonitor:
         """Note who works on the file, and from where on."""
         self._store.begin_session(os.environ.get("SLURM_JOB_ID", ""), ",".join(sorted(set(self._hosts))))
         if self._comm.is_root:
-            wanted = self._config.grid.size - int((self._final == Status.SETTLED).sum())
+            wanted = self._plan.grid.size - int((self._final == Status.SETTLED).sum())
             self._progress.start(wanted, int((self._final == Status.DONE).sum()))
 
     def begin_round(self, tiles: int) -> None:
@@ -196,7 +191,7 @@ class SessionMonitor:
 
     def _give_up(self, failure: StoreError) -> None:
         """Once a write has failed there is no use in evaluating more, here or elsewhere."""
-        self._stop.request(f"{self._config.output!r} {failure}")
+        self._stop.request(f"{self._plan.output!r} {failure}")
         self.tell_to_stop()
 
     def _note(self, points: int, slowest: float) -> None:
@@ -214,8 +209,8 @@ class SessionMonitor:
 
     def _note_failures(self, points: int) -> None:
         self._failures += points
-        if self._failures > self._config.evaluate.max_failures:
+        if self._failures > self._plan.max_failures:
             raise PointError(
                 f"{self._failures} points failed, more than evaluate.max_failures = "
-                f"{self._config.evaluate.max_failures}: the job ends; see the log for why"
+                f"{self._plan.max_failures}: the job ends; see the log for why"
             )

@@ -6,7 +6,6 @@ Sums over examples are float64 on the device, and the host reads them once per t
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -21,7 +20,7 @@ from torch import fx, nn
 from lsweep.errors import InputError
 from lsweep.evaluate.determinism import repeats, require_deterministic
 from lsweep.evaluate.flat_parameters import Cast, Examples, FlatNetwork, restored
-from lsweep.evaluate.interface import Evaluation
+from lsweep.evaluate.interface import Evaluation, Evaluator
 from lsweep.evaluate.kernels import fusion
 from lsweep.evaluate.kernels.graphs import Capture, Replay, cuda_capture
 from lsweep.evaluate.objective import Objective
@@ -35,7 +34,7 @@ T = TypeVar("T")
 _LARGEST = 1e30
 
 
-class ExactEvaluator:
+class ExactEvaluator(Evaluator):
     """Evaluates an objective over one or two splits. Use `exact_evaluator` to make one.
 
     Attributes:
@@ -49,13 +48,13 @@ class ExactEvaluator:
     columns: Mapping[str, Column] = MappingProxyType({"batch_size": ("<i4", 0)})
 
     def __init__(self, net: FlatNetwork, batch_size: int) -> None:
+        super().__init__()
         self.net, self.batch_size = net, batch_size
         self._splits, self._objective, self._flat = net.splits, net.objective, net.flat
         fuses = fusion.is_faster(net.model, net.flat.dtype, net.flat.device)
         self._model: nn.Module = fusion.fused_copy(cast(fx.GraphModule, net.model)) if fuses else net.model
         moves_buffers = any(entry.is_buffer for entry in net.space.entries)
         self._variances = _running_variances(net.model) if moves_buffers else []
-        self.notes: Counter[str] = Counter()
         self._replay: Replay | None = None
         self._recorder: Capture | None = None
         self.capture(cuda_capture if net.flat.device.type == "cuda" else None)

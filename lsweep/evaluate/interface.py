@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from types import MappingProxyType
 
 import numpy as np
+
+from lsweep.surface import Column
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a tile of k points came to.
+    """The results of a tile of k points.
 
     Attributes:
         values: float64 (k, metrics), in the order of `Evaluator.names`.
         seconds: (k,).
-        columns: (k,) each, how the values came about: those that the evaluator announces in its own `columns`.
+        columns: (k,) each, how the values were computed: the columns that the evaluator declares.
     """
 
     values: np.ndarray
@@ -24,15 +28,28 @@ class Evaluation:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-class Evaluator(Protocol):
-    """What the engine needs: named numbers at coordinates.
+class Evaluator(ABC):
+    """Evaluates points: everything that the engine asks of an evaluator.
 
-    Optional attributes: `columns`, name → `Column`, for numbers that say how the values came about; `notes`,
-    a `Counter` of remarkable things and at how many points they were met.
+    Attributes:
+        names: the metrics, in order.
+        columns: name → `Column` of further numbers per point, which say how its values were computed.
+        whole_tiles: whether all points of a tile are evaluated together, pending or not, because they share their
+            arithmetic and so their bits.
     """
 
     names: tuple[str, ...]
+    columns: Mapping[str, Column] = MappingProxyType({})
+    whole_tiles: bool = False
 
+    def __init__(self) -> None:
+        self._notes: Counter[str] = Counter()
+
+    @property
+    def notes(self) -> Counter[str]:
+        """Remarkable conditions, and at how many points each occurred."""
+        return self._notes
+
+    @abstractmethod
     def evaluate(self, coordinates: np.ndarray) -> Evaluation:
         """Evaluate points given as (k, ndim) coordinates, x first."""
-        ...

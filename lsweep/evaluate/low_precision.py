@@ -29,7 +29,7 @@ class LowPrecision:
     """
 
     def __init__(self, net: FlatNetwork, kind: Precision) -> None:
-        self._lent, self._kind, self._dtype = net, kind, _DTYPES[kind]
+        self._net, self._kind, self._dtype = net, kind, _DTYPES[kind]
         space = replace(net.space, channels_last=True)  # tensor cores and oneDNN take images so
         self._flat = torch.empty_like(net.flat, dtype=self._dtype)
         self._views, self._own = space.views(self._flat), tensors_of(net.model, net.space)
@@ -46,7 +46,7 @@ class LowPrecision:
     def follow(self) -> None:
         """Go where the network is. Weights are combined in fp32 and rounded then."""
         if self._alike:
-            self._flat.copy_(self._lent.flat)
+            self._flat.copy_(self._net.flat)
             return
         for view, tensor in zip(self._views, self._own, strict=True):
             view.copy_(tensor.detach())

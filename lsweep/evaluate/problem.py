@@ -17,10 +17,12 @@ from lsweep.comm import Comm
 from lsweep.comm.shared_memory import share_tree
 from lsweep.config import Config
 from lsweep.data.resident import share_examples
-from lsweep.errors import ConfigError
+from lsweep.errors import ConfigError, InputError
 from lsweep.evaluate import objective
+from lsweep.evaluate.device import choose_device
 from lsweep.evaluate.objective import Objective
 from lsweep.models import checkpoint, trail
+from lsweep.models.parameters import WeightSpace, weight_space
 
 log = logging.getLogger("lsweep")
 
@@ -42,6 +44,35 @@ class Problem:
     objective: Objective
     name: str
     calibration: Any = None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and in which precision a network is evaluated, and which of its tensors move.
+
+    Attributes:
+        device: this rank's.
+        dtype: of the flat parameters; lower precisions are copies of the network, checked against it.
+        space: the tensors that move.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    space: WeightSpace
+
+
+def place(config: Config, model: nn.Module, comm: Comm, space: str | None = None) -> Placement:
+    """Collective: this rank's device and the parameter space; `space` overrides `directions.space`.
+
+    Raises:
+        InputError: no such device, a GPU shared by several ranks, or a network without parameters.
+    """
+    chosen = choose_device(config.evaluate.device, comm, share_gpu=config.schedule.share_gpu)
+    found = weight_space(model, space or config.directions.space)
+    with comm.together():
+        if not found.entries:
+            raise InputError("the network has no parameters, so there is nothing to move")
+    return Placement(chosen, torch.float64 if config.evaluate.precision == "fp64" else torch.float32, found)
 
 
 def build(config: Config, comm: Comm) -> Problem:

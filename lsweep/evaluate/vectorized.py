@@ -41,10 +41,9 @@ class VectorizedEvaluator(ExactEvaluator):
     """Evaluates all points of a tile together. For a `Supervised` objective; only parameters may move.
 
     Attributes:
-        joint: tells the engine to ask for whole tiles.
     """
 
-    joint = True
+    whole_tiles = True
 
     def __init__(self, net: FlatNetwork, batch_size: int) -> None:
         super().__init__(net, batch_size)

@@ -1,4 +1,4 @@
-"""Command-line arguments that several verbs share: CONFIG and --set."""
+"""Command-line arguments that several verbs share."""
 
 from __future__ import annotations
 
@@ -18,3 +18,12 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides", help="override a key"
     )
+
+
+def add_session(parser: argparse.ArgumentParser) -> None:
+    """Add the options of verbs that compute for long: --time-limit, --break-lock, --quiet."""
+    parser.add_argument(
+        "--time-limit", metavar="[[HH:]MM:]SS", help="stop within this time, with exit status 75"
+    )
+    parser.add_argument("--break-lock", action="store_true", help="take over the lock of a dead session")
+    parser.add_argument("--quiet", action="store_true", help="no progress, only warnings and errors")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep.config import Config
+from lsweep.config import DirectionsConfig
 from lsweep.directions import normalize, pca, random
 from lsweep.directions.pca import Projection
 from lsweep.directions.trail_axes import TrailAxes
@@ -43,17 +43,18 @@ class Report:
         }
 
 
-def report(config: Config, walked: TrailAxes, space: WeightSpace, theta: Sequence[torch.Tensor]) -> Report:
+def report(
+    recipe: DirectionsConfig, trails: TrailAxes, space: WeightSpace, theta: Sequence[torch.Tensor]
+) -> Report:
     """Project all checkpoints; see the module.
 
-    The second plane has two random directions, made as `config.directions` says; the third the straight way
+    The second plane has two random directions, made by `recipe`; the third the straight way
     from the last to the first checkpoint and one of these.
 
     Raises:
         InputError: the trail moves in fewer than two dimensions.
     """
-    recipe = config.directions
-    rows = walked.rows(recipe.include, recipe.exclude)
+    rows = trails.rows(recipe.include, recipe.exclude)
     found = pca.principal(pca.gram(rows), 2, centred=recipe.centred)
     generator = torch.Generator().manual_seed(recipe.seed)
     centre = [t.detach().cpu() for t in theta]

@@ -19,11 +19,11 @@ import torch
 
 from lsweep import directions
 from lsweep.comm import Comm
-from lsweep.config import Config
+from lsweep.config import CurvatureConfig, DirectionsConfig
 from lsweep.directions import eigenvectors
 from lsweep.evaluate import device
 from lsweep.evaluate.curvature.operator import pack
-from lsweep.evaluate.problem import Problem
+from lsweep.evaluate.problem import Placement, Problem
 from lsweep.models import batchnorm, checkpoint, parameters
 from lsweep.models.parameters import WeightSpace
 from lsweep.models.trail import Trail
@@ -72,36 +72,40 @@ class Steps:
 
 
 def along(
-    config: Config, problem: Problem, trail: Trail, comm: Comm, progress: Progress | None = None
+    recipe: DirectionsConfig,
+    curvature: CurvatureConfig,
+    problem: Problem,
+    placement: Placement,
+    trail: Trail,
+    comm: Comm,
+    progress: Progress | None = None,
 ) -> Steps:
     """Follow a trail in this process; the model comes back as it was. Two checkpoints are in memory at a time.
 
     Raises:
         InputError: a checkpoint does not fit the network, or nothing moves.
     """
-    space = parameters.weight_space(problem.model)
-    moved = directions.moving(space, config.directions.include, config.directions.exclude)
+    moved = directions.moving(placement.space, recipe.include, recipe.exclude)
     before = copy.deepcopy(problem.model.state_dict())
-    chosen = device.choose_device(config.evaluate.device, comm, share_gpu=config.schedule.share_gpu)
     shown = progress or Silent()
     shown.start(len(trail.checkpoints), 0)
     try:
         with device.threads_of(comm):
-            return _follow(config, problem, trail, space, moved, chosen, shown)
+            return _follow(curvature, problem, placement, trail, moved, shown)
     finally:
         shown.stop()
         problem.model.load_state_dict(before)
 
 
 def _follow(
-    config: Config,
+    curvature: CurvatureConfig,
     problem: Problem,
+    placement: Placement,
     trail: Trail,
-    space: WeightSpace,
     moved: Sequence[bool],
-    chosen: torch.device,
     progress: Progress,
 ) -> Steps:
+    space = placement.space
     largest = max(_largest(tensors, moved) for tensors in _walk(problem, trail, space))
     edges = np.linspace(-largest, largest, BINS + 1)
     tensors, counts, lengths, gradients, cosines = [], [], [], [], []
@@ -117,7 +121,7 @@ def _follow(
             gradients.append(float(np.linalg.norm(slope)))
             with np.errstate(divide="ignore", invalid="ignore"):
                 cosines.append(float(-step @ slope / np.float64(lengths[-1] * gradients[-1])))
-        previous, slope = here, None if index == last else _gradient(config, problem, space, moved, chosen)
+        previous, slope = here, None if index == last else _gradient(curvature, problem, placement, moved)
         progress.advance(1)
     return Steps(
         epochs=np.array([epoch.number for epoch in trail.checkpoints]),
@@ -141,10 +145,10 @@ def _walk(problem: Problem, trail: Trail, space: WeightSpace) -> Iterator[list[t
 
 
 def _gradient(
-    config: Config, problem: Problem, space: WeightSpace, moved: Sequence[bool], chosen: torch.device
+    curvature: CurvatureConfig, problem: Problem, placement: Placement, moved: Sequence[bool]
 ) -> np.ndarray:
     """∇L where the model is."""
-    with eigenvectors.at_centre(config, problem, chosen, space, moved) as (hessian, evaluator):
+    with eigenvectors.at_centre(curvature, problem, placement, moved) as (hessian, evaluator):
         if problem.calibration is None:
             return hessian.gradient()
         examples = len(next(iter(problem.splits.values())))

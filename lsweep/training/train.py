@@ -17,7 +17,7 @@ from torch import nn
 
 from lsweep import data, models
 from lsweep.comm import Comm
-from lsweep.config import Config, TrainConfig
+from lsweep.config import Config, DataConfig, EvaluateConfig, TrainConfig
 from lsweep.data import ResidentData
 from lsweep.errors import ConfigError, DataError
 from lsweep.evaluate import device, objective
@@ -64,10 +64,10 @@ def train(
         chosen = device.choose_device(config.evaluate.device, comm)
         stack.enter_context(torch.random.fork_rng(devices=[chosen] if chosen.type == "cuda" else []))
         measured = objective.from_config(config.evaluate)
-        model, splits = _initial(config.model.source, settings), _splits(config)
+        model, splits = _initial(config.model.source, settings), _splits(config.data)
         new = Trail(
             folder,
-            identity=_identity(config, settings, model, splits),
+            identity=_identity(config.evaluate, settings, model, splits),
             config=config.to_toml(),
             provenance={**provenance.collect(), "device": device.describe(chosen)},
         )
@@ -104,12 +104,12 @@ def _initial(source: str, settings: TrainConfig) -> nn.Module:
     return model
 
 
-def _splits(config: Config) -> dict[str, ResidentData]:
-    if "train" not in config.data.split:
+def _splits(config: DataConfig) -> dict[str, ResidentData]:
+    if "train" not in config.split:
         raise ConfigError('training needs "train" in data.split', key="data.split")
     found: dict[str, ResidentData] = {}
-    for split in config.data.split:
-        examples = data.load(config.data, split)
+    for split in config.split:
+        examples = data.load(config, split)
         if not isinstance(examples, ResidentData):
             raise DataError(
                 "training draws examples one by one, but this data set comes in batches put together already; "
@@ -121,13 +121,13 @@ def _splits(config: Config) -> dict[str, ResidentData]:
 
 
 def _identity(
-    config: Config, settings: TrainConfig, model: nn.Module, splits: Mapping[str, ResidentData]
+    config: EvaluateConfig, settings: TrainConfig, model: nn.Module, splits: Mapping[str, ResidentData]
 ) -> dict[str, Any]:
     """What makes two trainings the same. More epochs are a longer one, not another."""
     apart = ("trail", "start", "init_seed", "epochs")  # the initial weights are known by their hash
     return {
         "weights": parameters.sha256(*model.state_dict().values()),
         "data": {split: examples.sha256() for split, examples in splits.items()},
-        "loss": config.evaluate.objective or config.evaluate.loss,
+        "loss": config.objective or config.loss,
         **{key: value for key, value in dataclasses.asdict(settings).items() if key not in apart},
     }

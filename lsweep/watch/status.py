@@ -1,4 +1,4 @@
-"""The verb `lsweep status`: the progress of a sweep, from its file alone."""
+"""Progress of a sweep in words, from its file alone."""
 
 from __future__ import annotations
 

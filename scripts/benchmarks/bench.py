@@ -25,7 +25,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 from launch import environment  # noqa: E402
 
 from lsweep.comm import Comm, connect  # noqa: E402
-from lsweep.evaluate.interface import Evaluation  # noqa: E402
+from lsweep.evaluate.interface import (  # noqa: E402
+    Evaluation,
+    Evaluator,
+)
 from lsweep.tools import provenance  # noqa: E402
 
 CORES = len(os.sched_getaffinity(0))
@@ -73,7 +76,7 @@ def work(task: str, worker: Callable[[Comm, dict[str, Any]], Any]) -> None:
         print(json.dumps(found), flush=True)
 
 
-class Timed:
+class Timed(Evaluator):
     """An evaluator whose points take a known time.
 
     Args:
@@ -83,9 +86,10 @@ class Timed:
     """
 
     names = ("loss", "accuracy")
-    columns = {"batch_size": ("<i4", 0)}  # noqa: RUF012 - as LossEvaluator has it, so that as much is stored
+    columns = {"batch_size": ("<i4", 0)}  # noqa: RUF012 - as ExactEvaluator has it, so that as much is stored
 
     def __init__(self, seconds: float, *, naps: bool) -> None:
+        super().__init__()
         self._seconds, self._naps = seconds, naps
         # More than a processor's caches hold; each piece takes microseconds, and none is cut off in the middle.
         self._pieces = np.ones((0 if naps else 1024, 8192), dtype=np.float32)

@@ -137,7 +137,7 @@ def manner_a(read: config.Config) -> Callable[[np.ndarray, int | None], float]:
     """Seconds of one point in the released code's manner, on the first `examples` (None: all)."""
     swept = problem.build(read, SerialComm())
     space = parameters.weight_space(swept.model)
-    directions = agreement.make(read, swept.model, SerialComm(), space)
+    directions = agreement.make(read.directions, read.grid.names, swept.model, SerialComm(), space)
     device = choose_device(read.evaluate.device, SerialComm())
 
     def evaluate(point: np.ndarray, examples: int | None) -> float:

@@ -59,7 +59,7 @@ def main() -> None:
     )
     swept = problem.build(settings, SerialComm())
     space = parameters.weight_space(swept.model)
-    directions = agreement.make(settings, swept.model, SerialComm(), space)
+    directions = agreement.make(settings.directions, settings.grid.names, swept.model, SerialComm(), space)
     point = np.array([POINT])
     with prepare(settings, swept, SerialComm(), None) as ready:
         ours: ExactEvaluator = ready.evaluator  # type: ignore[assignment]

@@ -100,7 +100,7 @@ def make_task(folder: Path) -> None:
             optimiser.step()
     torch.save(swept.model.state_dict(), folder / "net.pt")
     space = parameters.weight_space(swept.model)
-    made = agreement.make(settings, swept.model, SerialComm(), space)
+    made = agreement.make(settings.directions, settings.grid.names, swept.model, SerialComm(), space)
     np.savez(folder / "digits.npz", images=inputs.permute(0, 2, 3, 1).numpy(), labels=targets.numpy())
     torch.save([inputs, targets, *[[t.clone() for t in direction] for direction in made]], folder / "task.pt")
 

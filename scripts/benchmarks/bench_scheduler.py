@@ -24,8 +24,8 @@ import bench
 import numpy as np
 
 from lsweep.comm import Comm
-from lsweep.config import Config, DataConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.engine import loop
+from lsweep.engine.plan import Options, Plan
 from lsweep.grid import Axis, Grid
 from lsweep.store import Header, open_store
 from lsweep.tools.lock import acquire
@@ -114,22 +114,15 @@ def sweep(comm: Comm, task: dict[str, Any]) -> dict[str, Any]:
     """One sweep, and where its time went."""
     output = Path(task["folder"]) / "sweep.h5"
     grid = Grid(Axis(-1.0, 1.0, task["points_per_rank"]), Axis(-1.0, 1.0, comm.size))
-    config = Config(
-        output=str(output),
-        model=ModelConfig("naps"),
-        data=DataConfig("naps"),
-        grid=grid,
-        schedule=ScheduleConfig(task["kind"]),
-        store=StoreConfig(sync_seconds=task.get("sync_seconds", 5.0)),
-    )
+    plan = Plan(str(output), grid, dynamic=task["kind"] == "dynamic")
     lock = comm.on_root(lambda: acquire(output))
     header = Header(grid, bench.Timed.names, columns=bench.Timed.columns)
-    store = open_store(output, task["mode"], comm, header, config.store.sync_seconds)
+    store = open_store(output, task["mode"], comm, header, task.get("sync_seconds", 5.0))
     store.guard = lock.check
     evaluator, clock = bench.Timed(task["seconds"], naps=task["naps"]), Stopwatch()
     comm.barrier()
     begun, processor = time.time(), time.process_time()
-    outcome = loop.run(config, comm, store, evaluator, clock=clock)
+    outcome = loop.run(plan, Options(clock=clock), comm, store, evaluator)
     ended, processor = time.time(), time.process_time() - processor
     store.close()
     assert outcome.done == grid.size, outcome
@@ -158,23 +151,23 @@ def sweep(comm: Comm, task: dict[str, Any]) -> dict[str, Any]:
 
 def draw(comm: Comm, count: int) -> dict[str, Any]:
     """The shared counter: numbers per second when all ranks draw at once, and how long the last rank waits alone."""
-    tickets = comm.tickets()
+    counter = comm.counter()
     comm.barrier()
     begun = time.perf_counter()
     for _ in range(count):
-        tickets.take()
+        counter.take()
     comm.barrier()
     together = (time.perf_counter() - begun) / (count * comm.size)
     alone = 0.0
     if comm.rank == comm.size - 1:
         begun = time.perf_counter()
         for _ in range(count):
-            tickets.take()
+            counter.take()
         alone = (time.perf_counter() - begun) / count
     else:
         time.sleep(0.5)  # as a rank at its points: no call of MPI
     alone = comm.allgather(alone)[-1]
-    tickets.close()
+    counter.close()
     return {"seconds_together": together, "seconds_alone": alone}
 
 

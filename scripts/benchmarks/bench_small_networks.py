@@ -118,7 +118,7 @@ def plain_loop(settings: config.Config, swept: problem.Problem) -> Callable[[], 
     """(points, 2): loss and accuracy, one point after another."""
     device = settings.evaluate.device
     space = weights.weight_space(swept.model)
-    drawn = agreement.make(settings, swept.model, SerialComm(), space)
+    drawn = agreement.make(settings.directions, settings.grid.names, swept.model, SerialComm(), space)
     one, other = ([tensor.to(device) for tensor in axis] for axis in drawn)
     model: nn.Module = swept.model.to(device)
     inputs, targets = (tensor.to(device) for tensor in examples(swept))

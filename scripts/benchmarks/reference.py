@@ -26,7 +26,7 @@ class Reference:
     def __init__(self, config: Config, cache: Path) -> None:
         self._problem = problem.build(config, SerialComm())
         space = parameters.weight_space(self._problem.model, "weights")
-        made = agreement.make(config, self._problem.model, SerialComm(), space)
+        made = agreement.make(config.directions, config.grid.names, self._problem.model, SerialComm(), space)
         self._folded = folding.fold(self._problem.model, space, made, torch.float32)
         self._model = self._folded.model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._moving = parameters.tensors_of(self._folded.model, self._folded.space)

@@ -72,7 +72,7 @@ def compare(path: Path, examples: int, points: np.ndarray) -> dict:
 @torch.no_grad()
 def float64(read: config.Config, swept: problem.Problem, point: np.ndarray) -> float:
     space = parameters.weight_space(swept.model)
-    directions = agreement.make(read, swept.model, SerialComm(), space)
+    directions = agreement.make(read.directions, read.grid.names, swept.model, SerialComm(), space)
     model = copy.deepcopy(swept.model).double().eval()
     for tensor, dx, dy in zip(parameters.tensors_of(model, space), *directions, strict=True):
         tensor += float(point[0]) * dx.double() + float(point[1]) * dy.double()

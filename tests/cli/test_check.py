@@ -13,7 +13,7 @@ import pytest
 from launch import mpi, need_mpi, need_parallel_hdf5, python
 
 from lsweep import config
-from lsweep.cli import check, preflight
+from lsweep.cli import findings, preflight
 from lsweep.cli.preflight import Finding
 from lsweep.comm import SerialComm
 from lsweep.store import writer
@@ -35,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def found(*overrides: str, ranks: int | None = None) -> dict[str, Finding]:
     settings = config.load("sweep.toml", overrides)
-    return {finding.what: finding for finding in check.findings(settings, SerialComm(), ranks)}
+    return {finding.what: finding for finding in findings.findings(settings, SerialComm(), ranks)}
 
 
 def test_all_is_well(here: Path) -> None:
@@ -105,7 +105,7 @@ def test_the_job_s_own_end(seconds: float, level: str, here: Path, monkeypatch: 
 
 def test_a_sweep_longer_than_the_job(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time() + 3600)))
-    monkeypatch.setattr(check, "_needed", lambda points, seconds, count: 10_000.0)
+    monkeypatch.setattr(findings, "_needed", lambda points, seconds, count: 10_000.0)
     finding = found()["time"]
     assert finding.level == "warn"
     assert finding.advice.startswith("about 3 such jobs")

@@ -39,7 +39,7 @@ def test_a_resume_takes_what_the_file_began_with(tmp_path: Path) -> None:
     assert done.returncode == 75, done.stderr
     assert "examples a batch are the fastest here" in done.stderr
     size = read_identity(tmp_path / "out/sweep.h5")[0]["batch_size"]
-    assert size in choose.CANDIDATES["cpu"]
+    assert size in choose.BATCH_SIZES["cpu"]
     done = python(*auto, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "fastest" not in done.stderr

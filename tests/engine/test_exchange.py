@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 from sampled import COUNT, Sampled
 
 from lsweep.comm import SerialComm
-from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.engine import loop
 from lsweep.engine.exchange import ENTRY, RECORD, ExampleCache, Exchange
+from lsweep.engine.plan import Options, Plan
 from lsweep.engine.session_monitor import Outcome
 from lsweep.evaluate.sampling.example_losses import MeasuredLosses
 from lsweep.grid import Axis, Grid, Refine
@@ -31,23 +32,15 @@ def cache_of(path: Path) -> ExampleCache:
 
 
 def session(
-    path: Path | None, *, tile: int = 1, neighbours: bool = True, **options: object
+    path: Path | None, *, tile: int = 1, neighbours: bool = True, **options: Any
 ) -> tuple[Outcome, Surface, Sampled]:
-    config = Config(
-        output=str(path),
-        model=ModelConfig("null"),
-        data=DataConfig("null"),
-        grid=GRID,
-        evaluate=EvaluateConfig(),
-        schedule=ScheduleConfig(tile=tile),
-        store=StoreConfig(),
-    )
+    plan = Plan(str(path), GRID, tile=tile)
     evaluator, comm = Sampled(GRID), SerialComm()
     evaluator.neighbours.idle = not neighbours
     exchange = Exchange(comm, evaluator.neighbours, path and cache_of(path)) if neighbours else None
     header = Header(GRID, Sampled.names, IDENTITY, columns=Sampled.columns)
     store = open_store(path, "memory" if path is None else "gather", comm, header, 1e9)
-    outcome = loop.run(config, comm, store, evaluator, exchange=exchange, **options)  # type: ignore[arg-type]
+    outcome = loop.run(plan, Options(**options), comm, store, evaluator, exchange)
     store.close()
     surface = store.surface()
     assert surface is not None

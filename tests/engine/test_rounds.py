@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from lsweep.comm import SerialComm
-from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.engine import loop
+from lsweep.engine.plan import Options, Plan
 from lsweep.engine.session_monitor import Outcome
 from lsweep.errors import EXIT_BAD_INPUT, EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_STOPPED
-from lsweep.evaluate.interface import Evaluation
+from lsweep.evaluate.interface import Evaluation, Evaluator
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.store import Batch, Header, Store, open_store
 from lsweep.surface import Status, Surface
@@ -22,12 +23,13 @@ from lsweep.tools.progress import Lines
 GRID = Grid(Axis(-1.0, 1.0, 33), Axis(-1.0, 1.0, 18), refine=Refine(0.02))
 
 
-class Sharp:
+class Sharp(Evaluator):
     """A sharp bowl off the centre; it counts what it evaluates, and fails where it is told to."""
 
     names = ("loss", "accuracy")
 
     def __init__(self, broken: tuple[float, float] | None = None) -> None:
+        super().__init__()
         self.evaluated = 0
         self.broken = broken
 
@@ -50,19 +52,12 @@ def session(
     evaluator: Sharp | None = None,
     store: Store | None = None,
     tile: int = 1,
-    **options: object,
+    points: np.ndarray | None = None,
+    **options: Any,
 ) -> tuple[Outcome, Surface]:
-    config = Config(
-        output=str(path),
-        model=ModelConfig("null"),
-        data=DataConfig("null"),
-        grid=GRID,
-        evaluate=EvaluateConfig(max_failures=3),
-        schedule=ScheduleConfig(tile=tile),
-        store=StoreConfig(),
-    )
+    plan = Plan(str(path), GRID, tile=tile, max_failures=3, points=points)
     store = store or opened(path)
-    outcome = loop.run(config, SerialComm(), store, evaluator or Sharp(), **options)  # type: ignore[arg-type]
+    outcome = loop.run(plan, Options(**options), SerialComm(), store, evaluator or Sharp())
     store.close()
     surface = store.surface()
     assert surface is not None

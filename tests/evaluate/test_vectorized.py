@@ -15,7 +15,7 @@ from torch import nn
 from lsweep import config
 from lsweep.comm import SerialComm
 from lsweep.data import from_object
-from lsweep.engine import setup
+from lsweep.engine import choose, setup
 from lsweep.errors import InputError
 from lsweep.evaluate import problem
 from lsweep.evaluate.exact import exact_evaluator
@@ -193,8 +193,8 @@ def test_auto_goes_with_everything(
     """Where errors are estimated, or points are chosen one by one, points are evaluated one by one."""
     project.make(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(setup, "_most_at_once", lambda *_: (4, None))
+    monkeypatch.setattr(choose, "_most_at_once", lambda *_: (4, None))
     read = config.load("sweep.toml", ["evaluate.points_at_once=auto", *settings])
     with setup.prepare(read, problem.build(read, SerialComm()), SerialComm(), None) as ready:
-        assert ready.points_at_once == (1 if single else 4)
+        assert ready.plan.tile == (1 if single else 4)
         assert single or ready.header.identity["precision"] == "fp32"

@@ -20,18 +20,18 @@ from typing import Any
 
 import numpy as np
 
-from lsweep.cli import dispatch
+from lsweep.cli import session
+from lsweep.cli.sweep import report
 from lsweep.comm import Comm, connect
-from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig
 from lsweep.engine import loop
+from lsweep.engine.plan import Options, Plan
 from lsweep.errors import InputError, LsweepError
-from lsweep.evaluate.interface import Evaluation
+from lsweep.evaluate.interface import Evaluation, Evaluator
 from lsweep.grid import Axis, Grid
 from lsweep.store import Header, open_store, prepare_output, probe
 from lsweep.store.base import Batch
 from lsweep.store.writer import FileWriter
 from lsweep.tools import lock
-from lsweep.tools.stop import Stop
 
 NAMES = ("loss", "accuracy", "loss_test", "accuracy_test")
 DEFAULTS = {"mode": "gather", "grid": "11x7", "tile": "1", "seconds": "0", "sync": "0", "max": "0"}
@@ -49,13 +49,14 @@ def grid(text: str) -> Grid:
     return Grid(Axis(-1.0, 1.0, nx), Axis(0.0, 3.0, ny))
 
 
-class Null:
+class Null(Evaluator):
     """An evaluator that costs nothing: any function of the coordinates will do, as long as its bits are telling.
 
     NaN, a result like any other, in one corner; in the scenario "bad_points" another corner cannot be evaluated.
     """
 
     def __init__(self, scenario: str = "sweep", seconds: float = 0.0, metrics: int = len(NAMES)) -> None:
+        super().__init__()
         self.names = NAMES[:metrics]
         self._scenario, self._seconds = scenario, seconds
 
@@ -89,13 +90,12 @@ def acknowledge(folder: Path, metrics: int) -> None:
 
 def sweep(comm: Comm, output: Path, options: Mapping[str, str]) -> int:
     """Collective: create or resume the sweep, run it, and return the exit status."""
-    config = Config(
+    plan = Plan(
         output=str(output),
-        model=ModelConfig("null"),
-        data=DataConfig("null"),
         grid=grid(options["grid"]),
-        evaluate=EvaluateConfig(max_failures=3),
-        schedule=ScheduleConfig(kind=options["schedule"], tile=int(options["tile"])),
+        dynamic=options["schedule"] == "dynamic",
+        tile=int(options["tile"]),
+        max_failures=3,
     )
 
     def take() -> lock.Lock:
@@ -104,28 +104,30 @@ def sweep(comm: Comm, output: Path, options: Mapping[str, str]) -> int:
 
     held = comm.on_root(take)
     try:
-        outcome = _run(comm, config, options, held)
+        outcome = _run(comm, plan, options, held)
     except LsweepError:
         if comm.is_root:
             held.release()
         raise
     if comm.is_root:
         held.release()
-        dispatch._report(config, outcome)
+        report(plan.output, outcome)
     return outcome.exit_status
 
 
-def _run(comm: Comm, config: Config, options: Mapping[str, str], held: lock.Lock) -> loop.Outcome:
+def _run(comm: Comm, plan: Plan, options: Mapping[str, str], held: lock.Lock) -> loop.Outcome:
     # No identity but the grid: a sweep must be resumed by any number of ranks, in any mode.
     metrics = int(options["metrics"])
-    header = Header(config.grid, NAMES[:metrics], {"axes": list(config.grid.shape)})
-    store = open_store(Path(config.output), options["mode"], comm, header, float(options["sync"]))
+    header = Header(plan.grid, NAMES[:metrics], {"axes": list(plan.grid.shape)})
+    store = open_store(Path(plan.output), options["mode"], comm, header, float(options["sync"]))
     store.guard = held.check
     evaluator = Null(options["scenario"], float(options["seconds"]), metrics)
-    stop = Stop()
+    settings = Options(max_points=int(options["max"]) or None)
     # Signals are the main thread's: tests resume in others.
-    with stop.on_signals() if threading.current_thread() is threading.main_thread() else nullcontext():
-        outcome = loop.run(config, comm, store, evaluator, stop=stop, max_points=int(options["max"]) or None)
+    with (
+        settings.stop.on_signals() if threading.current_thread() is threading.main_thread() else nullcontext()
+    ):
+        outcome = loop.run(plan, settings, comm, store, evaluator)
     store.close()
     return outcome
 
@@ -143,13 +145,16 @@ def main() -> int:
     comm = connect(need_mpi=options["mode"] == "mpio")
     while options["go"] and not Path(options["go"]).exists():
         time.sleep(0)  # ready; racers start at one instant
-    return dispatch._on_ranks(comm, lambda: sweep(comm, Path(sys.argv[1]), options))
+    with session.errors_end_all(comm):
+        return sweep(comm, Path(sys.argv[1]), options)
 
 
 if __name__ == "__main__":
     signal.alarm(120)
     try:
         sys.exit(main())
+    except session.Ended as end:
+        sys.exit(end.status)
     except InputError as error:
-        dispatch._say_once(error)
+        session.report_on_first_rank(error)
         sys.exit(error.exit_status)

@@ -20,18 +20,17 @@ from typing import Any
 import numpy as np
 from sampled import COUNT, Sampled
 
-from lsweep.cli import dispatch
+from lsweep.cli import session
 from lsweep.comm import Comm, connect
-from lsweep.config import Config, DataConfig, EvaluateConfig, ModelConfig, ScheduleConfig, StoreConfig
 from lsweep.engine import loop
 from lsweep.engine.exchange import ExampleCache, Exchange
+from lsweep.engine.plan import Options, Plan
 from lsweep.errors import InputError
-from lsweep.evaluate.interface import Evaluation
+from lsweep.evaluate.interface import Evaluation, Evaluator
 from lsweep.grid import Axis, Grid, Refine
 from lsweep.store import Batch, Header, open_store
 from lsweep.store.writer import FileWriter
 from lsweep.tools.lock import acquire
-from lsweep.tools.stop import Stop
 
 GRID = Grid(Axis(-1.0, 1.0, 11), Axis(0.0, 3.0, 7))
 
@@ -40,12 +39,13 @@ def refined(tolerance: str) -> Grid:
     return Grid(Axis(-1.0, 1.0, 37), Axis(-1.0, 1.0, 34), refine=Refine(float(tolerance)))
 
 
-class Null:
+class Null(Evaluator):
     """Any function of the coordinates will do, as long as its bits are telling."""
 
     names = ("loss", "accuracy", "loss_test", "accuracy_test")
 
     def __init__(self, comm: Comm, scenario: str, seconds: float, folder: Path) -> None:
+        super().__init__()
         self._comm, self._scenario, self._seconds = comm, scenario, seconds
         self._tiles = 0
         self._diary = folder / f"evaluated-{comm.rank}"
@@ -129,18 +129,15 @@ def main(comm: Comm) -> int:
     options |= dict(argument.split("=") for argument in sys.argv[3:])
     output = folder / "sweep.h5"
     grid = refined(options["refine"]) if options["refine"] else GRID
-    config = Config(
+    plan = Plan(
         output=str(output),
-        model=ModelConfig("null"),
-        data=DataConfig("null"),
         grid=grid,
-        evaluate=EvaluateConfig(max_failures=3),
-        schedule=ScheduleConfig(
-            options["kind"], int(options["tile"]), silent_seconds=float(options["silent"])
-        ),
-        store=StoreConfig(sync_seconds=float(options["sync"])),
+        dynamic=options["kind"] == "dynamic",
+        tile=int(options["tile"]),
+        max_failures=3,
+        patience=max(float(options["silent"]), 3 * float(options["sync"])),
     )
-    dispatch._log_to_stderr(comm, logging.WARNING)
+    session.log_to_stderr(comm, logging.WARNING)
     lock = comm.on_root(lambda: acquire(output))
     # No identity but the grid: a sweep must be resumed by any number of ranks, in any mode.
     identity = {"axes": list(reversed(grid.shape))}
@@ -150,23 +147,17 @@ def main(comm: Comm) -> int:
         evaluator = Few(comm, scenario, float(options["seconds"]), folder, grid)
         cache = ExampleCache(output, identity, grid.size, {"train": COUNT})
         exchange = Exchange(comm, evaluator.neighbours, cache)
-    header = Header(grid, evaluator.names, identity, columns=getattr(evaluator, "columns", {}))
+    header = Header(grid, evaluator.names, identity, columns=evaluator.columns)
     store = open_store(output, options["mode"], comm, header, float(options["sync"]))
     store.guard = lock.check
     comm.on("explode", explode)
-    stop = Stop()
-    with stop.on_signals():
-        outcome = loop.run(
-            config,
-            comm,
-            store,
-            evaluator,
-            stop=stop,
-            max_points=int(options["max"]) or None,
-            retry_failed=scenario == "retry",
-            complete=scenario == "complete",
-            exchange=exchange,
-        )
+    settings = Options(
+        max_points=int(options["max"]) or None,
+        retry_failed=scenario == "retry",
+        complete=scenario == "complete",
+    )
+    with settings.stop.on_signals():
+        outcome = loop.run(plan, settings, comm, store, evaluator, exchange)
     store.close()
     assert "torch" not in sys.modules
     if comm.is_root:
@@ -179,4 +170,9 @@ def main(comm: Comm) -> int:
 if __name__ == "__main__":
     signal.alarm(300)
     ranks = connect()
-    sys.exit(dispatch._on_ranks(ranks, lambda: main(ranks)))
+    try:
+        with session.errors_end_all(ranks):
+            status = main(ranks)
+    except session.Ended as end:
+        status = end.status
+    sys.exit(status)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from lsweep.evaluate.interface import Evaluation
+from lsweep.evaluate.interface import Evaluation, Evaluator
 from lsweep.evaluate.sampling.design import Tolerance, design
 from lsweep.evaluate.sampling.example_losses import MeasuredLosses, Neighbours
 from lsweep.evaluate.sampling.stopping import ErrorBudget, ExampleValues, StoppingRule
@@ -19,7 +19,7 @@ COUNT = 1500
 ACCURACY = ErrorBudget(subset=Tolerance(0.03), scale=float(np.log(10)))
 
 
-class Sampled:
+class Sampled(Evaluator):
     """A bowl off the centre: at its bottom a few of the examples make the loss, on its rim nearly all do.
 
     Attributes:
@@ -30,6 +30,7 @@ class Sampled:
     columns: Mapping[str, Column] = MappingProxyType({"examples": ("<i4", 0)})
 
     def __init__(self, grid: Grid) -> None:
+        super().__init__()
         rng = np.random.default_rng(5)
         self._margins, self._speeds = rng.normal(6, 3, COUNT), rng.lognormal(2, 0.4, COUNT)
         self._design = design(np.arange(COUNT) % 10)

@@ -45,7 +45,9 @@ def followed(*overrides: str) -> steps.Steps:
     settings = config.load("sweep.toml", overrides)
     made = problem.build(settings, SerialComm())
     before = {name: tensor.clone() for name, tensor in made.model.state_dict().items()}
-    found = steps.along(settings, made, trail.read(settings.directions.trail[0]), SerialComm())
+    placement = problem.place(settings, made.model, SerialComm(), "weights")
+    followed = trail.read(settings.directions.trail[0])
+    found = steps.along(settings.directions, settings.curvature, made, placement, followed, SerialComm())
     assert all(torch.equal(tensor, before[name]) for name, tensor in made.model.state_dict().items())
     return found
 

@@ -29,7 +29,7 @@ COLUMNS: dict[str, Column] = {
 }
 
 
-class CurvatureEvaluator:
+class CurvatureEvaluator(Evaluator):
     """Evaluates what another evaluator does, and the extreme eigenvalues of the Hessian of the first split's mean loss.
 
     The Hessian is over the parameters that any direction moves. Where the loss or a derivative of it is not finite,
@@ -49,16 +49,16 @@ class CurvatureEvaluator:
     """
 
     def __init__(self, inner: Evaluator, net: FlatNetwork, effort: SolverSettings, batch_size: int) -> None:
-        self._inner, self._lent, self._effort = inner, net, effort
+        super().__init__()
+        self._inner, self._net, self._effort = inner, net, effort
         self.names = inner.names
-        self.columns: Mapping[str, Column] = {**getattr(inner, "columns", {}), **COLUMNS}
+        self.columns: Mapping[str, Column] = {**inner.columns, **COLUMNS}
         self._hessian = Hessian(net, moved_by(_axes(net), net.space.entries), batch_size)
-        self._notes: Counter[str] = Counter()
 
     @property
     def notes(self) -> Counter[str]:
         """See `Evaluator`."""
-        return Counter(getattr(self._inner, "notes", {})) + self._notes
+        return self._inner.notes + self._notes
 
     def evaluate(self, coordinates: np.ndarray) -> Evaluation:
         """Evaluate points given as (k, ndim) coordinates, x first; see `Evaluator`."""
@@ -66,7 +66,7 @@ class CurvatureEvaluator:
         rows, seconds, sizes = [], [], []
         for point in coordinates:
             start = time.perf_counter()
-            self._lent.move(point)
+            self._net.move(point)
             rows.append(self._at_this_point())
             seconds.append(time.perf_counter() - start)
             sizes.append(self._hessian.batch_size)

@@ -47,7 +47,7 @@ class Hessian:
     """
 
     def __init__(self, net: FlatNetwork, moved: Sequence[bool], batch_size: int) -> None:
-        self._lent, self.batch_size, self.products = net, batch_size, 0
+        self._net, self.batch_size, self.products = net, batch_size, 0
         pairs = zip(net.space.entries, tensors_of(net.model, net.space), moved, strict=True)
         active = [(entry, tensor) for entry, tensor, moves in pairs if moves and not entry.is_buffer]
         self._tensors = [tensor for _, tensor in active]
@@ -70,7 +70,7 @@ class Hessian:
         """
         self.products += 1
         flat = torch.from_numpy(np.asarray(vector, dtype=np.float64)).to(
-            self._lent.flat.device, self._lent.flat.dtype
+            self._net.flat.device, self._net.flat.dtype
         )
         pieces = [
             piece.view(t.shape) for piece, t in zip(flat.split(self._sizes), self._tensors, strict=True)
@@ -92,7 +92,7 @@ class Hessian:
                     weight += share
             return total / weight
 
-        found: np.ndarray = within_memory(self, self._lent.flat.device, work).cpu().numpy()
+        found: np.ndarray = within_memory(self, self._net.flat.device, work).cpu().numpy()
         return found.astype(np.float64, copy=False)
 
     def _product(self, pieces: list[torch.Tensor]) -> torch.Tensor:
@@ -117,7 +117,7 @@ class Hessian:
 
     def _loss(self, batch: Any) -> tuple[torch.Tensor, float]:
         """The batch's sum of weighted losses, and of weights."""
-        measured = self._objective(self._lent.model, batch)["loss"]
+        measured = self._objective(self._net.model, batch)["loss"]
         values, weight = measured if isinstance(measured, (tuple, list)) else (measured, None)
         if not values.requires_grad:
             raise InputError(
@@ -135,7 +135,7 @@ class Hessian:
         return torch.cat([t.detach().reshape(-1).to(self._double) for t in tensors])
 
     def _zero(self) -> torch.Tensor:
-        return torch.zeros(self.size, dtype=self._double, device=self._lent.flat.device)
+        return torch.zeros(self.size, dtype=self._double, device=self._net.flat.device)
 
 
 def moved_by(directions: Sequence[Sequence[torch.Tensor]], entries: Sequence[Entry]) -> list[bool]:

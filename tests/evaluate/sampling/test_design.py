@@ -248,7 +248,7 @@ def real_losses(
     read = config.load(toml, [f"data.limit={images}", f"data.path={path}", f"model.weights={trained}"])
     built = problem.build(read, SerialComm())
     space = parameters.weight_space(built.model, "weights")
-    x, y = agreement.make(read, built.model, SerialComm(), space)
+    x, y = agreement.make(read.directions, read.grid.names, built.model, SerialComm(), space)
     moving = parameters.tensors_of(built.model.eval(), space)
     theta = [tensor.detach().clone() for tensor in moving]
     batches = list(built.splits["train"].batches(50))
