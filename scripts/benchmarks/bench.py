@@ -173,7 +173,7 @@ def read(path: Path) -> dict[str, Any]:
         SystemExit: it is not there.
     """
     if not path.exists():
-        raise SystemExit(f"{path} is not there: run scripts/bench_{path.stem}.py first")
+        raise SystemExit(f"{path} is not there: run scripts/benchmarks/bench_{path.stem}.py first")
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 
