@@ -8,9 +8,11 @@ are pending.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, nullcontext
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,6 @@ from lsweep.errors import InputError
 from lsweep.evaluate.exact import ExactEvaluator
 from lsweep.evaluate.flat_parameters import FlatNetwork
 from lsweep.evaluate.interface import Evaluation
-from lsweep.evaluate.kernels.workers import Map, Workers
 from lsweep.evaluate.mlp import Perceptron, Product, cross_entropy_and_accuracy, perceptron
 from lsweep.evaluate.objective import Supervised, cross_entropy
 
@@ -33,15 +34,46 @@ BATCH_NUMBERS = {"cpu": 1 << 21, "mps": 1 << 23, "cuda": 1 << 25}
 # Threads that find as many batches to do as one another where there is more than one.
 _SHARED_BY = 4
 
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 Measure = Callable[[Any], dict[str, torch.Tensor]]
 Prepare = Callable[[Any], Any]
 
 
-class VectorizedEvaluator(ExactEvaluator):
-    """Evaluates all points of a tile together. For a `Supervised` objective; only parameters may move.
+@contextmanager
+def threaded_map() -> Iterator[Map]:
+    """A `map` with as many threads as torch uses, each of which computes whole batches; results come in order.
 
-    Attributes:
+    torch divides an operation among threads only where it is large; for small ones a second thread costs more than it
+    does. A batch that one thread computes has the same bits for any number of threads.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield map if threads == 1 else partial(_in_order, threads)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "lsweep", torch.set_num_threads, (1,))
+
+
+def _in_order(threads: int, work: Callable[[Any], Any], pieces: Iterable[Any]) -> list[Any]:
+    # Few pieces at a time: a batch may be made when it is asked for.
+    found, running = [], deque[Future[Any]]()
+    try:
+        for piece in pieces:
+            if len(running) == 2 * threads:
+                found.append(running.popleft().result())
+            running.append(_pool(threads).submit(torch.no_grad()(work), piece))
+        return found + [future.result() for future in running]
+    finally:  # after an error nothing may run on: smaller batches are tried next
+        wait(running)
+
+
+class VectorizedEvaluator(ExactEvaluator):
+    """Evaluates all points of a tile together. For a `Supervised` objective; only parameters may move."""
 
     whole_tiles = True
 
@@ -51,11 +83,10 @@ class VectorizedEvaluator(ExactEvaluator):
         inputs = next(next(iter(net.splits.values())).batches(1))[0]
         self._perceptron = perceptron(net, inputs)
         self._width = _width(self._perceptron, inputs)
-        # Of a perceptron batches go on side by side. `functional_call` would put weights into the one module that there
-        # is, and a user's function need not bear several threads.
+        # Batches of a perceptron are computed in several threads. `functional_call` would put weights into the one
+        # module that there is, and a user's function need not be thread-safe.
         own = isinstance(net.objective, Supervised) and net.objective.is_own
-        divides = self._perceptron is not None and own and self._flat.device.type == "cpu"
-        self._workers = Workers() if divides else None
+        self._threaded = self._perceptron is not None and own and self._flat.device.type == "cpu"
 
     def examples_a_batch(self, points: int, examples: int) -> int:
         """How many of so many examples a batch should have where so many points share it; the same on all ranks."""
@@ -68,7 +99,7 @@ class VectorizedEvaluator(ExactEvaluator):
     def evaluate(self, coordinates: np.ndarray) -> Evaluation:
         """Evaluate points given as (k, ndim) coordinates, x first; see `Evaluator`."""
         start = time.perf_counter()
-        with torch.no_grad(), self._workers.side_by_side() if self._workers else nullcontext(map) as each:
+        with torch.no_grad(), threaded_map() if self._threaded else nullcontext(map) as each:
             values = self._in_memory(lambda: self._together(coordinates, each)).cpu().numpy()
         count = len(coordinates)
         seconds = np.full(count, (time.perf_counter() - start) / max(1, count))

@@ -115,7 +115,7 @@ def test_the_same_bits_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch,
             torch.manual_seed(0)
             torch.set_num_threads(threads)
             _, joint, _, together = both(chain(nn.ReLU()))
-            assert joint._workers is not None
+            assert joint._threaded
             assert torch.get_num_threads() == threads
             found.append(together.tobytes())
     finally:
@@ -126,7 +126,7 @@ def test_the_same_bits_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch,
 def test_a_loss_of_the_users_own_runs_in_one_thread() -> None:
     _, joint, _, _ = both(chain(nn.ReLU()), lambda output, target: objective.cross_entropy(output, target))
     assert joint._perceptron is not None
-    assert joint._workers is None
+    assert not joint._threaded
 
 
 def test_inputs_that_are_no_numbers_are_no_perceptrons() -> None:
