@@ -21,105 +21,60 @@ if TYPE_CHECKING:
 
 __all__ = ["Axis", "Grid", "Landscape", "Status", "Surface", "__version__", "open", "sweep"]
 
-# Present module → old names of what it holds; imports of these still work.
-_OLD_NAMES = {
-    "cli.certify": "certify_cli",
-    "cli.findings": "check",
-    "cli.curvature": "centre.cli",
-    "cli.directions": "directions_cli",
-    "cli.preflight": "preflight",
-    "cli.train": "train_cli",
-    "cli.trajectory": "trajectory_cli",
-    "comm.cores": "cores",
-    "comm.shared_counter": "tickets",
-    "comm.shared_memory": "sharing",
-    "config.seeds": "seeds",
-    "convert": "labelled",
-    "convert.columns": "labelled.columns",
-    "convert.dataset": "labelled.dataset",
-    "convert.frame": "labelled.frame",
-    "convert.netcdf": "labelled.netcdf",
-    "convert.path": "labelled.path",
-    "convert.recognise": "store.recognise",
-    "convert.released": "store.released",
-    "convert.released_paths": "store.released_paths",
-    "convert.whole": "store.whole",
-    "describe.notebook": "notebook",
-    "directions.agreement": "agreement",
-    "directions.alignment": "alignment",
-    "directions.checkpoint_matrix": "checkpoint_rows",
-    "directions.eigenvectors": "eigenvectors",
-    "directions.pca": "trajectory",
-    "directions.trail_axes": "trajectories",
-    "engine": "centre",
-    "engine.certify": "certification",
-    "engine.choose": "accuracies tuning",
-    "engine.compatibility": "compatibility",
-    "engine.curvature": "centre.measure",
-    "engine.exchange": "example_cache exchange",
-    "engine.job": "job",
-    "engine.rounds": "rounds",
-    "engine.session_monitor": "books",
-    "engine.setup": "preparation",
-    "engine.watchdog": "watchdog",
-    "evaluate.curvature.eigensolver": "eigenpairs lanczos",
-    "evaluate.curvature.evaluator": "curvature",
-    "evaluate.curvature.operator": "hessian",
-    "evaluate.curvature.spectrum": "spectrum",
-    "evaluate.determinism": "determinism",
-    "evaluate.device": "device",
-    "evaluate.exact": "evaluator",
-    "evaluate.flat_parameters": "isolation lending",
-    "evaluate.interface": "evaluation",
-    "evaluate.kernels.folding": "folding",
-    "evaluate.kernels.fusion": "fusion",
-    "evaluate.kernels.graphs": "graphs",
-    "evaluate.low_precision": "lowprecision",
-    "evaluate.mlp": "perceptron",
-    "evaluate.objective": "objective",
-    "evaluate.out_of_memory": "memory",
-    "evaluate.problem": "problem",
-    "evaluate.sampled": "estimating",
-    "evaluate.sampling.control_variate": "precision",
-    "evaluate.sampling.design": "subset",
-    "evaluate.sampling.example_losses": "example_field neighbours",
-    "evaluate.sampling.importance": "importance",
-    "evaluate.sampling.intervals": "intervals moments spending",
-    "evaluate.sampling.stopping": "rule",
-    "evaluate.sampling.strata": "strata",
-    "evaluate.vectorized": "several workers",
-    "grid.hierarchy": "lattice",
-    "grid.refine": "refine",
-    "grid.schedule": "schedule",
-    "models.batchnorm": "batchnorm",
-    "models.checkpoint": "checkpoint",
-    "models.parameters": "weights",
-    "models.rescale": "rescale",
-    "models.trail": "trail",
-    "store.base": "store.batch",
-    "store.schema": "store.image",
-    "store.validation": "store.attributes store.foreign",
-    "tools.arguments": "verbs",
-    "tools.files": "archives files filesystem",
-    "tools.lazy": "lazy",
-    "tools.lock": "store.lock",
-    "tools.plugins": "plugins",
-    "tools.progress": "progress",
-    "tools.provenance": "provenance",
-    "tools.slurm_job": "slurm_job",
-    "tools.stop": "stop",
-    "tools.stopwatch": "stopwatch",
-    "training.batches": "augmentation label_noise training_data",
-    "training.measurement": "measurement",
-    "training.optimisers": "optimisers",
-    "training.projections": "projections",
-    "training.steps": "steps",
-    "training.trail_writer": "trail_writer",
-    "training.train": "train",
-    "watch.status": "status",
+# Package → "old name of a module=its name in that package"; imports of the old names still work.
+_MOVED = {
+    "": "centre=engine labelled=convert",
+    "cli": (
+        "centre.cli=curvature certify_cli=certify check=findings directions_cli=directions preflight "
+        "train_cli=train trajectory_cli=trajectory"
+    ),
+    "comm": "cores sharing=shared_memory tickets=shared_counter",
+    "config": "seeds",
+    "convert": (
+        "labelled.columns=columns labelled.dataset=dataset labelled.frame=frame labelled.netcdf=netcdf "
+        "labelled.path=path store.recognise=recognise store.released=released "
+        "store.released_paths=released_paths store.whole=whole"
+    ),
+    "describe": "notebook",
+    "directions": (
+        "agreement alignment checkpoint_rows=checkpoint_matrix eigenvectors trajectories=trail_axes "
+        "trajectory=pca"
+    ),
+    "engine": (
+        "accuracies=choose books=session_monitor centre.measure=curvature certification=certify "
+        "compatibility example_cache=exchange exchange job preparation=setup rounds tuning=choose watchdog"
+    ),
+    "evaluate": (
+        "determinism device estimating=sampled evaluation=interface evaluator=exact "
+        "isolation=flat_parameters lending=flat_parameters lowprecision=low_precision memory=out_of_memory "
+        "objective perceptron=mlp problem several=vectorized workers=vectorized"
+    ),
+    "evaluate.curvature": (
+        "curvature=evaluator eigenpairs=eigensolver hessian=operator lanczos=eigensolver spectrum"
+    ),
+    "evaluate.kernels": "folding fusion graphs",
+    "evaluate.sampling": (
+        "example_field=example_losses importance intervals moments=intervals neighbours=example_losses "
+        "precision=control_variate rule=stopping spending=intervals strata subset=design"
+    ),
+    "grid": "lattice=hierarchy refine schedule",
+    "models": "batchnorm checkpoint rescale trail weights=parameters",
+    "store": "store.attributes=validation store.batch=base store.foreign=validation store.image=schema",
+    "tools": (
+        "archives=files files filesystem=files lazy plugins progress provenance slurm_job stop stopwatch "
+        "store.lock=lock verbs=arguments"
+    ),
+    "training": (
+        "augmentation=batches label_noise=batches measurement optimisers projections steps trail_writer "
+        "train training_data=batches"
+    ),
+    "watch": "status",
 }
-
-MOVED = {old: new for new, names in _OLD_NAMES.items() for old in names.split()}
+MOVED = {
+    old: ".".join(filter(None, (package, name or old)))
+    for package, words in _MOVED.items()
+    for old, _, name in (word.partition("=") for word in words.split())
+}
 alias_modules(__name__, MOVED)
 __getattr__, __dir__ = attach(
     __name__,

@@ -25,7 +25,7 @@ from lsweep.config import (
     StoreConfig,
 )
 from lsweep.data import from_object
-from lsweep.directions import Tensors, check_fit
+from lsweep.directions.build import Tensors, check_fit
 from lsweep.engine import job
 from lsweep.engine.plan import Options
 from lsweep.errors import ConfigError

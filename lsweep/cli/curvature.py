@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
-from lsweep.errors import InputError, MissingExtra
+from lsweep.cli.session import session
+from lsweep.errors import InputError
 from lsweep.tools.arguments import add_config
 
 EPILOG = """examples:
@@ -46,34 +46,20 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write and draw what the arguments ask for. Raises InputError."""
-    from lsweep import comm as ranks
     from lsweep import config as configuration
 
     for key in ("top", "probes", "steps", "products"):
         if getattr(args, key) < 1:
             raise InputError(f"--{key} must be >= 1, got {getattr(args, key)}", key=key)
     config = configuration.load(args.config, args.overrides)
-    try:
+    with session("curvature needs", quiet=args.quiet, one_rank=True) as now:
         from lsweep.engine.curvature import CentreSettings, measure, report
         from lsweep.evaluate import problem
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "scipy"):
-            raise
-        raise MissingExtra(
-            "curvature needs torch and scipy: pip install '.[torch]' in lsweep's clone"
-        ) from None
-    comm = ranks.connect()
-    if comm.size > 1:
-        raise InputError("lsweep curvature is one process's work: start it without mpirun or srun")
-    log = logging.getLogger("lsweep")
-    log.handlers[:] = [logging.StreamHandler()]
-    log.setLevel(logging.WARNING if args.quiet else logging.INFO)
-    depth = CentreSettings(args.top, args.probes, args.steps, args.products)
-    stem = _stem(args.output, config.output)
-    found = measure(config, problem.build(config, comm), comm, depth)
-    numbers = report(found, config, depth)
-    for path in _write(stem, found, numbers):
-        print(path)
+
+        depth = CentreSettings(args.top, args.probes, args.steps, args.products)
+        found = measure(config, problem.build(config, now.comm), now.comm, depth)
+        for path in _write(_stem(args.output, config.output), found, report(found, config, depth)):
+            print(path)
     return 0
 
 

@@ -55,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
 def _angles(
     config: Config, made: Sequence[list[torch.Tensor]], space: WeightSpace, theta: Sequence[torch.Tensor]
 ) -> list[str]:
-    from lsweep.directions import alignment, resolve
+    from lsweep.directions import alignment
+    from lsweep.directions.build import resolve
 
     between = alignment.cosines(made)
     lines = []

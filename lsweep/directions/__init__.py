@@ -1,35 +1,7 @@
 """The axes of a sweep: random, interpolation, eigenvectors, principal axes, files."""
 
-from __future__ import annotations
+from lsweep.tools.lazy import attach
 
-from lsweep.directions.build import (
-    Sources,
-    check_fit,
-    fingerprint,
-    interpolate,
-    lay_flat,
-    make,
-    moved,
-    moving,
-    random,
-    resolve,
-    select,
-)
-from lsweep.directions.normalization import EPSILON, Tensors, normalize
+_NAMES = "Sources Tensors check_fit fingerprint interpolate lay_flat make moved moving normalize random resolve select"
 
-__all__ = [
-    "EPSILON",
-    "Sources",
-    "Tensors",
-    "check_fit",
-    "fingerprint",
-    "interpolate",
-    "lay_flat",
-    "make",
-    "moved",
-    "moving",
-    "normalize",
-    "random",
-    "resolve",
-    "select",
-]
+__getattr__, __dir__ = attach(__name__, dict.fromkeys(["EPSILON", *_NAMES.split()], "lsweep.directions.build"))

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import Literal
 
-from lsweep import directions
 from lsweep.config import DirectionsConfig, EvaluateConfig
+from lsweep.directions.build import resolve
 from lsweep.errors import ConfigError
 from lsweep.evaluate.problem import Problem
 from lsweep.grid import Grid
@@ -60,7 +60,7 @@ def check_batchnorm(
         if wrong:
             raise ConfigError(f'evaluate.batchnorm = "recalibrate": {wrong}', key="evaluate.batchnorm")
         return
-    kinds = [directions.resolve(recipe, axis).kind for axis in axes]
+    kinds = [resolve(recipe, axis).kind for axis in axes]
     if warn and keeps and not states and "interpolate" in kinds:
         log.warning(
             "between two solutions the fixed BatchNorm statistics of one of them belong to neither, and the loss may "

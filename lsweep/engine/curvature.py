@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import directions
 from lsweep.comm import Comm
 from lsweep.config import Config, DirectionsConfig
 from lsweep.directions import eigenvectors
+from lsweep.directions.build import moved as moved_by_recipe
+from lsweep.directions.build import resolve
 from lsweep.errors import ConfigError, InputError
 from lsweep.evaluate import device
 from lsweep.evaluate.curvature import spectrum
@@ -162,8 +163,8 @@ def report(centre: Centre, config: Config, depth: CentreSettings) -> dict[str, A
 
 def _moved(recipe: DirectionsConfig, axes: Sequence[str], space: WeightSpace) -> list[bool]:
     """What any axis moves."""
-    recipes = [directions.resolve(recipe, axis) for axis in axes]
-    moved = [any(axes) for axes in zip(*(directions.moved(r, space) for r in recipes), strict=True)]
+    recipes = [resolve(recipe, axis) for axis in axes]
+    moved = [any(axes) for axes in zip(*(moved_by_recipe(r, space) for r in recipes), strict=True)]
     if not any(moved):
         raise ConfigError(
             "directions: bias_bn, include and exclude leave no parameter to move", key="directions"

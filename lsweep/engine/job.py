@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lsweep.comm import Comm
 from lsweep.config import Config
-from lsweep.directions import Tensors
+from lsweep.directions.build import Tensors
 from lsweep.engine import certify as certification
 from lsweep.engine import loop
 from lsweep.engine.exchange import ExampleCache, Exchange

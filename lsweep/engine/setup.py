@@ -14,7 +14,8 @@ import torch
 
 from lsweep.comm import Comm
 from lsweep.config import Config
-from lsweep.directions import Tensors, agreement, eigenvectors, pca, trail_axes
+from lsweep.directions import agreement, eigenvectors, pca, trail_axes
+from lsweep.directions.build import Tensors
 from lsweep.engine import compatibility
 from lsweep.engine.choose import Choice, choose
 from lsweep.engine.plan import Plan

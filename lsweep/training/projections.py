@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from lsweep.config import DirectionsConfig
-from lsweep.directions import normalize, pca, random
+from lsweep.directions import pca
+from lsweep.directions.build import normalize, random
 from lsweep.directions.pca import Projection
 from lsweep.directions.trail_axes import TrailAxes
 from lsweep.models.parameters import WeightSpace

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lsweep import directions
 from lsweep.comm import Comm
 from lsweep.config import CurvatureConfig, DirectionsConfig
 from lsweep.directions import eigenvectors
+from lsweep.directions.build import moving
 from lsweep.evaluate import device
 from lsweep.evaluate.curvature.operator import pack
 from lsweep.evaluate.problem import Placement, Problem
@@ -85,7 +85,7 @@ def along(
     Raises:
         InputError: a checkpoint does not fit the network, or nothing moves.
     """
-    moved = directions.moving(placement.space, recipe.include, recipe.exclude)
+    moved = moving(placement.space, recipe.include, recipe.exclude)
     before = copy.deepcopy(problem.model.state_dict())
     shown = progress or Silent()
     shown.start(len(trail.checkpoints), 0)
