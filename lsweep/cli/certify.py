@@ -6,7 +6,7 @@ import argparse
 import logging
 from typing import TYPE_CHECKING, Any
 
-from lsweep.cli.session import session
+from lsweep.cli.session import log_level, session
 from lsweep.errors import InputError
 from lsweep.tools.arguments import add_config, add_session
 
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--seed must be >= 0 and < 2^63, got {args.seed}")
     base = config.load(args.config, args.overrides)
     mpio = base.store.mode == "mpio"
-    with session("sweeping needs", time_limit=args.time_limit, quiet=args.quiet, mpio=mpio) as now:
+    with session("sweeping needs", time_limit=args.time_limit, level=log_level(args), mpio=mpio) as now:
         from lsweep.engine import job
         from lsweep.engine.certify import Request
         from lsweep.engine.plan import Options

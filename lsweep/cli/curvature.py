@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, key) < 1:
             raise InputError(f"--{key} must be >= 1, got {getattr(args, key)}", key=key)
     config = configuration.load(args.config, args.overrides)
-    with session("curvature needs", quiet=args.quiet, one_rank=True) as now:
+    with session(
+        "curvature needs", level=logging.WARNING if args.quiet else logging.INFO, one_rank=True
+    ) as now:
         from lsweep.engine.curvature import CentreSettings, measure, report
         from lsweep.evaluate import problem
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import signal
 import sys
@@ -52,7 +53,7 @@ def session(
     who: str,
     *,
     time_limit: str | None = None,
-    quiet: bool = False,
+    level: int = logging.INFO,
     mpio: bool = False,
     one_rank: bool = False,
 ) -> Iterator[Session]:
@@ -61,7 +62,7 @@ def session(
     Args:
         who: "sweeping needs", in the message where torch is absent.
         time_limit: as `--time-limit` takes it.
-        quiet: log warnings and errors only.
+        level: of the log, on rank 0.
         mpio: whether the store needs MPI.
         one_rank: refuse to run on more than one rank.
 
@@ -82,7 +83,7 @@ def session(
         with clock.span("starting MPI"):
             # Without parallel HDF5 there is no use in starting MPI for the store, which will refuse.
             comm = ranks.alone() if one_rank else ranks.connect(need_mpi=mpio and parallel_hdf5())
-        log_to_stderr(comm, logging.WARNING if quiet or not comm.is_root else logging.INFO)
+        log_to_stderr(comm, level if comm.is_root else max(level, logging.WARNING))
         try:
             with errors_end_all(comm):
                 stop.deadline = comm.on_root(lambda: deadline(time_limit))
@@ -90,6 +91,11 @@ def session(
         finally:
             if comm.size > 1:
                 _ignore_signals()
+
+
+def log_level(args: argparse.Namespace) -> int:
+    """The level that --quiet or --verbose asks for."""
+    return logging.WARNING if args.quiet else logging.DEBUG if args.verbose else logging.INFO
 
 
 @contextmanager

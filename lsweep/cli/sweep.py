@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lsweep.cli.session import report_error, session
+from lsweep.cli.session import log_level, report_error, session
 from lsweep.errors import EXIT_COMPLETE, EXIT_STOPPED, InputError
 from lsweep.tools.arguments import add_config, add_session
 
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     base = config.load(args.config, args.overrides)
     configs = [base] if args.seeds is None else [config.with_seed(base, s) for s in seeds.parse(args.seeds)]
     mpio, status, evaluated = base.store.mode == "mpio", EXIT_COMPLETE, 0
-    with session("sweeping needs", time_limit=args.time_limit, quiet=args.quiet, mpio=mpio) as now:
+    with session("sweeping needs", time_limit=args.time_limit, level=log_level(args), mpio=mpio) as now:
         with now.clock.span("importing modules"):
             from lsweep.engine import job
             from lsweep.engine.plan import Options

@@ -6,7 +6,7 @@ import argparse
 import logging
 from typing import Any
 
-from lsweep.cli.session import session
+from lsweep.cli.session import log_level, session
 from lsweep.errors import LsweepError
 from lsweep.tools.arguments import add_config, add_session
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from lsweep import config
 
     settings = config.load(args.config, args.overrides)
-    with session("training needs", time_limit=args.time_limit, quiet=args.quiet, one_rank=True) as now:
+    with session("training needs", time_limit=args.time_limit, level=log_level(args), one_rank=True) as now:
         from lsweep.tools import progress
         from lsweep.training.train import train
 

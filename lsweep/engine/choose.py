@@ -175,7 +175,7 @@ def _most_at_once(
     most = min(MOST_WEIGHTS / max(1, net.space.size), LONGEST_TRIAL / alone)
     count = fastest(comm, [c for c in TOGETHER if c <= max(1, most)], work, repeats=2)
     if comm.is_root and count > 1:
-        log.info("%d points at once are the fastest here", count)
+        log.debug("%d points at once are the fastest here", count)
     return count, joint
 
 
@@ -195,7 +195,7 @@ def _fastest_batch(comm: Comm, exact: ExactEvaluator, problem: Problem) -> int:
     candidates = [c for c in BATCH_SIZES[kind] if c <= examples] or [examples]
     size = fastest(comm, candidates, lambda size: exact.try_out(size, max(size, SAMPLE[kind])))
     if comm.is_root:
-        log.info("%d examples per batch are the fastest here", size)
+        log.debug("%d examples per batch are the fastest here", size)
     return size
 
 
@@ -237,7 +237,7 @@ def _fastest_precision(config: EvaluateConfig, grid: Grid, comm: Comm, exact: Ex
         ]
     except InputError as error:
         if comm.is_root:
-            log.info("precision auto is fp32: %s", error)
+            log.debug("precision auto is fp32: %s", error)
         return "fp32"
     # Half way out along each axis, on both sides: neither at the minimum nor where all is chaos.
     points = grid.coordinates(_quarter_points(grid))
@@ -248,7 +248,7 @@ def _fastest_precision(config: EvaluateConfig, grid: Grid, comm: Comm, exact: Ex
 
     kind = kinds[fastest(comm, range(len(kinds)), work, repeats=1)]
     if comm.is_root:
-        log.info("precision %s is the fastest here at a tolerance of %g", kind, tolerance)
+        log.debug("precision %s is the fastest here at a tolerance of %g", kind, tolerance)
     return kind
 
 

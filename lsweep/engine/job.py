@@ -15,12 +15,12 @@ from lsweep.engine import certify as certification
 from lsweep.engine import loop
 from lsweep.engine.exchange import ExampleCache, Exchange
 from lsweep.engine.plan import Options
-from lsweep.engine.setup import prepare
+from lsweep.engine.setup import prepare, summary
 from lsweep.errors import InputError, LsweepError
 from lsweep.evaluate import out_of_memory
 from lsweep.evaluate.problem import Problem, build
 from lsweep.store import open_store, opening, prepare_output
-from lsweep.surface import Surface
+from lsweep.surface import Status, Surface
 from lsweep.tools.lock import Lock, acquire
 
 log = logging.getLogger("lsweep")
@@ -114,6 +114,10 @@ def execute(
             store = open_store(output, ready.mode, comm, ready.header, config.store.sync_seconds)
         if lock is not None:
             store.guard = lock.check
+        if comm.is_root:
+            done = int((store.status == Status.DONE).sum())
+            for line in summary(ready, output, done):
+                log.info(line)
         cache = exchange = None
         if ready.neighbours is not None:
             if output is not None:

@@ -23,6 +23,7 @@ from lsweep.errors import (
 )
 from lsweep.store.base import Batch, Store
 from lsweep.surface import Status
+from lsweep.tools.progress import duration
 
 log = logging.getLogger("lsweep")
 
@@ -96,6 +97,7 @@ class SessionMonitor:
         self._before, self._final = status, status.copy()
         self._rounds = 0
         self._told = False
+        self._pending = 0
         self._hosts = comm.allgather(comm.host)
         self.watch = Watchdog(self._hosts if comm.is_root else (), plan.patience)
         self._noted = False
@@ -112,7 +114,9 @@ class SessionMonitor:
         self._store.begin_session(os.environ.get("SLURM_JOB_ID", ""), ",".join(sorted(set(self._hosts))))
         if self._comm.is_root:
             wanted = self._plan.grid.size - int((self._final == Status.SETTLED).sum())
-            self._progress.start(wanted, int((self._final == Status.DONE).sum()))
+            done = int((self._final == Status.DONE).sum())
+            self._pending = wanted - done
+            self._progress.start(wanted, done)
 
     def begin_round(self, tiles: int) -> None:
         """So many tiles are to be dealt."""
@@ -136,6 +140,10 @@ class SessionMonitor:
         It counts for others once it is durable; failures count at once.
         """
         self.watch.took(slowest)
+        if self._comm.is_root and self._pending:
+            seconds = slowest * self._pending / self._comm.size
+            log.info("time     about %s: the first point took %.2g s", duration(seconds), slowest)
+            self._pending = 0
         failed = np.count_nonzero(batch.status == Status.FAILED)
         if failed:
             self._comm.post(0, "failed", int(failed))

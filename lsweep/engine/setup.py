@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class Prepared:
         full: evaluates all examples in the model's own precision, one point after another.
         header: of the file; provenance on rank 0 alone.
         plan: the points and their schedule.
+        devices: name → ranks that compute on such a device.
         neighbours: per-example losses of neighbouring points, if the evaluator uses them.
     """
 
@@ -86,6 +88,7 @@ class Prepared:
     full: ExactEvaluator
     header: Header
     plan: Plan
+    devices: Mapping[str, int]
     neighbours: Neighbours | None = None
 
 
@@ -144,8 +147,11 @@ def prepare(
             trajectory=agreed.trajectory,
             curvature=curvature,
         )
-        plan = make_plan(config, comm, placement.device, choice.points_at_once)
-        yield Prepared(config, mode, placement.device, evaluator, exact, header, plan, choice.neighbours)
+        devices = Counter(comm.allgather(device.describe(placement.device)))
+        plan = make_plan(config, len(devices) > 1, choice.points_at_once)
+        yield Prepared(
+            config, mode, placement.device, evaluator, exact, header, plan, devices, choice.neighbours
+        )
 
 
 def agree_on_directions(
@@ -226,9 +232,9 @@ def _folded(
             folding.require_same(problem.model, folded.model, batch)
     except folding.Unfoldable as reason:
         if any(isinstance(m, folding.NORMS) for m in problem.model.modules()):
-            log.info("BatchNorm is not folded: %s", reason)
+            log.debug("BatchNorm is not folded: %s", reason)
         return problem.model, placement.space, directions
-    log.info("%d BatchNorm layers are folded into the convolutions before them", len(folded.folds))
+    log.debug("%d BatchNorm layers are folded into the convolutions before them", len(folded.folds))
     return folded.model, folded.space, [folded.direction(directions.pop(0)) for _ in range(len(directions))]
 
 
@@ -286,9 +292,8 @@ def identify(
     return identity
 
 
-def make_plan(config: Config, comm: Comm, chosen: torch.device, points_at_once: int) -> Plan:
-    """Collective: the schedule "auto" is static, which needs no communication, unless the ranks' devices differ."""
-    mixed = len(set(comm.allgather(device.describe(chosen)))) > 1
+def make_plan(config: Config, mixed: bool, points_at_once: int) -> Plan:
+    """The plan; the schedule "auto" is static, which needs no communication, unless the ranks' devices are mixed."""
     kind = config.schedule.kind
     return Plan(
         output=config.output,
@@ -300,6 +305,24 @@ def make_plan(config: Config, comm: Comm, chosen: torch.device, points_at_once: 
         # Between two batches a rank sends nothing.
         patience=max(config.schedule.silent_seconds, 3 * config.store.sync_seconds),
     )
+
+
+def summary(ready: Prepared, output: Path | None, done: int) -> list[str]:
+    """What is swept, on what data and devices, and where the results are stored: what a user sees first."""
+    config, made, grid = ready.config, ready.header.provenance, ready.plan.grid
+    weights = f", weights {config.model.weights}" if config.model.weights else ""
+    examples = ", ".join(f"{count:,} {split}" for split, count in made["examples"].items())
+    axes = ", ".join(f"{n} {a.min:g} to {a.max:g}" for n, a in zip(grid.names, grid.axes, strict=True))
+    devices = ", ".join(f"{count} × {name}" for name, count in ready.devices.items())
+    sizes = " × ".join(str(axis.num) for axis in grid.axes)
+    precision, batch = ready.header.identity["precision"], made["batch_size"]
+    return [
+        f"network  {config.model.source}, {made['parameters']:,} parameters{weights}",
+        f"data     {config.data.source}, {examples} examples",
+        f"grid     {sizes} = {grid.size:,} points, {axes}" + (f"; {done:,} are done" if done else ""),
+        f"ranks    {devices}; {precision}, {batch} examples per batch",
+        f"output   {output or 'in memory'}" + (f" (store {ready.mode})" if output else ""),
+    ]
 
 
 def _provenance(comm: Comm, problem: Problem, chosen: torch.device, batch_size: int) -> dict[str, Any]:

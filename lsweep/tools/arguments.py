@@ -21,9 +21,13 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def add_session(parser: argparse.ArgumentParser) -> None:
-    """Add the options of verbs that compute for long: --time-limit, --break-lock, --quiet."""
+    """Add the options of verbs that compute for long: --time-limit, --break-lock, --quiet, --verbose."""
     parser.add_argument(
         "--time-limit", metavar="[[HH:]MM:]SS", help="stop within this time, with exit status 75"
     )
     parser.add_argument("--break-lock", action="store_true", help="take over the lock of a dead session")
-    parser.add_argument("--quiet", action="store_true", help="no progress, only warnings and errors")
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--quiet", action="store_true", help="no progress, only warnings and errors")
+    amount.add_argument(
+        "--verbose", action="store_true", help="details too, such as what was tuned or folded"
+    )

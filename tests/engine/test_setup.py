@@ -142,13 +142,12 @@ def test_the_identity_is_made_of_what_the_steps_found(config: Config, problem: P
 
 
 def test_the_plan(config: Config) -> None:
-    cpu = torch.device("cpu")
-    plan = setup.make_plan(config, ALONE, cpu, 1)
+    plan = setup.make_plan(config, False, 1)
     assert (plan.dynamic, plan.tile, plan.max_failures, plan.patience) == (False, 1, 5, 120.0)
     schedule = dataclasses.replace(config.schedule, kind="dynamic", tile=3, silent_seconds=1.0)
-    other = setup.make_plan(dataclasses.replace(config, schedule=schedule), ALONE, cpu, 1)
+    other = setup.make_plan(dataclasses.replace(config, schedule=schedule), False, 1)
     assert (other.dynamic, other.tile, other.patience) == (True, 3, 15.0)  # three times store.sync_seconds
-    assert setup.make_plan(config, ALONE, cpu, 8).tile == 8
+    assert setup.make_plan(config, False, 8).tile == 8 and setup.make_plan(config, True, 1).dynamic
 
 
 def test_an_axis_left_to_the_trail_is_closed(config: Config) -> None:
