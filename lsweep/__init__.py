@@ -35,7 +35,7 @@ _MOVED = {
         "labelled.path=path store.recognise=recognise store.released=released "
         "store.released_paths=released_paths store.whole=whole"
     ),
-    "describe": "notebook",
+    "describe": "describe.bibtex=paragraph notebook",
     "directions": (
         "agreement alignment checkpoint_rows=checkpoint_matrix eigenvectors trajectories=trail_axes "
         "trajectory=pca"
@@ -65,7 +65,7 @@ _MOVED = {
         "store.lock=lock verbs=arguments"
     ),
     "training": (
-        "augmentation=batches label_noise=batches measurement optimisers projections steps trail_writer "
+        "augmentation=batches label_noise=batches measurement=loop optimisers projections steps trail_writer "
         "train training_data=batches"
     ),
     "watch": "status",

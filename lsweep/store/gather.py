@@ -9,13 +9,11 @@ import numpy as np
 
 from lsweep.comm import Comm
 from lsweep.store.base import Batch, GatheringStore
-from lsweep.store.reader import read
 from lsweep.store.schema import Header
-from lsweep.store.writer import PosixWriter, opening
-from lsweep.surface import Surface
+from lsweep.store.writer import FileStore, PosixWriter, opening
 
 
-class GatherStore(GatheringStore):
+class GatherStore(FileStore, GatheringStore):
     """Batches travel to rank 0, which writes them between its own points."""
 
     mode = "gather"
@@ -35,21 +33,8 @@ class GatherStore(GatheringStore):
         if self._attempt(lambda: self._writer.write(batch)):
             self.on_durable(batch)
 
-    def begin_session(self, job: str, hosts: str) -> None:
-        """See `Store.begin_session`."""
-        if self._comm.is_root:
-            self._attempt(lambda: self._writer.begin_session(job, self._comm.size, hosts, self.mode))
-
-    def update_session(self, points: int) -> None:
-        """See `Store.update_session`."""
-        self._attempt(lambda: self._writer.update_session(points))
-
     def close(self) -> None:
         """See `Store.close`."""
         if self._comm.is_root:
             self._writer.close()
         self._comm.barrier()
-
-    def surface(self) -> Surface | None:
-        """See `Store.surface`."""
-        return read(self._path, trusted=True) if self._comm.is_root else None

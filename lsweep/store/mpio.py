@@ -9,14 +9,12 @@ import h5py
 import numpy as np
 
 from lsweep.comm import Comm
-from lsweep.store.base import Batch, Store
-from lsweep.store.reader import read
+from lsweep.store.base import Batch
 from lsweep.store.schema import Header
-from lsweep.store.writer import SharedWriter, opening
-from lsweep.surface import Surface
+from lsweep.store.writer import FileStore, SharedWriter, opening
 
 
-class MpioStore(Store):
+class MpioStore(FileStore):
     """Each rank writes its own batches at offsets that nobody else writes."""
 
     mode = "mpio"
@@ -35,21 +33,8 @@ class MpioStore(Store):
         if self._attempt(lambda: self._writer.write(batch)):
             self.on_durable(batch)
 
-    def begin_session(self, job: str, hosts: str) -> None:
-        """See `Store.begin_session`."""
-        if self._comm.is_root:
-            self._attempt(lambda: self._writer.begin_session(job, self._comm.size, hosts, self.mode))
-
-    def update_session(self, points: int) -> None:
-        """See `Store.update_session`."""
-        self._attempt(lambda: self._writer.update_session(points))
-
     def close(self) -> None:
         """See `Store.close`. Closing is collective in HDF5."""
         self._writer.close()
         self._let_go(self._file.close)
         self._comm.barrier()
-
-    def surface(self) -> Surface | None:
-        """See `Store.surface`."""
-        return read(self._path, trusted=True) if self._comm.is_root else None

@@ -18,9 +18,10 @@ import h5py
 import numpy as np
 
 from lsweep.errors import FileFormatError, InputError
-from lsweep.store.base import Batch, runs
+from lsweep.store.base import Batch, Store, runs
+from lsweep.store.reader import read
 from lsweep.store.schema import COLUMNS, SESSION, SESSIONS
-from lsweep.surface import Status
+from lsweep.surface import Status, Surface
 
 TABLE = "sessions/table"
 
@@ -194,6 +195,26 @@ class SharedWriter(FileWriter):
             except OSError:
                 continue  # closed meanwhile, as the one that lists is
         os.close(nowhere)
+
+
+class FileStore(Store):
+    """A store whose results go into a file; `_path` and `_writer` are its subclass's."""
+
+    _path: Path
+    _writer: FileWriter
+
+    def begin_session(self, job: str, hosts: str) -> None:
+        """See `Store.begin_session`."""
+        if self._comm.is_root:
+            self._attempt(lambda: self._writer.begin_session(job, self._comm.size, hosts, self.mode))
+
+    def update_session(self, points: int) -> None:
+        """See `Store.update_session`."""
+        self._attempt(lambda: self._writer.update_session(points))
+
+    def surface(self) -> Surface | None:
+        """See `Store.surface`."""
+        return read(self._path, trusted=True) if self._comm.is_root else None
 
 
 def _unravel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
