@@ -14,6 +14,7 @@ import numpy as np
 
 from lsweep.cli import preflight
 from lsweep.cli.preflight import Finding, size
+from lsweep.cli.session import need_torch
 from lsweep.comm import Comm
 from lsweep.config import Config
 from lsweep.errors import EXIT_BAD_INPUT, EXIT_COMPLETE, InputError, MissingExtra
@@ -79,17 +80,13 @@ def _lock(comm: Comm, output: Path) -> Finding:
 def _sweep(config: Config, comm: Comm, output: Path, more_ranks: int | None) -> Iterator[Finding]:
     """The network, its data, the device, the file that is there, and a point."""
     try:
-        from lsweep.engine import setup
-        from lsweep.evaluate import problem
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        yield Finding(
-            "torch",
-            "fail",
-            str(MissingExtra("sweeping needs torch: pip install '.[torch]' in lsweep's clone")),
-        )
+        need_torch("sweeping needs")
+    except MissingExtra as error:
+        yield Finding("torch", "fail", str(error))
         return
+    from lsweep.engine import setup
+    from lsweep.evaluate import problem
+
     try:
         swept = problem.build(config, comm)
         existing = output if comm.on_root(output.exists) else None

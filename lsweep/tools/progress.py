@@ -5,42 +5,29 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 
-class Progress(Protocol):
-    """Told of every batch that became durable, on rank 0."""
-
-    def start(self, total: int, done: int) -> None:
-        """A sweep of `total` points of which `done` were there already."""
-
-    def advance(self, points: int) -> None:
-        """So many more are durable."""
-
-    def settle(self, points: int) -> None:
-        """So many need not be evaluated."""
-
-    def stop(self) -> None:
-        """It is over."""
-
-
-class Silent:
-    """Says nothing."""
+class Progress:
+    """Notified of every batch that became durable, on rank 0. This one displays nothing."""
 
     def start(self, total: int, done: int) -> None:
-        """See `Progress`."""
+        """A sweep of `total` points begins, of which `done` are there already."""
 
     def advance(self, points: int) -> None:
-        """See `Progress`."""
+        """So many more points are durable."""
 
     def settle(self, points: int) -> None:
-        """See `Progress`."""
+        """So many points need not be evaluated."""
 
     def stop(self) -> None:
-        """See `Progress`."""
+        """The session ends."""
 
 
-class Bar:
+Silent = Progress
+
+
+class Bar(Progress):
     """A bar that redraws itself, for terminals and notebooks; `unit` is what it counts."""
 
     def __init__(self, unit: str = "point") -> None:
@@ -68,7 +55,7 @@ class Bar:
             self._bar.close()
 
 
-class Lines:
+class Lines(Progress):
     """A line now and then, for batch logs: often at first, then every minute.
 
     Args:
