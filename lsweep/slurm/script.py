@@ -1,4 +1,4 @@
-"""The text of a batch script. The templates in `slurm/` are the same by hand, and a test holds them together."""
+"""Text of a batch script. `scripts/slurm_templates.py` makes the templates in `slurm/` from the same pieces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from lsweep.slurm.header import line
 from lsweep.slurm.lead import EARLY, Lead
 
-_SRUN = """
+SRUN = """
 # Since Slurm 22.05 srun no longer takes --cpus-per-task over from the job.
 export SRUN_CPUS_PER_TASK="${{SLURM_CPUS_PER_TASK:-1}}"
 
@@ -18,7 +18,7 @@ srun --mpi={mpi} --kill-on-bad-exit=1 "${{sweep[@]}}"
 status=$?
 """
 
-_MPIRUN = """
+MPIRUN = """
 # The signal comes to this script ("B:"), which tells mpirun, which tells its ranks.
 ranks="" told=""
 trap 'told=1; [[ -z $ranks ]] || kill -USR2 "$ranks" 2>/dev/null' USR2
@@ -35,7 +35,7 @@ while [[ -n $told ]]; do
 done
 """
 
-_END = """
+END = """
 # 75: stopped early with some progress, and resumable. A job that is cancelled meanwhile is completing: requeue would
 # revive it. (For the same reason TERM is not trapped here: scancel ends this script first.)
 job="{job}"
@@ -109,9 +109,9 @@ class Script:
         """The whole script."""
         # The last task of an array has the array's own number as its SLURM_JOB_ID: that would requeue all tasks.
         job = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" if self.sweeps.tasks else "$SLURM_JOB_ID"
-        launch = _SRUN.format(mpi=self.mpi) if self.launcher == "srun" else _MPIRUN
+        launch = SRUN.format(mpi=self.mpi) if self.launcher == "srun" else MPIRUN
         lines = "\n".join([*self._head(), "", *self._body()])
-        return f"{lines}\n{launch}{_END.format(job=job)}"
+        return f"{lines}\n{launch}{END.format(job=job)}"
 
     def _head(self) -> list[str]:
         lines = [

@@ -104,6 +104,14 @@ def test_templates_do_what_the_verb_does(
     assert len(launched) >= 6 and commands(text)[-len(launched) :] == launched
 
 
+def test_templates_are_as_generated(tmp_path: Path) -> None:
+    """After a change: python scripts/slurm_templates.py."""
+    done = launch.python(ROOT / "scripts" / "slurm_templates.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert written == {path.name: path.read_text() for path in TEMPLATES.glob("*.sbatch")}
+
+
 def test_an_output_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = made(capsys, "sweep.toml")
     assert made(capsys, "sweep.toml", "-o", "jobs/a b.sbatch") == "jobs/a b.sbatch\n"
