@@ -34,10 +34,10 @@ def test_of_equals_the_smallest(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_a_resume_takes_what_the_file_began_with(tmp_path: Path) -> None:
     project.make(tmp_path)
-    auto = ["-m", "lsweep", "sweep", "sweep.toml", "--set", "evaluate.batch_size=auto"]
+    auto = ["-m", "lsweep", "sweep", "sweep.toml", "--verbose", "--set", "evaluate.batch_size=auto"]
     done = python(*auto, "--max-points", "3", cwd=tmp_path)
     assert done.returncode == 75, done.stderr
-    assert "examples a batch are the fastest here" in done.stderr
+    assert "examples per batch are the fastest here" in done.stderr
     size = read_identity(tmp_path / "out/sweep.h5")[0]["batch_size"]
     assert size in choose.BATCH_SIZES["cpu"]
     done = python(*auto, cwd=tmp_path)

@@ -208,7 +208,7 @@ def test_the_file_says_how(tmp_path: Path) -> None:
 def test_auto_and_tf32(tmp_path: Path) -> None:
     project.make(tmp_path)
     project.write_npz(tmp_path / "train.npz", images=300)
-    said = sweep(tmp_path, "auto", "--max-points", "4", status=75)
+    said = sweep(tmp_path, "auto", "--verbose", "--max-points", "4", status=75)
     kind = read_identity(tmp_path / "auto.h5")[0]["precision"]
     assert f"precision {kind} is the fastest here at a tolerance of 0.01" in said
     assert "fastest" not in sweep(tmp_path, "auto")

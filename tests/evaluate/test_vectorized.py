@@ -168,7 +168,10 @@ def test_a_tile_is_evaluated_whole_whatever_is_pending(tmp_path: Path) -> None:
 def test_auto_is_measured_once(tmp_path: Path) -> None:
     project.make(tmp_path)
     auto = "evaluate.points_at_once=auto"
-    done = python(*("-m", "lsweep", "sweep", "sweep.toml", "--set", auto, "--max-points", "2"), cwd=tmp_path)
+    done = python(
+        *("-m", "lsweep", "sweep", "sweep.toml", "--verbose", "--set", auto, "--max-points", "2"),
+        cwd=tmp_path,
+    )
     assert done.returncode in (0, 75), done.stderr
     chosen = read_identity(tmp_path / "out/sweep.h5")[0].get("points_at_once", 1)
     assert (chosen > 1) == (f"{chosen} points at once are the fastest here" in done.stderr)
