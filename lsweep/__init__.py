@@ -76,16 +76,14 @@ MOVED = {
     for old, _, name in (word.partition("=") for word in words.split())
 }
 alias_modules(__name__, MOVED)
-__getattr__, __dir__ = attach(
+__getattr__, __dir__, _ = attach(
     __name__,
     {
-        "open": "lsweep.store.reader:read",
-        "sweep": "lsweep.api",
-        "Landscape": "lsweep.landscape",
-        "Surface": "lsweep.surface",
-        "Status": "lsweep.surface",
-        "Axis": "lsweep.grid",
-        "Grid": "lsweep.grid",
+        "api": "sweep",
+        "grid": "Axis Grid",
+        "landscape": "Landscape",
+        "store.reader": "open=read",
+        "surface": "Status Surface",
     },
     ("models", "data", "directions", "render", "export", "convert", "describe", "config"),
     MOVED,

@@ -16,25 +16,12 @@ if TYPE_CHECKING:
     from lsweep.compare.roughness import excess_variation
     from lsweep.compare.stencils import convex_share, second_difference
 
-__all__ = [
-    "Minimum",
-    "area_below",
-    "convex_share",
-    "excess_variation",
-    "local_minima",
-    "second_difference",
-    "share_below",
-]
-
-__getattr__, __dir__ = attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "Minimum": "lsweep.compare.minima",
-        "area_below": "lsweep.compare.area",
-        "convex_share": "lsweep.compare.stencils",
-        "excess_variation": "lsweep.compare.roughness",
-        "local_minima": "lsweep.compare.minima",
-        "second_difference": "lsweep.compare.stencils",
-        "share_below": "lsweep.compare.area",
+        "area": "area_below share_below",
+        "minima": "Minimum local_minima",
+        "roughness": "excess_variation",
+        "stencils": "convex_share second_difference",
     },
 )

@@ -2,6 +2,10 @@
 
 from lsweep.tools.lazy import attach
 
-_NAMES = "Sources Tensors check_fit fingerprint interpolate lay_flat make moved moving normalize random resolve select"
-
-__getattr__, __dir__ = attach(__name__, dict.fromkeys(["EPSILON", *_NAMES.split()], "lsweep.directions.build"))
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "build": "Sources check_fit fingerprint interpolate lay_flat make moved moving random resolve select",
+        "normalization": "EPSILON Tensors normalize",
+    },
+)

@@ -14,6 +14,4 @@ from lsweep.tools.lazy import attach
 if TYPE_CHECKING:
     from lsweep.export.vtk import write
 
-__all__ = ["write"]
-
-__getattr__, __dir__ = attach(__name__, {"write": "lsweep.export.vtk"})
+__getattr__, __dir__, __all__ = attach(__name__, {"vtk": "write"})

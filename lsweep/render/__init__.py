@@ -20,29 +20,12 @@ if TYPE_CHECKING:
     from lsweep.render.page.assemble import save_page
     from lsweep.render.scene.movie import save_movie
 
-__all__ = [
-    "contour",
-    "filled",
-    "heatmap",
-    "line",
-    "save",
-    "save_movie",
-    "save_page",
-    "surface3d",
-    "trajectory",
-]
-
-__getattr__, __dir__ = attach(
+__getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "contour": "lsweep.render.axes",
-        "filled": "lsweep.render.axes",
-        "heatmap": "lsweep.render.axes",
-        "line": "lsweep.render.axes",
-        "surface3d": "lsweep.render.axes",
-        "trajectory": "lsweep.render.axes",
-        "save": "lsweep.render.figure",
-        "save_movie": "lsweep.render.scene.movie",
-        "save_page": "lsweep.render.page.assemble",
+        "axes": "contour filled heatmap line surface3d trajectory",
+        "figure": "save",
+        "page.assemble": "save_page",
+        "scene.movie": "save_movie",
     },
 )

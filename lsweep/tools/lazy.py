@@ -16,29 +16,30 @@ from typing import Any
 
 def attach(
     package: str, homes: Mapping[str, str], modules: Sequence[str] = (), moved: Collection[str] = ()
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """A package's `__getattr__` and `__dir__`.
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """A package's `__getattr__`, `__dir__` and `__all__`.
 
     Args:
         package: its name.
-        homes: public name → where it lives, "module" or "module:name" where it is called otherwise there. No module of
-            the package may bear such a name: importing it would hide what is meant.
+        homes: module of the package → its public names, separated by spaces; "open=read" is a name
+            that is `read` there. No module of the package may bear a public name: importing it would hide what is meant.
         modules: of the package, to be had as its attributes without a further import.
         moved: old names of modules, likewise, but not listed by `dir`; see `alias_modules`.
     """
+    found = {}
+    for module, names in homes.items():
+        for name, _, inner in (word.partition("=") for word in names.split()):
+            found[name] = f"{package}.{module}", inner or name
 
     def load(name: str) -> Any:
-        if name in homes:
-            module, _, inner = homes[name].partition(":")
-            return getattr(importlib.import_module(module), inner or name)
+        if name in found:
+            module, inner = found[name]
+            return getattr(importlib.import_module(module), inner)
         if name in modules or name in moved:
             return importlib.import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *homes, *modules})
-
-    return load, names
+    return load, lambda: sorted({*vars(sys.modules[package]), *found, *modules}), sorted(found)
 
 
 class _Aliases:
