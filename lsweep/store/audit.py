@@ -20,6 +20,7 @@ from lsweep.errors import FileFormatError
 from lsweep.grid import refine
 from lsweep.store import certificate, reader
 from lsweep.store.schema import CURVATURE
+from lsweep.store.validation import probed
 from lsweep.surface import Status, Surface
 
 
@@ -36,18 +37,14 @@ class AuditResult:
     loose: tuple[str, ...] = ()
 
 
-def points(path: Path, *, trusted: bool = False) -> AuditResult:
+@probed
+def points(path: Path) -> AuditResult:
     """Whether every status is known, and settled points are what refinement leaves: off its coarse lattice, empty.
 
-    Args:
-        path: of a sweep's file.
-        trusted: as for `lsweep.store.reader.read`.
 
     Raises:
         FileFormatError: as `lsweep.store.reader.read`, for a dataset of another shape say.
     """
-    if not trusted:
-        reader.look_first(path, points)
     surface = reader.read(path, trusted=True)
     settled = surface.settled
     wrong = {
@@ -82,18 +79,14 @@ def _carrying(file: h5py.File, surface: Surface) -> np.ndarray:
     return carrying
 
 
-def certified(path: Path, *, trusted: bool = False) -> AuditResult | None:
+@probed
+def certified(path: Path) -> AuditResult | None:
     """Whether a certificate is of this file: its points, their values, and errors that are theirs. None without one.
 
-    Args:
-        path: of a sweep's file.
-        trusted: as for `lsweep.store.reader.read`.
 
     Raises:
         FileFormatError: as `lsweep.store.reader.read`, for a dataset of another shape say.
     """
-    if not trusted:
-        reader.look_first(path, certified)
     surface = reader.read(path, trusted=True)
     made = surface.certificate
     if made is None:

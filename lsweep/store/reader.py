@@ -31,6 +31,7 @@ from lsweep.store.validation import (
     is_there,
     json_value,
     open_file,
+    probed,
     require_file,
     text,
 )
@@ -91,14 +92,13 @@ def look_first(path: Path, *calls: Callable[..., object]) -> None:
     probe.require(path, *calls)
 
 
-def read_identity(path: Path, *, trusted: bool = False) -> tuple[dict[str, Any], tuple[str, ...], np.ndarray]:
+@probed
+def read_identity(path: Path) -> tuple[dict[str, Any], tuple[str, ...], np.ndarray]:
     """What a resume must know: the stored identity, the metrics' names in order, the status (flat).
 
     Raises:
         FileFormatError: see `read`; also where a dataset that a resume would write to is not as it should be.
     """
-    if not trusted:
-        look_first(path, read_identity)
     with opened(path) as file:
         shape = tuple(len(values) for values in reversed(axes_of(file).values()))
         names = _recorded(file)
@@ -112,14 +112,13 @@ def read_identity(path: Path, *, trusted: bool = False) -> tuple[dict[str, Any],
         return identity, names, file["status"][...].reshape(-1)
 
 
-def read_directions(path: Path, *, trusted: bool = False) -> dict[str, Any]:
+@probed
+def read_directions(path: Path) -> dict[str, Any]:
     """The stored recipe and, per axis, {"sha256", "fingerprint", "stored": whether the tensors are there}.
 
     Raises:
         FileFormatError: see `read`.
     """
-    if not trusted:
-        look_first(path, read_directions)
     with opened(path) as file:
         if not is_hard(file, "directions"):
             raise FileFormatError(f"{str(path)!r} has no group 'directions'; it is damaged", key=str(path))

@@ -6,15 +6,16 @@ Nothing in a file is trusted, JSON in attributes included.
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import math
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import h5py
 import numpy as np
@@ -22,6 +23,8 @@ import numpy as np
 from lsweep.errors import FileFormatError, InputError
 from lsweep.grid import AXIS_NAMES
 from lsweep.store import probe
+
+T = TypeVar("T", covariant=True)
 
 # A file may declare any shape it likes, and reading would allocate it: what it declares must be there.
 MOST_BYTES = 16 << 30
@@ -66,6 +69,32 @@ def require_file(path: Path) -> None:
     except ValueError as error:  # a zero byte
         problem = f"no file at {name!r}: {error}"
     raise FileFormatError(problem, key=name) from None
+
+
+class Reader(Protocol[T]):
+    """A function that reads an HDF5 file."""
+
+    def __call__(self, path: str | Path, *, trusted: bool = False) -> T:
+        """Read the file; unless it is trusted, a child process reads it first."""
+        ...
+
+
+def probed(read: Callable[[Path], T]) -> Reader[T]:
+    """Decorator: a function that reads an HDF5 file, which a child process calls first (see `lsweep.store.probe`).
+
+    Raises:
+        FileFormatError: also if the file crashes HDF5 or keeps it busy.
+    """
+
+    @functools.wraps(read)
+    def probed_read(path: str | Path, *, trusted: bool = False) -> T:
+        path = Path(path)
+        if not trusted:
+            require_file(path)
+            probe.require(path, probed_read)
+        return read(path)
+
+    return probed_read
 
 
 @contextmanager
@@ -214,23 +243,17 @@ def is_hard(group: h5py.Group, name: str) -> bool:
     )
 
 
-def read_direction_file(path: str | Path, *, trusted: bool = False) -> dict[str, list[np.ndarray]]:
+@probed
+def read_direction_file(path: Path) -> dict[str, list[np.ndarray]]:
     """Read directions: axis name → float arrays in parameter order.
 
     Understands lsweep's files (group `directions/x`, …, where the tensors are stored) and those of the
     released code of [Li18] (groups `xdirection`, `ydirection`, datasets "0", "1", …).
 
-    Args:
-        path: the file.
-        trusted: don't let a child process try first (see `lsweep.store.probe`).
 
     Raises:
         FileFormatError: neither of these; or a sweep that keeps only the recipe of its directions.
     """
-    path = Path(path)
-    if not trusted:
-        require_file(path)
-        probe.require(path, read_direction_file)
     with open_file(path) as file:
         found = {}
         for axis in AXIS_NAMES:
