@@ -28,7 +28,7 @@ _MOVED = {
         "centre.cli=curvature certify_cli=certify check=findings directions_cli=directions preflight "
         "train_cli=train trajectory_cli=trajectory"
     ),
-    "comm": "cores sharing=shared_memory tickets=shared_counter",
+    "comm": "comm.serial=base cores sharing=shared_memory tickets=shared_counter",
     "config": "seeds",
     "convert": (
         "labelled.columns=columns labelled.dataset=dataset labelled.frame=frame labelled.netcdf=netcdf "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lsweep.comm.base import Comm
 from lsweep.comm.launched import alone, connect, rank_hint
 from lsweep.comm.mpi import MpiComm
-from lsweep.comm.serial import SerialComm
+
+SerialComm = Comm
 
 __all__ = ["Comm", "MpiComm", "SerialComm", "alone", "connect", "rank_hint"]

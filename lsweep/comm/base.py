@@ -1,29 +1,31 @@
-"""Communicator interface: what a group of ranks can do, whatever its size."""
+"""Communicator: what a group of ranks can do, here for a single process; `MpiComm` overrides it for many."""
 
 from __future__ import annotations
 
+import os
 import socket
 import traceback
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
 
-from lsweep.comm.shared_counter import LocalCounter, SharedCounter
+from lsweep.comm.shared_counter import SharedCounter
 from lsweep.errors import LsweepError
 
 T = TypeVar("T")
 Handler = Callable[[int, Any], None]
 
 
-class Comm(ABC):
-    """A group of ranks with a mailbox. Messages go by tag to handlers that `poll` calls between points.
+class Comm:
+    """A group of ranks with a mailbox; this class is a group of one, without MPI.
+
+    Messages go by tag to handlers that `poll` calls between points.
 
     Attributes:
         rank, size: this rank and how many there are.
-        local_rank, local_size: the same among the ranks on this host.
+        local_rank: this rank among those on its host.
         host: this host's name.
         on_sign_of_life: told which rank a message came from, whatever it says.
         on_listened: by name, told that all that had arrived was delivered.
@@ -32,7 +34,6 @@ class Comm(ABC):
     rank = 0
     size = 1
     local_rank = 0
-    local_size = 1
     host = socket.gethostname()
     mpi: Any = None  # the mpi4py communicator, for the parallel store
 
@@ -58,36 +59,36 @@ class Comm(ABC):
         for listener in self.on_listened.values():
             listener()
 
-    @abstractmethod
     def post(self, dest: int, tag: str, message: Any) -> None:
         """Send without waiting; a message to oneself is delivered at once."""
+        self._deliver(0, tag, message)
 
-    @abstractmethod
     def poll(self) -> None:
-        """Deliver what has arrived."""
+        """Deliver the messages that have arrived."""
+        self._tell_listened()
 
-    @abstractmethod
     def quiesce(self) -> None:
         """Collective: deliver messages until all that any rank has posted are delivered."""
 
-    @abstractmethod
     def bcast(self, value: T) -> T:
         """Collective: rank 0's value."""
+        return value
 
-    @abstractmethod
     def allgather(self, value: T) -> list[T]:
         """Collective: every rank's value, in rank order."""
+        return [value]
 
-    @abstractmethod
     def barrier(self) -> None:
         """Collective: wait for all."""
 
-    @abstractmethod
     def share(self, nbytes: int, fill: Callable[[np.ndarray], None]) -> np.ndarray:
         """Collective: so many bytes, once per host in memory that its ranks share: uint8 (nbytes,), read-only.
 
         `fill` writes them, on rank 0 alone, where they will stay: another copy there would be one too many.
         """
+        memory = np.empty(nbytes, dtype=np.uint8)
+        fill(memory)
+        return memory
 
     @contextmanager
     def temporary(self) -> Iterator[None]:
@@ -96,7 +97,7 @@ class Comm(ABC):
 
     def counter(self) -> SharedCounter:
         """Collective: a counter that all ranks draw from."""
-        return LocalCounter()
+        return SharedCounter()
 
     def all_here(self, seconds: float) -> bool:
         """Whether all ranks call this within that time."""
@@ -111,9 +112,9 @@ class Comm(ABC):
         """MPI-IO hints for opening a shared file."""
         raise NotImplementedError("a process without MPI has no MPI-IO")
 
-    @abstractmethod
     def abort(self, status: int) -> None:
         """End the job at once, on every rank."""
+        os._exit(status)
 
     @contextmanager
     def together(self) -> Iterator[None]:

@@ -9,7 +9,6 @@ from types import TracebackType
 
 from lsweep.comm.base import Comm
 from lsweep.comm.mpi import MpiComm
-from lsweep.comm.serial import SerialComm
 from lsweep.errors import EXIT_ERROR, InputError, MissingExtra
 
 # What launchers tell a process of the world it should find, most specific first. `srun` sets the step's
@@ -37,7 +36,7 @@ def connect(*, need_mpi: bool = False) -> Comm:
     if not need_mpi and not any(name in os.environ for name in _LAUNCHED):
         if expected > 1:
             raise InputError(_singleton(expected))
-        return SerialComm()
+        return Comm()
     # OMPIO's sieving writes back bytes that other ranks own (read-modify-write): off, before MPI_Init.
     os.environ.setdefault("OMPI_MCA_fbtl_posix_write_datasieving", "0")
     try:
@@ -48,7 +47,7 @@ def connect(*, need_mpi: bool = False) -> Comm:
                 f"{expected} processes were started, but MPI cannot be used: {error}; "
                 "install an MPI library and pip install '.[mpi]' in lsweep's clone"
             ) from None
-        return SerialComm()
+        return Comm()
     if MPI.COMM_WORLD.size == 1 and expected > 1:
         raise InputError(_singleton(expected))
     world = MpiComm(MPI, MPI.COMM_WORLD)
@@ -82,7 +81,7 @@ def alone() -> Comm:
     expected = _expected_size(os.environ)
     if expected > 1:
         raise InputError(f"this runs in one process, but {expected} tasks were asked for: ask for one")
-    return SerialComm()
+    return Comm()
 
 
 def _expected_size(environ: Mapping[str, str]) -> int:

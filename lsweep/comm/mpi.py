@@ -30,7 +30,7 @@ class MpiComm(Comm):
         self._exit = communicator.Dup()
         self._node = communicator.Split_type(mpi_module.COMM_TYPE_SHARED)
         self.rank, self.size = communicator.rank, communicator.size
-        self.local_rank, self.local_size = self._node.rank, self._node.size
+        self.local_rank = self._node.rank
         self._leaders = communicator.Split(0 if self.local_rank == 0 else 1, self.rank)
         self._sent: list[Any] = []
         self._windows: list[Any] = []  # shared memory lives as long as its window

@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,42 +18,26 @@ _NAP = 0.3
 _TRIALS = 4
 
 
-class SharedCounter(Protocol):
-    """0, 1, 2, …, each to one rank."""
-
-    def take(self) -> int:
-        """The next number. The one after it is asked for at once, and comes while this one is worked on."""
-        ...
-
-    def come_while_rank_0_computes(self) -> bool:
-        """Collective: whether a number can be had from a rank 0 that makes no MPI calls."""
-        ...
-
-    def close(self) -> None:
-        """Collective."""
-        ...
-
-
-class LocalCounter:
-    """Those of a single process."""
+class SharedCounter:
+    """0, 1, 2, …, each to one rank; this class serves a single process."""
 
     def __init__(self) -> None:
         self._numbers = count()
 
     def take(self) -> int:
-        """See `SharedCounter`."""
+        """The next number. The one after it is requested at once, and arrives while this one is worked on."""
         return next(self._numbers)
 
     def come_while_rank_0_computes(self) -> bool:
-        """See `SharedCounter`."""
+        """Collective: whether a number can be had while rank 0 makes no MPI calls."""
         return True
 
     def close(self) -> None:
-        """See `SharedCounter`."""
+        """Collective."""
 
 
-class MpiCounter:
-    """Those of an MPI world.
+class MpiCounter(SharedCounter):
+    """The counter of an MPI world.
 
     Args:
         mpi: the module `mpi4py.MPI`; `lsweep.comm` alone imports it.

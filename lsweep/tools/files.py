@@ -111,7 +111,7 @@ def _unescaped(name: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), name)
 
 
-# Images and weights hardly compress; a zip_bomb expands a thousandfold, by bzip2 or lzma a million.
+# Images and weights hardly compress; a bomb expands a thousandfold, by bzip2 or lzma a million.
 FREE_BYTES = 1 << 30  # may be declared without proof
 MOST_EXPANSION = 64  # of what is beyond
 

@@ -21,8 +21,8 @@ def attach(
 
     Args:
         package: its name.
-        homes: module of the package → its public names, separated by spaces; "open=read" is a name
-            that is `read` there. No module of the package may bear a public name: importing it would hide what is meant.
+        homes: module of the package → its public names, separated by spaces; "open=read" is a name that
+            is `read` there. No module of the package may bear a public name: importing it would hide what is meant.
         modules: of the package, to be had as its attributes without a further import.
         moved: old names of modules, likewise, but not listed by `dir`; see `alias_modules`.
     """
