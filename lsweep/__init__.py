@@ -21,58 +21,40 @@ if TYPE_CHECKING:
 
 __all__ = ["Axis", "Grid", "Landscape", "Status", "Surface", "__version__", "open", "sweep"]
 
-# Package → "old name of a module=its name in that package"; imports of the old names still work.
-_MOVED = {
-    "": "centre=engine labelled=convert",
-    "cli": (
-        "centre.cli=curvature certify_cli=certify check=findings directions_cli=directions preflight "
-        "train_cli=train trajectory_cli=trajectory"
-    ),
-    "comm": "comm.serial=base cores sharing=shared_memory tickets=shared_counter",
-    "config": "seeds",
-    "convert": (
-        "labelled.columns=columns labelled.dataset=dataset labelled.frame=frame labelled.netcdf=netcdf "
-        "labelled.path=path store.recognise=recognise store.released=released "
-        "store.released_paths=released_paths store.whole=whole"
-    ),
-    "describe": "describe.bibtex=paragraph notebook",
-    "directions": (
-        "agreement alignment checkpoint_rows=checkpoint_matrix eigenvectors trajectories=trail_axes "
-        "trajectory=pca"
-    ),
-    "engine": (
-        "accuracies=choose books=session_monitor centre.measure=curvature certification=certify "
-        "compatibility example_cache=exchange exchange job preparation=setup rounds tuning=choose watchdog"
-    ),
-    "evaluate": (
-        "determinism device estimating=sampled evaluation=interface evaluator=exact "
-        "isolation=flat_parameters lending=flat_parameters lowprecision=low_precision memory=out_of_memory "
-        "objective perceptron=mlp problem several=vectorized workers=vectorized"
-    ),
-    "evaluate.curvature": (
-        "curvature=evaluator eigenpairs=eigensolver hessian=operator lanczos=eigensolver spectrum"
-    ),
-    "evaluate.kernels": "folding fusion graphs",
-    "evaluate.sampling": (
-        "example_field=example_losses importance intervals moments=intervals neighbours=example_losses "
-        "precision=control_variate rule=stopping spending=intervals strata subset=design"
-    ),
-    "grid": "lattice=hierarchy refine schedule",
-    "models": "batchnorm checkpoint rescale trail weights=parameters",
-    "store": "store.attributes=validation store.batch=base store.foreign=validation store.image=schema",
-    "tools": (
-        "archives=files files filesystem=files lazy plugins progress provenance slurm_job stop stopwatch "
-        "store.lock=lock verbs=arguments"
-    ),
-    "training": (
-        "augmentation=batches label_noise=batches measurement=loop optimisers projections steps trail_writer "
-        "train training_data=batches"
-    ),
-    "watch": "status",
-}
+# Package: old name of a module=its name in that package. Imports of the old names still work.
+_MOVED = """
+: centre=engine labelled=convert
+cli: centre.cli=curvature certify_cli=certify check=findings directions_cli=directions preflight train_cli=train
+cli: trajectory_cli=trajectory
+comm: comm.serial=base cores sharing=shared_memory tickets=shared_counter
+config: seeds
+convert: labelled.columns=columns labelled.dataset=dataset labelled.frame=frame labelled.netcdf=netcdf
+convert: labelled.path=path store.recognise=recognise store.released=released
+convert: store.released_paths=released_paths store.whole=whole
+describe: describe.bibtex=paragraph notebook
+directions: agreement alignment checkpoint_rows=checkpoint_matrix eigenvectors trajectories=trail_axes
+directions: trajectory=pca
+engine: accuracies=choose books=session_monitor centre.measure=curvature certification=certify compatibility
+engine: example_cache=exchange exchange job preparation=setup rounds tuning=choose watchdog
+evaluate: determinism device estimating=sampled evaluation=interface evaluator=exact isolation=flat_parameters
+evaluate: lending=flat_parameters lowprecision=low_precision memory=out_of_memory objective perceptron=mlp
+evaluate: problem several=vectorized workers=vectorized
+evaluate.curvature: curvature=evaluator eigenpairs=eigensolver hessian=operator lanczos=eigensolver spectrum
+evaluate.kernels: folding fusion graphs
+evaluate.sampling: example_field=example_losses importance intervals moments=intervals neighbours=example_losses
+evaluate.sampling: precision=control_variate rule=stopping spending=intervals strata subset=design
+grid: lattice=hierarchy refine schedule
+models: batchnorm checkpoint rescale trail weights=parameters
+store: store.attributes=validation store.batch=base store.foreign=validation store.image=schema
+tools: archives=files files filesystem=files lazy plugins progress provenance slurm_job stop stopwatch
+tools: store.lock=lock verbs=arguments
+training: augmentation=batches label_noise=batches measurement=loop optimisers projections steps trail_writer
+training: train training_data=batches
+watch: status
+"""
 MOVED = {
     old: ".".join(filter(None, (package, name or old)))
-    for package, words in _MOVED.items()
+    for package, _, words in (line.partition(":") for line in _MOVED.split("\n"))
     for old, _, name in (word.partition("=") for word in words.split())
 }
 alias_modules(__name__, MOVED)

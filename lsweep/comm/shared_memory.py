@@ -50,10 +50,6 @@ def share_tree(comm: Comm, load: Callable[[], Any]) -> Any:
     return pytree.tree_unflatten([_unpack(slot, memory) for slot in slots], spec)
 
 
-def _is_tensor(leaf: Any) -> bool:
-    return isinstance(leaf, torch.Tensor)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Some versions of torch warn of how they themselves read a tree's structure from a pickle."""
@@ -66,7 +62,7 @@ def _plan(leaves: list[Any]) -> list[Any]:
     """Where each tensor will lie; what is no tensor stands for itself."""
     slots, end = [], 0
     for leaf in leaves:
-        if not _is_tensor(leaf):
+        if not isinstance(leaf, torch.Tensor):
             slots.append(leaf)
             continue
         dense = torch.empty_like(leaf, device="meta", memory_format=torch.preserve_format)

@@ -86,7 +86,10 @@ class ResidentData:
         """Return the hash of what the network sees: leaves (name, dtype, shape, bytes) and transform."""
         digest = hashlib.sha256()
         _update(digest, self.tree)
-        digest.update(f"transform {_description(self.transform)}".encode())
+        transform = re.sub(
+            r" at 0x[0-9a-fA-F]+", "", repr(self.transform)
+        )  # a function's repr holds its address
+        digest.update(f"transform {transform}".encode())
         return digest.hexdigest()
 
 
@@ -169,10 +172,6 @@ def _update(digest: Any, tree: Any) -> None:
         else:
             on_cpu = leaf.to("cpu") if hasattr(leaf, "to") else leaf
             digest.update(f"{name} {type(leaf).__qualname__} ".encode() + pickle.dumps(on_cpu, protocol=4))
-
-
-def _description(transform: Callable[[Any], Any] | None) -> str:
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(transform))  # a function's repr holds its address
 
 
 def share_examples(

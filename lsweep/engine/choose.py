@@ -114,9 +114,10 @@ def choose(
         return Choice(sampled, precision, exact.batch_size, 1, sampled.neighbours, fields)
     if together == 1:
         return Choice(exact, precision, exact.batch_size)
-    joint = joint or _joint(comm, exact)
+    with comm.together():
+        joint = joint or vectorize(exact)
     if not isinstance(config.batch_size, int):
-        joint.batch_size = stored.get("batch_size") or joint.examples_a_batch(together, _largest(problem))
+        joint.batch_size = stored.get("batch_size") or joint.examples_a_batch(together, problem.largest)
         # No file keeps this one, which a certificate has: so it is the same in every session.
         exact.batch_size = BATCH_SIZE[exact.net.flat.device.type]
     return Choice(joint, precision, joint.batch_size, together)
@@ -157,7 +158,8 @@ def _most_at_once(
         batch_size: as configured: a number of examples, or anything else to leave it open.
     """
     try:
-        joint = _joint(comm, exact)
+        with comm.together():
+            joint = vectorize(exact)
     except InputError:
         return 1, None
     net = exact.net
@@ -165,7 +167,7 @@ def _most_at_once(
 
     def work(count: int) -> int:
         if not isinstance(batch_size, int):
-            joint.batch_size = joint.examples_a_batch(count, _largest(problem))
+            joint.batch_size = joint.examples_a_batch(count, problem.largest)
         (exact if count == 1 else joint).evaluate(np.zeros((count, len(net.directions))))
         return count * examples
 
@@ -177,17 +179,6 @@ def _most_at_once(
     if comm.is_root and count > 1:
         log.debug("%d points at once are the fastest here", count)
     return count, joint
-
-
-def _joint(comm: Comm, exact: ExactEvaluator) -> VectorizedEvaluator:
-    """Collective: an evaluator of several points at once. Raises InputError where this is impossible."""
-    with comm.together():
-        return vectorize(exact)
-
-
-def _largest(problem: Problem) -> int:
-    """Examples of the largest split."""
-    return max(len(split) for split in problem.splits.values())
 
 
 def _fastest_batch(comm: Comm, exact: ExactEvaluator, problem: Problem) -> int:

@@ -45,6 +45,11 @@ class Problem:
     name: str
     calibration: Any = None
 
+    @property
+    def largest(self) -> int:
+        """Examples of the largest split."""
+        return max(len(split) for split in self.splits.values())
+
 
 @dataclass(frozen=True)
 class Placement:

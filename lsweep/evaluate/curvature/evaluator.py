@@ -53,7 +53,9 @@ class CurvatureEvaluator(Evaluator):
         self._inner, self._net, self._effort = inner, net, effort
         self.names = inner.names
         self.columns: Mapping[str, Column] = {**inner.columns, **COLUMNS}
-        self._hessian = Hessian(net, moved_by(_axes(net), net.space.entries), batch_size)
+        self._hessian = Hessian(
+            net, moved_by([net.space.views(d) for d in net.directions], net.space.entries), batch_size
+        )
 
     @property
     def notes(self) -> Counter[str]:
@@ -96,7 +98,3 @@ class CurvatureEvaluator(Evaluator):
             float(found.residuals[0]),
             float(found.products),
         )
-
-
-def _axes(net: FlatNetwork) -> list:
-    return [net.space.views(direction) for direction in net.directions]
