@@ -92,7 +92,7 @@ def test_a_data_set_of_ones_own() -> None:
     np.testing.assert_array_equal(surface.loss, values.T)
     assert surface.done.all() and set(surface.metrics) == {"loss", "accuracy"}
     for damaged, complaint in (
-        (data.drop_vars("loss"), "no variable 'loss'"),
+        (data.drop_vars("loss"), "expected a variable 'loss'"),
         (data.drop_vars("y"), "dimension y has no coordinates"),
         (data.assign_coords(x=[0, 0, 1]), "finite and increasing"),
         (data.rename(x="a", y="b"), "expected the dimensions x"),

@@ -1,7 +1,7 @@
-"""Conversion between surfaces and files of other programs: the released code's HDF5, CSV, netCDF, xarray, pandas.
+"""Conversion between surfaces and other formats: the released code's HDF5, CSV, netCDF, xarray and pandas.
 
-`convert(source, target)` finds out what the source is and goes by the target's suffix. Importing this package
-imports none of h5py, xarray and pandas.
+`convert(source, target)` recognises the source by its contents and chooses the target format by the suffix. Importing
+this package does not import h5py, xarray or pandas.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from typing import Any
 from lsweep.errors import one_line, printable
 
 EPILOG = """examples:
-  lsweep convert resnet56.h5 released.h5              # for the released code's own plots
+  lsweep convert resnet56.h5 released.h5              # for the plotting scripts of the released code
   lsweep convert old_surface.h5 new.h5 --directions dirs.h5 --trajectory proj.h5
-  lsweep convert resnet56.h5 resnet56.csv             # one row a point
+  lsweep convert resnet56.h5 resnet56.csv             # one row per point
   lsweep convert resnet56.h5 resnet56.nc              # for xarray
   lsweep convert resnet56.h5 dirs.h5 --to directions
 """
@@ -22,11 +22,12 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `convert` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "convert",
-        help="other programs' files: the released code's HDF5, CSV, netCDF",
+        help="convert from and to the released code's HDF5, CSV and netCDF",
         description="Convert surfaces between lsweep's files, those of the code released with Li et al. 2018 "
-        "(surfaces, directions, projected trajectories), CSV in long form and netCDF. What IN is, its contents say; "
-        "the suffix of OUT (.h5, .csv, .nc) says what it becomes: an .h5 is for the released code if IN is lsweep's, "
-        "else lsweep's. What OUT cannot hold is said on standard error.",
+        "(surfaces, directions, projected trajectories), CSV in long form and netCDF. The format of IN is recognised "
+        "from its contents; the format of OUT follows from its suffix (.h5, .csv, .nc). An .h5 file is written for the "
+        "released code if IN is a file of lsweep, else for lsweep. A warning on standard error lists what OUT cannot "
+        "store.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -42,24 +43,26 @@ def add_parser(subparsers: Any) -> None:
         help="lsweep, released, csv, netcdf, directions or projection",
     )
     parser.add_argument(
-        "--directions", metavar="FILE", help="the released code's directions of IN, to be kept in OUT"
+        "--directions",
+        metavar="FILE",
+        help="the released code's direction file for IN, to be included in OUT",
     )
     parser.add_argument(
-        "--trajectory", metavar="FILE", help="the released code's projected trajectory, alike"
+        "--trajectory", metavar="FILE", help="the released code's projected trajectory, to be included in OUT"
     )
     parser.add_argument(
         "--order",
         choices=("yx", "xy"),
         default="yx",
-        help="how the values of the released code's surface lie: yx, x fastest whatever the shape says, as it writes "
-        "them (default); xy: values[i, j] at (x[i], y[j])",
+        help="memory order of the released code's surface: yx, x fastest regardless of the declared shape, as that "
+        "code writes it (default); xy: values[i, j] at (x[i], y[j])",
     )
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert and print the path. Raises InputError."""
+    """Convert the file and print the path of the result. Raises InputError."""
     from lsweep.convert.formats import convert
 
     log, handler = logging.getLogger("lsweep"), logging.StreamHandler(sys.stderr)

@@ -14,7 +14,7 @@ REAL = ("curvature/residual_min", "curvature/residual_max")  # the other columns
 
 
 def flat_columns(surface: Surface) -> dict[str, np.ndarray]:
-    """A surface in long form: name → (points,) with the coordinates first, then metrics, status and the rest."""
+    """A surface in long form: name → (points,), with coordinates first, then metrics, status and other columns."""
     order = tuple(reversed(list(surface.axes)))
     mesh = dict(zip(order, np.meshgrid(*(surface.axes[name] for name in order), indexing="ij"), strict=True))
     extra = {short(name): values for name, values in surface.columns.items()}
@@ -30,10 +30,10 @@ def surface_of(
     status: np.ndarray,
     path: Path | None = None,
 ) -> Surface:
-    """A surface from arrays by the names that `flat_columns` gives them: metrics, columns, seconds, rank.
+    """A surface from arrays named as in `flat_columns`: metrics, columns, seconds and rank.
 
     Raises:
-        InputError: an accuracy is no fraction.
+        InputError: an accuracy is not a fraction.
     """
     arrays, done = dict(arrays), status == Status.DONE
     seconds = arrays.pop("seconds", np.full(status.shape, np.nan))
@@ -46,7 +46,9 @@ def surface_of(
     }
     for name, values in metrics.items():
         if name.split("_")[0] == "accuracy" and (values[np.isfinite(values)] > 1).any():
-            raise InputError(f"{name} must be a fraction in [0, 1]; these look like per cent", key=name)
+            raise InputError(
+                f"{name} must be a fraction in [0, 1], got values above 1; divide per cent by 100", key=name
+            )
     metrics.setdefault("accuracy", np.full(status.shape, np.nan))
     return Surface(
         axes=axes,
@@ -60,13 +62,13 @@ def surface_of(
 
 
 def short(column: str) -> str:
-    """A column's name without a slash, which netCDF forbids; the eigenvalues bear their metrics' names."""
+    """A column's name without a slash, which netCDF forbids; eigenvalues have the names of their metrics."""
     name = column.replace("/", "_")
     return name.removeprefix("curvature_") if name.removeprefix("curvature_") in DERIVED else name
 
 
 def missing(what: str, package: str, error: ModuleNotFoundError) -> Exception:
-    """The error to raise: another module may be absent for reasons of its own."""
+    """The error to raise for a missing package; the original error if a different module is missing."""
     if error.name != package:
         return error
     return MissingExtra(
@@ -76,7 +78,7 @@ def missing(what: str, package: str, error: ModuleNotFoundError) -> Exception:
 
 
 def _columns(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Take out of the arrays what is no metric."""
+    """Remove the columns that are not metrics from the arrays and return them."""
     names = ("batch_size", "examples", "precision", *REAL, "curvature/products")
     columns = {name: arrays.pop(short(name)) for name in names if short(name) in arrays}
     columns |= {name: _whole(values) for name, values in columns.items() if name not in REAL}

@@ -1,4 +1,4 @@
-"""Surfaces as xarray datasets, by the CF conventions."""
+"""Surfaces as xarray datasets that follow the CF conventions."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ LONG_NAMES = {
     "seconds": "time that the point took",
     "rank": "MPI rank that evaluated the point, -1 where not done",
     "batch_size": "examples per forward pass",
-    "examples": "examples that the loss is the mean over",
-    "precision": "what the point was computed in",
+    "examples": "number of examples in the mean loss",
+    "precision": "arithmetic precision of the point",
     "curvature_residual_min": "residual of the smallest eigenvalue, |Hv - lambda v|",
     "curvature_residual_max": "residual of the largest eigenvalue, |Hv - lambda v|",
     "curvature_products": "products with the Hessian",
@@ -42,11 +42,11 @@ TEXTS = ("provenance", "identity", "recipe", "sessions")  # attributes in JSON
 
 
 def to_dataset(surface: Surface) -> xarray.Dataset:
-    """A surface as an `xarray.Dataset`: dimensions [z, [y]], x with their coordinates, a variable per metric.
+    """A surface as an `xarray.Dataset` with dimensions [z, [y]], x, their coordinates, and one variable per metric.
 
-    Points that are not done are NaN; `status` has CF's `flag_values` and `flag_meanings`. `seconds`, `rank` and what
-    `Surface.columns` has are variables too; configuration, provenance and sessions attributes (JSON). A trajectory
-    is `trajectory_x`, …, along the dimension `checkpoint`. Nothing of the surface is left out.
+    Points that are not done are NaN; `status` has CF's `flag_values` and `flag_meanings`. `seconds`, `rank` and
+    `Surface.columns` are variables too; configuration, provenance and sessions are attributes (JSON). A trajectory
+    is stored as `trajectory_x`, …, along the dimension `checkpoint`. The conversion is lossless.
 
     Raises:
         MissingExtra: xarray is not installed.
@@ -75,13 +75,12 @@ def to_dataset(surface: Surface) -> xarray.Dataset:
 
 
 def from_dataset(data: xarray.Dataset) -> Surface:
-    """A surface from a `Dataset`: one of `to_dataset`, or any with dimensions x, [y, [z]] and a variable `loss`.
+    """A surface from a `Dataset` of `to_dataset`, or from any with dimensions x, [y, [z]] and a variable `loss`.
 
-    Where there is no `status`, all points count as done. Variables of other dimensions are left out, and so are
-    those that are no numbers.
+    Without `status`, all points count as done. Variables with other dimensions or non-numeric values are ignored.
 
     Raises:
-        InputError: no dimension x, no loss, or coordinates that are not finite and increasing.
+        InputError: there is no dimension x or no loss, or coordinates are not finite and increasing.
     """
     axes = _axes(data)
     dims = tuple(reversed(list(axes)))
@@ -92,7 +91,9 @@ def from_dataset(data: xarray.Dataset) -> Surface:
         if set(variable.dims) == set(dims) and variable.dtype.kind in "fiu"
     }
     if "loss" not in arrays:
-        raise InputError(f"no variable 'loss' over {', '.join(dims)} in the data set", key="loss")
+        raise InputError(
+            f"expected a variable 'loss' with the dimensions {', '.join(dims)}, found none", key="loss"
+        )
     status = arrays.pop("status", np.full(shape, Status.DONE)).astype(np.uint8)
     about = {name: json_of(data.attrs, name, list if name == "sessions" else dict) for name in TEXTS}
     return replace(
@@ -131,7 +132,7 @@ def _attributes(surface: Surface, name: str) -> dict[str, str]:
 
 
 def _long_name(surface: Surface, name: str) -> str:
-    """What a metric is, and over which split."""
+    """Description of a metric with its split."""
     for index, split in enumerate(surface.splits):
         end = f"_{split}" if index else ""
         words = {
@@ -147,14 +148,14 @@ def _long_name(surface: Surface, name: str) -> str:
 
 def _flags() -> dict[str, Any]:
     return {
-        "long_name": "what is known of the point",
+        "long_name": "status of the point",
         "flag_values": np.array([int(status) for status in Status], dtype=np.uint8),
         "flag_meanings": " ".join(status.name.lower() for status in Status),
     }
 
 
 def _about(surface: Surface) -> dict[str, Any]:
-    """The attributes of the whole: where it comes from."""
+    """The global attributes, such as title, source and provenance."""
     about: dict[str, Any] = {
         "Conventions": CONVENTIONS,
         "title": "Loss surface of a neural network",

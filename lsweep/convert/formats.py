@@ -1,4 +1,4 @@
-"""The known formats, how they are recognised, and conversion from one to another."""
+"""The supported formats, their recognition, and conversion between them."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def convert(
     order: str = "yx",
     force: bool = False,
 ) -> Path:
-    """Convert a file; what the target cannot hold is warned of.
+    """Convert a file; a warning lists what the target format cannot store.
 
     Args:
         source: a sweep, a surface or directions of the released code of [Li18], CSV, netCDF, or plain HDF5 arrays.
-        target: where to; it appears whole or not at all.
-        source_format: one of `SOURCES`; None looks at the contents.
-        target_format: one of `TARGETS`; None goes by the suffix, and for HDF5 takes "released" for a sweep of
-            lsweep's, else "lsweep".
-        directions: the released code's direction file, to be kept in a file of lsweep's.
-        projection: the released code's projected trajectory, alike.
-        order: how the values of a released surface lie; see `lsweep.convert.released.read_surface`.
+        target: the file to write; it is written atomically.
+        source_format: one of `SOURCES`; None recognises the format from the contents.
+        target_format: one of `TARGETS`; None chooses by the suffix. For HDF5 it is "released" if the source is a sweep
+            of lsweep, else "lsweep".
+        directions: the released code's direction file, to be included in a file of lsweep.
+        projection: the released code's projected trajectory, to be included in a file of lsweep.
+        order: memory order of a released surface; see `lsweep.convert.released.read_surface`.
         force: replace the target if it exists.
 
     Returns:
         The target.
 
     Raises:
-        InputError: a file is not what it should be, the target exists, or there is no such way.
+        InputError: a file is invalid, the target exists, or the conversion is not supported.
     """
     from lsweep.convert import recognise as looking
 
@@ -61,33 +61,33 @@ def convert(
     wanted = _checked(target_format, TARGETS, "to") or _by_suffix(target, kind)
     if (directions or projection) and wanted != "lsweep":
         raise InputError(
-            f"--directions and --trajectory go into a file of lsweep's, not into {wanted!r}", key="to"
+            f"--directions and --trajectory need the target format 'lsweep', got {wanted!r}", key="to"
         )
     if wanted == "directions":
         _directions(source, target, kind)
     elif kind == "directions":
         raise InputError(
-            f"{source.name} holds directions and no surface: name it in directions.path of a configuration, or give it "
-            "as --directions beside the surface",
+            f"{source.name} holds directions, not a surface; set directions.path of a configuration to it, or pass it "
+            "with --directions when converting the surface",
             key="from",
         )
     elif kind == wanted == "lsweep":
-        raise InputError(f"{source.name} is a sweep of lsweep's already; copy it", key="to")
+        raise InputError(f"{source.name} is already a file of lsweep; copy it instead", key="to")
     else:
         surface = load(source, kind, order=order)
         lost = _write(surface, target, wanted, directions, projection)
         if kind == "lsweep" and wanted != "projection":
-            lost += [f"no place for {what}" for what in looking.beside(source)]
+            lost += [f"cannot store {what}" for what in looking.beside(source)]
         for phrase in lost:
             log.warning("%s: %s", target.name, phrase)
     return target
 
 
 def load(path: str | Path, source_format: str | None = None, *, order: str = "yx") -> Surface:
-    """Read a surface of any format; see `convert`.
+    """Read a surface in any supported format; see `convert`.
 
     Raises:
-        FileFormatError: the file is not what it should be.
+        FileFormatError: the file is invalid.
     """
     from lsweep.convert import recognise as looking
     from lsweep.convert import released
@@ -104,12 +104,12 @@ def load(path: str | Path, source_format: str | None = None, *, order: str = "yx
         "netcdf": netcdf.read,
     }
     if kind not in readers:
-        raise FileFormatError(f"{path.name} holds {kind} and no surface", key="from")
+        raise FileFormatError(f"expected a surface, {path.name} holds {kind}", key="from")
     return readers[kind](path)
 
 
 def recognise(path: Path) -> str:
-    """The format of a file, by its first bytes and what lies in it. Raises FileFormatError."""
+    """The format of a file, recognised from its first bytes and contents. Raises FileFormatError."""
     from lsweep.convert import recognise as looking
     from lsweep.store.validation import require_file
 
@@ -120,13 +120,15 @@ def recognise(path: Path) -> str:
         kind = looking.kind_of(path)
         if not kind:
             raise FileFormatError(
-                f"{path.name} is HDF5, but neither of lsweep nor of the released code, nor arrays x, y and loss",
+                f"{path.name} is HDF5, but not a file of lsweep or of the released code, and has no arrays x, y and "
+                "loss",
                 key="from",
             )
         return kind
     if start[:3] == b"CDF":
         raise FileFormatError(
-            f"{path.name} is netCDF-3; only netCDF-4 is read: nccopy -k nc4 converts it", key="from"
+            f"{path.name} is netCDF-3, but only netCDF-4 can be read; convert it with nccopy -k nc4",
+            key="from",
         )
     if b"\0" in start or not start:
         raise FileFormatError(f"{path.name} is neither HDF5 nor text", key="from")
@@ -145,7 +147,7 @@ def _by_suffix(target: Path, kind: str) -> str:
         return {"lsweep": "released", "directions": "directions"}.get(kind, "lsweep")
     if found is None:
         raise InputError(
-            f"the suffix of {target.name!r} names no format: .h5, .csv, .nc, or say --to {'|'.join(TARGETS)}",
+            f"unknown suffix of {target.name!r}; use .h5, .csv or .nc, or --to {'|'.join(TARGETS)}",
             key="to",
         )
     return found
@@ -159,7 +161,7 @@ def _require_free(source: Path, target: Path, force: bool) -> None:
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{str(target)!r} is the source itself; name another file", key="output")
     if not force:
-        raise InputError(f"{str(target)!r} exists; --force replaces it", key="output")
+        raise InputError(f"{str(target)!r} exists; use --force to replace it", key="output")
 
 
 def _directions(source: Path, target: Path, kind: str) -> None:
@@ -180,13 +182,13 @@ def _directions(source: Path, target: Path, kind: str) -> None:
 def _write(
     surface: Surface, target: Path, wanted: str, directions: str | Path | None, projection: str | Path | None
 ) -> list[str]:
-    """Write the target and return what it cannot hold, a phrase each."""
+    """Write the target and return phrases on what it cannot store."""
     from lsweep.convert import released, released_paths, whole
 
     lost: list[str] = []
     if wanted == "projection":
         if surface.trajectory is None:
-            raise InputError("there is no trajectory in it; sweep with directions.trail", key="to")
+            raise InputError("the file has no trajectory to project; sweep with directions.trail", key="to")
         lost = released_paths.write_projection(surface.trajectory, target)
     elif wanted == "released":
         lost = released.write_surface(surface, target)
@@ -204,7 +206,7 @@ def _write(
 def _with_companions(
     surface: Surface, directions: str | Path | None, projection: str | Path | None
 ) -> tuple[Surface, dict[str, list[np.ndarray]]]:
-    """The surface with a trajectory and tensors from the released code's other two files."""
+    """The surface with the trajectory, and the direction tensors, from the released code's other two files."""
     from lsweep.convert import released_paths
     from lsweep.store import validation
 
@@ -214,7 +216,7 @@ def _with_companions(
         tensors = validation.read_direction_file(directions)
         if len(tensors) < surface.ndim:
             raise InputError(
-                f"{surface.ndim} axes need as many directions, {str(directions)!r} has {len(tensors)}",
+                f"expected one direction for each of the {surface.ndim} axes, {str(directions)!r} has {len(tensors)}",
                 key="directions",
             )
         explained = released_paths.read_explained(directions)
@@ -223,7 +225,9 @@ def _with_companions(
     if projection is not None:
         path = released_paths.read_projection(projection)
         if surface.ndim != 2:
-            raise InputError("a projected trajectory goes with a plane", key="trajectory")
+            raise InputError(
+                f"a projected trajectory needs a plane, the surface has {surface.ndim} axes", key="trajectory"
+            )
         if explained is not None and len(explained) >= 2:
             path = dataclasses.replace(path, explained=explained[:2])
         surface = dataclasses.replace(surface, trajectory=path)
@@ -231,7 +235,7 @@ def _with_companions(
 
 
 def _aside(surface: Surface) -> list[str]:
-    """What a table of points has no place for."""
+    """Phrases on what a table of points cannot store."""
     there = {
         "configuration": surface.config,
         "provenance": surface.provenance,
@@ -239,4 +243,4 @@ def _aside(surface: Surface) -> list[str]:
         "trajectory": surface.trajectory is not None,
     }
     names = [name for name, value in there.items() if value]
-    return [f"no place for {', '.join(names)}"] if names else []
+    return [f"cannot store {', '.join(names)}"] if names else []

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def to_frame(surface: Surface) -> pandas.DataFrame:
-    """A surface as a `pandas.DataFrame` in long form: one row a point, x fastest; see `flat_columns`.
+    """A surface as a `pandas.DataFrame` in long form: one row per point, x fastest; see `flat_columns`.
 
-    `status` is categorical. Raises MissingExtra where pandas is not installed.
+    `status` is categorical. Raises MissingExtra if pandas is not installed.
     """
     try:
         import pandas

@@ -15,7 +15,7 @@ def encode(surface: Surface) -> bytes:
     """The bytes of a netCDF-4 file; see `dataset.to_dataset`. Raises MissingExtra."""
     data = to_dataset(surface)
     try:
-        import h5netcdf  # noqa: F401 - xarray would name an engine, not what to install
+        import h5netcdf  # noqa: F401 - xarray's own error would not name the package to install
     except ModuleNotFoundError as error:
         raise missing("netCDF", "h5netcdf", error) from None
     content = io.BytesIO()
@@ -27,7 +27,7 @@ def read(path: str | Path, *, trusted: bool = False) -> Surface:
     """Read a netCDF-4 file; see `dataset.from_dataset`.
 
     Raises:
-        FileFormatError: no such file, or not what it should be.
+        FileFormatError: the file does not exist or is not a valid surface.
         MissingExtra: xarray or h5netcdf is not installed.
     """
     from lsweep.convert import recognise
@@ -43,7 +43,7 @@ def read(path: str | Path, *, trusted: bool = False) -> Surface:
         data = xarray.load_dataset(path, engine="h5netcdf", decode_times=False)
     except ModuleNotFoundError as error:
         raise missing("netCDF", "h5netcdf", error) from None
-    except Exception as error:  # of a damaged file: whatever h5py, h5netcdf and xarray raise
+    except Exception as error:  # h5py, h5netcdf and xarray raise many types for a damaged file
         raise FileFormatError(
             f"{str(path)!r} is not a readable netCDF-4 file: {error}", key=str(path)
         ) from None

@@ -1,4 +1,4 @@
-"""The trajectory of a training in an xarray dataset."""
+"""Training trajectories in xarray datasets."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def path_variables(path: Trajectory) -> dict[str, Any]:
 
 
 def path_attributes(path: Trajectory) -> str:
-    """What is one number for the whole path, in JSON."""
+    """Attributes of the whole trajectory, in JSON."""
     values = {name: getattr(path, name).tolist() for name in ("shares", "explained")}
     return json.dumps({"names": list(path.names), "captured": path.captured, **values})
 
 
 def path_of(data: xarray.Dataset, ndim: int) -> Trajectory | None:
-    """The path that a data set holds, or None. Raises InputError where it is damaged."""
+    """The trajectory in a dataset, or None. Raises InputError if it is damaged."""
     names = [f"trajectory_{name}" for name in (*AXIS_NAMES[:ndim], *PATH.values())]
     about = json_of(data.attrs, "trajectory", dict)
     if not about or any(name not in data or data[name].ndim != 1 for name in names):
@@ -69,7 +69,7 @@ def path_of(data: xarray.Dataset, ndim: int) -> Trajectory | None:
 
 
 def json_of(attributes: Mapping[Any, Any], name: str, kind: type) -> Any:
-    """An attribute in JSON; empty where it is absent or of another kind."""
+    """A decoded JSON attribute; empty if it is absent or of another type."""
     try:
         value = json.loads(attributes.get(name, "null"))
     except (TypeError, ValueError, RecursionError):

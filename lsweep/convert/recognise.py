@@ -1,4 +1,4 @@
-"""Recognises the kind of an HDF5 file by its contents; reads plain arrays."""
+"""Recognises the format of an HDF5 file from its contents; reads plain arrays."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 
 from lsweep.errors import FileFormatError
 from lsweep.grid import AXIS_NAMES
-from lsweep.store import probe
 from lsweep.store.reader import axes_of
 from lsweep.store.schema import FORMAT
-from lsweep.store.validation import checked, is_hard, is_there, open_file, require_file, text
+from lsweep.store.validation import checked, is_hard, is_there, open_file, probed, text
 from lsweep.surface import Status, Surface
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -20,20 +19,17 @@ MOST_NOTES = 100
 BARE = "This is a netCDF dimension but not a netCDF variable"
 
 
-def kind_of(path: str | Path, *, trusted: bool = False) -> str:
-    """Name what an HDF5 file holds.
+@probed
+def kind_of(path: Path) -> str:
+    """The format of an HDF5 file.
 
     Returns:
         "lsweep", a sweep; "released", a surface of the code released with [Li18]; "directions"; "projection", a
         projected trajectory of that code; "netcdf"; "plain", `x`, `y` and `loss` as arrays; "" for none of these.
 
     Raises:
-        FileFormatError: no such file, or none that HDF5 can read.
+        FileFormatError: the file does not exist or HDF5 cannot read it.
     """
-    path = Path(path)
-    if not trusted:
-        require_file(path)
-        probe.require(path, kind_of)
     with open_file(path) as file:
         if h5py.h5a.exists(file.id, b"_NCProperties"):
             return "netcdf"
@@ -49,19 +45,16 @@ def kind_of(path: str | Path, *, trusted: bool = False) -> str:
         return "plain" if is_there(file, "x") and is_there(file, "loss") else ""
 
 
-def read_plain(path: str | Path, *, trusted: bool = False) -> Surface:
-    """Read arrays `x`, [`y`, [`z`]], `loss` and others shaped (nx,), (ny, nx) or (nz, ny, nx).
+@probed
+def read_plain(path: Path) -> Surface:
+    """Read arrays `x`, [`y`, [`z`]], `loss` and others of shape (nx,), (ny, nx) or (nz, ny, nx).
 
-    All points count as done; accuracies are fractions. Attributes that are texts or numbers go into
+    All points count as done; accuracies are fractions. Attributes that are strings or numbers go into
     `provenance["attributes"]`.
 
     Raises:
-        FileFormatError: no such file, or not what it should be.
+        FileFormatError: the file does not exist or does not hold such arrays.
     """
-    path = Path(path)
-    if not trusted:
-        require_file(path)
-        probe.require(path, read_plain)
     with open_file(path) as file:
         axes = axes_of(file)
         shape = tuple(len(values) for values in reversed(axes.values()))
@@ -90,32 +83,26 @@ def read_plain(path: str | Path, *, trusted: bool = False) -> Surface:
     )
 
 
-def beside(path: str | Path, *, trusted: bool = False) -> list[str]:
-    """What a sweep's file holds that a `Surface` does not, in words.
+@probed
+def beside(path: Path) -> list[str]:
+    """Contents of a sweep's file that a `Surface` does not hold, as text.
 
     Raises:
-        FileFormatError: no such file, or none that HDF5 can read.
+        FileFormatError: the file does not exist or HDF5 cannot read it.
     """
-    path = Path(path)
-    if not trusted:
-        require_file(path)
-        probe.require(path, beside)
     with open_file(path) as file:
         tensors = any(is_there(file, f"directions/{axis}") for axis in AXIS_NAMES)
         found = ["the directions (convert it with --to directions)"] if tensors else []
         return found + (["the certificate"] if is_there(file, "certificate") else [])
 
 
-def require_whole(path: str | Path, *, trusted: bool = False) -> None:
-    """See that all root datasets of an HDF5 file lie in it and are safe to read; for libraries that don't look.
+@probed
+def require_whole(path: Path) -> None:
+    """Check that all root datasets lie in the HDF5 file itself and are safe to read, before another library reads it.
 
     Raises:
-        FileFormatError: naming the one that is not.
+        FileFormatError: a dataset is not; the message names it.
     """
-    path = Path(path)
-    if not trusted:
-        require_file(path)
-        probe.require(path, require_whole)
     with open_file(path) as file:
         for name in file:
             if not (is_hard(file, name) and _is_bare_dimension(file[name])):
@@ -123,7 +110,7 @@ def require_whole(path: str | Path, *, trusted: bool = False) -> None:
 
 
 def _is_bare_dimension(item: h5py.Group | h5py.Dataset) -> bool:
-    """Whether it is a dimension of netCDF without coordinates, which declares a length and holds nothing."""
+    """Whether it is a netCDF dimension without coordinates, which declares a length and holds no data."""
     return item.attrs.get("CLASS") == b"DIMENSION_SCALE" and (text(item, "NAME") or "").startswith(BARE)
 
 

@@ -1,12 +1,12 @@
 """Surface files of the code released with [Li18].
 
 A surface has the datasets `xcoordinates`, `ycoordinates` (absent for a line), `train_loss`, `train_acc`, `test_loss`,
-`test_acc`, `min_eig`, `max_eig`, and `dir_file`, a text. Accuracies are in per cent, −1 is what is not computed yet
-(for `min_eig` +1).
+`test_acc`, `min_eig`, `max_eig`, and the string `dir_file`. Accuracies are in per cent; −1 marks values that are not
+computed yet (+1 for `min_eig`).
 
-The code shapes a plane's values (len(x), len(y)) but walks them with x fastest, as if the shape were
-(len(y), len(x)). So it is the flat order that tells which value belongs where: non-square planes are neither right
-as they stand nor transposed. A shape of (len(y), len(x)), as others write it, has the same flat order.
+The code declares a plane's values with shape (len(x), len(y)) but fills them with x fastest, as if the shape were
+(len(y), len(x)). Only the flat order determines which value belongs to which point: a non-square plane is correct
+neither as declared nor transposed. The shape (len(y), len(x)), which other programs write, has the same flat order.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ ORDERS = ("yx", "xy")
 def read_surface(path: str | Path, *, order: str = "yx", trusted: bool = False) -> Surface:
     """Read a surface of the released code.
 
-    A point is pending where a value of any split that was begun is still −1. A split of which nothing is there yet
-    is left out. "loss" and "accuracy" are those of the train split where it is there.
+    A point is pending if a value of any split with computed values is still −1. A split without any computed value is
+    left out. "loss" and "accuracy" are those of the train split if it exists.
 
     Args:
         path: the file.
-        order: "yx": x runs fastest, as in the released code, whatever the declared shape; "xy": values[i, j]
-            belongs to (x[i], y[j]), as in files of programs that mean the shape (len(x), len(y)).
-        trusted: don't let a child process try first (see `lsweep.store.probe`).
+        order: "yx": x is fastest, as in the released code, regardless of the declared shape; "xy": values[i, j]
+            belongs to (x[i], y[j]), as in files of programs that take the shape (len(x), len(y)) literally.
+        trusted: skip the trial read in a child process (see `lsweep.store.probe`).
 
     Raises:
-        FileFormatError: no such file, or not what it should be.
+        FileFormatError: the file does not exist or is invalid.
     """
     path = Path(path)
     if not trusted:
@@ -63,14 +63,14 @@ def read_surface(path: str | Path, *, order: str = "yx", trusted: bool = False) 
         eigenvalues = _eigenvalues(file, grid)
         if not found:
             raise FileFormatError(
-                f"{str(path)!r} has xcoordinates but no computed values in train_loss or test_loss",
+                f"{str(path)!r} has xcoordinates, but no computed values in train_loss or test_loss",
                 key="train_loss",
             )
         return _surface(path, axes, grid.shape, found, eigenvalues, _dir_file(file))
 
 
 class _Grid:
-    """How a dataset becomes an array shaped (ny, nx) over increasing axes."""
+    """Converts a dataset to an array of shape (ny, nx) over increasing axes."""
 
     def __init__(self, shape: tuple[int, ...], order: str, flips: tuple[int, ...]) -> None:
         if order not in ORDERS:
@@ -91,7 +91,7 @@ class _Grid:
 
 
 def _axes(file: h5py.File) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
-    """The coordinates, increasing, and which axes of the values are to be flipped for that."""
+    """The coordinates in increasing order, and the axes along which the values must be flipped accordingly."""
     names = ["x", "y"] if is_there(file, "ycoordinates") else ["x"]
     axes, flips = {}, []
     for name in names:
@@ -110,7 +110,7 @@ def _axes(file: h5py.File) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
 
 @dataclass(frozen=True)
 class _Split:
-    """Loss and accuracy (a fraction) of a split, and where they are computed."""
+    """Loss and accuracy (a fraction) of a split, and a mask of the computed points."""
 
     loss: np.ndarray
     accuracy: np.ndarray
@@ -118,7 +118,7 @@ class _Split:
 
 
 def _split(file: h5py.File, split: str, grid: _Grid) -> _Split | None:
-    """None if nothing of the split is computed."""
+    """The values of a split; None if no point of it is computed."""
     if not is_there(file, f"{split}_loss"):
         return None
     loss = grid.read(file, f"{split}_loss")
@@ -131,7 +131,7 @@ def _split(file: h5py.File, split: str, grid: _Grid) -> _Split | None:
 
 
 def _eigenvalues(file: h5py.File, grid: _Grid) -> dict[str, np.ndarray]:
-    """The extreme eigenvalues of the Hessian, empty where none are there."""
+    """The extreme eigenvalues of the Hessian; empty if there are none."""
     if not all(is_there(file, name) for name, _ in EIGENVALUES.values()):
         return {}
     found = {name: grid.read(file, theirs) for name, (theirs, _) in EIGENVALUES.items()}
@@ -176,16 +176,16 @@ def _say_what_is_halfway(
     begun = np.logical_or.reduce([split.done for split in found.values()])
     if (begun & ~done).any():
         log.warning(
-            "%s: %d points have values of one split only; they count as pending, and the values are left out",
+            "%s: %d points have values of only one split; they count as pending, and their values are left out",
             path.name,
             (begun & ~done).sum(),
         )
     if eigenvalues and (missing := int((done & np.isnan(eigenvalues["eig_max"])).sum())):
-        log.warning("%s: %d points have a loss, but no eigenvalues: NaN", path.name, missing)
+        log.warning("%s: %d points have a loss but no eigenvalues; these are set to NaN", path.name, missing)
 
 
 def _dir_file(file: h5py.File) -> str:
-    """The name of the direction file, as far as it can be had."""
+    """The name of the direction file; "" if it is absent or unreadable."""
     if not is_there(file, "dir_file"):
         return ""
     dataset = checked(file, "dir_file")
@@ -195,20 +195,22 @@ def _dir_file(file: h5py.File) -> str:
 
 
 def write_surface(surface: Surface, path: Path) -> list[str]:
-    """Write a surface as the released code does; see the module for the shape of a plane.
+    """Write a surface in the format of the released code; see the module for the shape of a plane.
 
     Args:
         surface: a line or a plane.
-        path: where to; the file appears whole or not at all.
+        path: the file to write; it is written atomically.
 
     Returns:
-        What the file cannot hold, a phrase each.
+        Phrases on what the file cannot store.
 
     Raises:
-        InputError: a box, or the file cannot be written.
+        InputError: the surface is a box, or the file cannot be written.
     """
     if surface.ndim > 2:
-        raise InputError("the released code knows lines and planes; a box of three axes is neither", key="to")
+        raise InputError(
+            "the released code supports only lines and planes, got a box of three axes", key="to"
+        )
     arrays, lost = _arrays(surface)
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
@@ -222,14 +224,14 @@ def write_surface(surface: Surface, path: Path) -> list[str]:
     write_bytes(path, content.getvalue())
     if surface.ndim == 2 and len(set(surface.shape)) > 1:
         lost.append(
-            "a plane that is not square has the shape (len(x), len(y)) with x fastest: so the released code writes it, "
-            "and its own contour plots refuse it"
+            "a plane that is not square has the shape (len(x), len(y)) with x fastest, as the released code writes it; "
+            "its contour plots reject such a file"
         )
     return lost
 
 
 def _arrays(surface: Surface) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Dataset name → values shaped like the surface; and what is left out."""
+    """Dataset name → values of the surface's shape; and phrases on what is left out."""
     known = surface.done | surface.settled
     arrays: dict[str, np.ndarray] = {}
     held = {"eig_ratio"}
@@ -252,7 +254,7 @@ def _lost(surface: Surface, held: set[str]) -> list[str]:
     if settled:
         lost.append(f"{settled} settled points are written with their interpolated values")
     left = sorted(set(surface.metrics) - held)
-    lost += [f"no place for {', '.join(left)}"] if left else []
+    lost += [f"cannot store {', '.join(left)}"] if left else []
     aside = {
         "the configuration": "[model]" in surface.config,
         "provenance": bool(set(surface.provenance) - {"converted"}),
@@ -260,7 +262,7 @@ def _lost(surface: Surface, held: set[str]) -> list[str]:
         "the trajectory (convert it with --to projection)": surface.trajectory is not None,
     }
     absent = [name for name, there in aside.items() if there]
-    return lost + ([f"no place for {', '.join(absent)}"] if absent else [])
+    return lost + ([f"cannot store {', '.join(absent)}"] if absent else [])
 
 
 def _known_dir_file(surface: Surface) -> str:

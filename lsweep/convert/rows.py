@@ -18,14 +18,14 @@ from lsweep.surface import Status, Surface
 WORDS = {status.name.lower(): int(status) for status in Status}
 MOST_BYTES = 1 << 30
 MOST_POINTS = 10**7
-ENCODING = "utf-8-sig"  # spreadsheets begin a file with a byte order mark
+ENCODING = "utf-8-sig"  # spreadsheets write a byte order mark
 
 
 def encode(surface: Surface) -> bytes:
-    """The CSV file's bytes: a header, then a row per point, x fastest.
+    """The bytes of a CSV file: a header, then one row per point, x fastest.
 
-    Numbers are written so that reading them gives the same bits; `status` is a word. What is not known of a point
-    that is not done is an empty cell; a NaN of one that is done is "nan".
+    Numbers are written so that reading them gives the same bits; `status` is a word. Unknown values of a point that
+    is not done are empty cells; a NaN of a point that is done is "nan".
     """
     table = flat_columns(surface)
     done = surface.done.reshape(-1)
@@ -51,13 +51,14 @@ def _cell(value: float | int, known: bool) -> str:
 
 
 def read(path: Path) -> Surface:
-    """Read a CSV file with the columns x, [y, [z]], loss, and others, in any order of rows.
+    """Read a CSV file with the columns x, [y, [z]], loss and others, with rows in any order.
 
-    A point is what `status` says it is; without that column it is done where its row has a loss ("nan" is one), else
-    pending. Points of the grid without a row are pending. Columns that hold no numbers are left out.
+    The column `status` gives the status of a point. Without it, a point is done if its row has a loss ("nan" counts),
+    else pending. Grid points without a row are pending. Non-numeric columns are ignored.
 
     Raises:
-        FileFormatError: no such file, not CSV, a column is absent, a cell is no number, or a point comes twice.
+        FileFormatError: the file does not exist or is not CSV, a column is missing, a cell is not a number, or a point
+            occurs twice.
     """
     header, rows = _rows(path)
     axes_names = [name for name in AXIS_NAMES if name in header]
@@ -86,20 +87,20 @@ def read(path: Path) -> Surface:
 def _rows(path: Path) -> tuple[list[str], list[list[str]]]:
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise FileFormatError(f"{path.name} has more than {MOST_BYTES} bytes", key=str(path))
+            raise FileFormatError(f"{path.name} is larger than {MOST_BYTES} bytes", key=str(path))
         text = path.read_bytes().decode(ENCODING)
         rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     except OSError as error:
         raise FileFormatError(f"cannot read {str(path)!r}: {error.strerror}", key=str(path)) from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise FileFormatError(f"{path.name} is no CSV file: {error}", key=str(path)) from None
+        raise FileFormatError(f"{path.name} is not a CSV file: {error}", key=str(path)) from None
     header = [name.strip() for name in rows[0]] if rows else []
     if len(set(header)) < len(header):
         raise FileFormatError(f"{path.name}: two columns have the same name", key=str(path))
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(header):
             raise FileFormatError(
-                f"{path.name}: row {number} has {len(row)} cells, the header {len(header)}", key=str(path)
+                f"{path.name}: row {number} has {len(row)} cells, the header has {len(header)}", key=str(path)
             )
     return header, rows[1:]
 
@@ -134,7 +135,7 @@ def _grid(path: Path, points: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarr
     shape = tuple(len(values) for values in reversed(axes.values()))
     if math.prod(shape) > max(MOST_POINTS, 100 * len(places[0])):
         raise FileFormatError(
-            f"{path.name}: {len(places[0])} rows are no grid: their coordinates make {math.prod(shape)} points",
+            f"{path.name}: {len(places[0])} rows do not form a grid; their coordinates span {math.prod(shape)} points",
             key="x",
         )
     index = np.ravel_multi_index(tuple(reversed(places)), shape)

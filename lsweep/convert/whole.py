@@ -1,4 +1,4 @@
-"""Writes a complete surface from any source into a file of lsweep's own format."""
+"""Writes a complete surface from any source to a file in lsweep's format."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lsweep.tools.files import write_bytes
 
 
 def write(surface: Surface, path: Path, directions: Mapping[str, Sequence[np.ndarray]] | None = None) -> None:
-    """Write a surface as a sweep's file; it appears whole or not at all.
+    """Write a surface as a sweep's file, atomically.
 
     Args:
-        surface: what to write. Its coordinates are kept as they are, also where they are not equally spaced.
-        path: where to.
-        directions: axis → tensors in parameter order, kept in the file as float32.
+        surface: the surface. Its coordinates are stored unchanged, even if they are not equally spaced.
+        path: the file to write.
+        directions: axis → tensors in parameter order, stored as float32.
 
     Raises:
-        InputError: a metric's name is impossible there, or the file cannot be written.
+        InputError: a metric has an invalid name, or the file cannot be written.
     """
     header = _header(surface, directions or {})
     schema.check_names(header.names)
@@ -68,7 +68,7 @@ def _header(surface: Surface, directions: Mapping[str, Sequence[np.ndarray]]) ->
 
 
 def _column(name: str) -> Column:
-    """A column as the evaluators declare it."""
+    """The dtype and fill value with which the evaluators declare a column."""
     if name in CURVATURE and name != "curvature/products":
         return "<f8", np.nan
     return ("u1" if name == "precision" else "<i4"), 0

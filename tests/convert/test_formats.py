@@ -220,7 +220,7 @@ def test_a_split_that_was_not_begun_is_left_out_and_half_a_point_is_pending(tmp_
         file["test_loss"][0, :2] = 3.0
     found = load(path)
     assert found.count(Status.DONE) == 2 and found.splits == ("train", "test")
-    assert "33 points have values of one split only" in caplog.text
+    assert "33 points have values of only one split" in caplog.text
 
 
 def test_eigenvalues_travel(tmp_path):
@@ -240,7 +240,7 @@ def test_what_the_released_code_cannot_hold_is_said(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == f"{tmp_path / 'r.h5'}\n"
     assert all(line.startswith("lsweep: warning: r.h5: ") for line in err.splitlines())
-    for phrase in ("1 failed points", "1 settled points", "no place for margin", "trajectory", "not square"):
+    for phrase in ("1 failed points", "1 settled points", "cannot store margin", "trajectory", "not square"):
         assert phrase in err
     with h5py.File(tmp_path / "r.h5") as file:
         flat = file["train_loss"][...].ravel()
@@ -251,7 +251,7 @@ def test_what_the_released_code_cannot_hold_is_said(tmp_path, capsys):
 
 def test_a_box_has_no_place_in_the_released_code(tmp_path):
     store(surface(AXES["box"]), tmp_path / "a.h5")
-    with pytest.raises(InputError, match="a box of three axes is neither"):
+    with pytest.raises(InputError, match="only lines and planes, got a box"):
         convert(tmp_path / "a.h5", tmp_path / "r.h5")
     assert not (tmp_path / "r.h5").exists()
 
@@ -323,7 +323,7 @@ def test_the_recorded_directions_go_round(shared, tmp_path, caplog):
     convert(tmp_path / "both.h5", tmp_path / "dirs.h5", target_format="directions")
     assert not caplog.records
     convert(tmp_path / "both.h5", tmp_path / "both.csv")
-    assert "no place for the directions (convert it with --to directions)" in caplog.text
+    assert "cannot store the directions (convert it with --to directions)" in caplog.text
     convert(golden, tmp_path / "again.h5")
     expected = read_direction_file(golden)
     for name in ("dirs.h5", "again.h5"):
@@ -386,7 +386,7 @@ def test_a_path_of_several_trainings_loses_all_but_one_aloud(tmp_path, caplog):
     convert(store(with_everything(), tmp_path / "a.h5"), tmp_path / "p.h5", target_format="projection")
     with h5py.File(tmp_path / "p.h5") as file:
         assert file["proj_xcoord"][...].tolist() == [1.0, 0.5, 0.0]
-    assert "left out: ('two',)" in caplog.text and "no place for epochs" in caplog.text
+    assert "left out: ('two',)" in caplog.text and "cannot store epochs" in caplog.text
 
 
 # ---- CSV and netCDF ----------------------------------------------------------------------------------------
@@ -412,7 +412,7 @@ def test_netcdf_holds_everything(tmp_path):
 def test_csv_holds_every_point(tmp_path, caplog):
     made = with_everything()
     convert(store(made, tmp_path / "a.h5"), tmp_path / "b.csv")
-    assert "no place for configuration, provenance, sessions, trajectory" in caplog.text
+    assert "cannot store configuration, provenance, sessions, trajectory" in caplog.text
     back = read(convert(tmp_path / "b.csv", tmp_path / "c.h5"))
     assert_same(made, back, "axes", "metrics", "status", "seconds", "rank", "columns")
 
@@ -438,14 +438,14 @@ def test_a_table_of_ones_own(tmp_path):
         (b"x,loss\nnan,1\n", "coordinates 'x' must be finite"),
         (b"x,loss\n1,1\n1,2\n", "more than one row"),
         (b"x,loss\n1,one\n", "could not convert"),
-        (b"x,loss\n1,1,1\n", "row 2 has 3 cells, the header 2"),
+        (b"x,loss\n1,1,1\n", "row 2 has 3 cells, the header has 2"),
         (b"x,x,loss\n1,1,1\n", "same name"),
         (b"x,loss,status\n1,1,maybe\n", "status must be one of"),
-        (b"x,loss,accuracy\n1,1,93.5\n", "look like per cent"),
-        (b"x,loss\n\xff\xfe\xfd", "no CSV"),
+        (b"x,loss,accuracy\n1,1,93.5\n", "divide per cent by 100"),
+        (b"x,loss\n\xff\xfe\xfd", "is not a CSV file"),
         (b"CDF\x01....", "netCDF-3"),
         (b"\x00\x01", "neither HDF5 nor text"),
-        (b"x,y,z,loss\n" + b"".join(b"%d,%d,%d,1\n" % (i, i, i) for i in range(500)), "no grid"),
+        (b"x,y,z,loss\n" + b"".join(b"%d,%d,%d,1\n" % (i, i, i) for i in range(500)), "do not form a grid"),
     ],
 )
 def test_bad_tables_are_one_line(tmp_path, capsys, content, complaint):
@@ -498,7 +498,7 @@ def test_an_existing_target_is_kept_unless_forced(tmp_path, capsys):
     target = tmp_path / "b.csv"
     target.write_text("mine")
     assert cli.main(["convert", str(source), str(target)]) == 2
-    assert "exists; --force replaces it" in capsys.readouterr().err and target.read_text() == "mine"
+    assert "exists; use --force to replace it" in capsys.readouterr().err and target.read_text() == "mine"
     assert cli.main(["convert", str(source), str(target), "--force"]) == 0
     assert target.read_text().startswith("x,loss")
     with pytest.raises(InputError, match="is the source itself"):
@@ -509,17 +509,17 @@ def test_an_existing_target_is_kept_unless_forced(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["a.h5", "b.txt"], "names no format"),
-        (["a.h5", "b.h5", "--to", "lsweep"], "lsweep's already; copy it"),
+        (["a.h5", "b.txt"], "unknown suffix"),
+        (["a.h5", "b.h5", "--to", "lsweep"], "already a file of lsweep; copy it"),
         (["a.h5", "b.h5", "--to", "relased"], "did you mean 'released'"),
         (["a.h5", "b.h5", "--from", "csw"], "did you mean 'csv'"),
-        (["a.h5", "b.h5", "--to", "projection"], "no trajectory in it"),
+        (["a.h5", "b.h5", "--to", "projection"], "no trajectory to project"),
         (["a.h5", "b.h5", "--to", "directions"], "keeps the recipe of its directions"),
-        (["a.h5", "b.csv", "--directions", "a.h5"], "go into a file of lsweep's"),
+        (["a.h5", "b.csv", "--directions", "a.h5"], "need the target format"),
         (["none.h5", "b.csv"], "no file at"),
         (["a.h5", "."], "is a folder"),
-        (["dirs.h5", "b.csv"], "directions and no surface"),
-        (["other.h5", "b.csv"], "neither of lsweep nor of the released code"),
+        (["dirs.h5", "b.csv"], "directions, not a surface"),
+        (["other.h5", "b.csv"], "not a file of lsweep or of the released code"),
     ],
 )
 def test_bad_requests_are_one_clear_line(tmp_path, monkeypatch, capsys, arguments, complaint):
