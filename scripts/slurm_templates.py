@@ -18,7 +18,7 @@ GPUS = """\
 #SBATCH --gpus-per-node=4"""
 
 REQUEUE = """\
-# A requeued job goes on in the same log.
+# A requeued job appends to the same log.
 #SBATCH --open-mode=append
 #SBATCH --requeue"""
 
@@ -79,8 +79,8 @@ def sweep_template(name: str, first: list[str], launch: str, *, array: bool = Fa
         f"#SBATCH --output=%x-{'%A_%a' if array else '%j'}.log",
         *(["# One sweep per task.", "#SBATCH --array=0-9"] if array else []),
         REQUEUE,
-        "# Five minutes before the end, or up to 60 s earlier, the ranks are told to stop. "
-        "Let it be three points' time + 20 s.",
+        "# Five minutes before the time limit, or up to 60 s earlier, the ranks are signalled to stop. "
+        "Allow 3 points + 20 s.",
         f"#SBATCH --signal={signal}@300",
         "",
         "if [[ $# -eq 0 ]]; then",
@@ -98,7 +98,7 @@ def train_template() -> str:
         "#!/bin/bash",
         "# Many trainings side by side, one per line of a table. Edit the header, then:",
         "#   sbatch --array=1-4 slurm/train_array.sbatch my_training.toml runs.txt",
-        "# where each line of runs.txt holds what one training says otherwise than the configuration:",
+        "# where each line of runs.txt holds the settings in which one training differs from the configuration:",
         "#   train.batch_size=128  train.weight_decay=0    train.trail=results/small.trail",
         "#   train.batch_size=8192 train.weight_decay=5e-4 train.trail=results/large.trail",
         "#SBATCH --job-name=lsweep-train",
@@ -110,7 +110,7 @@ def train_template() -> str:
         "#SBATCH --time=04:00:00",
         "#SBATCH --output=%x-%A_%a.log",
         REQUEUE,
-        "# Two minutes before the end the training is told to finish its step and to stop.",
+        "# Two minutes before the time limit, the training is signalled to finish its step and stop.",
         "#SBATCH --signal=USR2@120",
         "",
     ]
@@ -119,7 +119,7 @@ def train_template() -> str:
         'srun --ntasks=1 lsweep train "$config" "${sets[@]}"',
     )
     launch = launch.replace(
-        "# One dead rank ends the step: off by default, the others would wait in MPI until the time is up.\n",
+        "# End the step if one rank dies. By default, the others would wait in MPI until the time limit.\n",
         "",
     )
     return "\n".join(lines) + f"\n{TRAIN}\n{ENVIRONMENT}{launch}{END.format(job=TASK)}"

@@ -21,12 +21,12 @@ EPILOG = """examples:
   lsweep slurm resnet56.toml --seeds 0-9 --at-once 4 -o seeds.sbatch
   lsweep slurm a.toml b.toml c.toml --launcher mpirun --module openmpi --module hdf5
 
-A job that runs out of time is told before, leaves with status 75 and is queued again until its sweep is complete.
+A job is signalled before its time limit, exits with status 75, and is requeued until its sweep is complete.
 """
-# Options of sbatch that stand in the header as they are given, and what they mean to a user of lsweep.
+# Options of sbatch that are copied to the header, with their help texts.
 PLAIN = {
-    "account": "who pays",
-    "partition": "where it runs",
+    "account": "account to charge",
+    "partition": "partition to run in",
     "qos": "quality of service",
     "constraint": "features that the nodes must have",
     "nodes": "number of nodes (default: 1)",
@@ -42,40 +42,42 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `slurm` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "slurm",
-        help="print a batch script that runs a sweep to its end",
-        description="Print a Slurm batch script for a sweep, or a job array for many: several CONFIGs, or --seeds.",
+        help="print a batch script that runs a sweep to completion",
+        description="Print a Slurm batch script for a sweep, or for a job array with several CONFIGs or --seeds.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="configurations, TOML files")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write the script there")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the script to FILE")
     add_overrides(parser)
     parser.add_argument("--seeds", metavar="A-B", help="one task per direction seed, as in 0-4 or 1,5,7")
     parser.add_argument("--at-once", type=int, metavar="N", help="run at most N tasks of a job array at once")
     parser.add_argument(
-        "--point-seconds", type=float, metavar="S", help="time per point, where none was measured yet"
+        "--point-seconds", type=float, metavar="S", help="time per point, if none was measured yet"
     )
     parser.add_argument(
-        "--launcher", default="srun", metavar="srun|mpirun", help="what starts the ranks (srun)"
+        "--launcher", default="srun", metavar="srun|mpirun", help="launcher of the ranks (default: srun)"
     )
-    parser.add_argument("--mpi", default="pmix", metavar="TYPE", help="srun's --mpi (pmix)")
-    parser.add_argument("--job-name", metavar="NAME", help="the job's name (default: CONFIG's)")
+    parser.add_argument("--mpi", default="pmix", metavar="TYPE", help="value of srun's --mpi (default: pmix)")
+    parser.add_argument("--job-name", metavar="NAME", help="name of the job (default: from CONFIG)")
     for name, text in PLAIN.items():
         parser.add_argument(f"--{name}", metavar="V", help=text)
-    parser.add_argument("--log", metavar="PATTERN", help="the job's output, as in logs/%%x-%%j.log")
+    parser.add_argument("--log", metavar="PATTERN", help="file for the job's output, as in logs/%%x-%%j.log")
     parser.add_argument(
         "--sbatch", action="append", default=[], metavar="KEY=VALUE", help="another option of sbatch"
     )
     parser.add_argument("--module", action="append", default=[], metavar="NAME", help="module to load")
     parser.add_argument(
-        "--venv", metavar="DIR", help="virtual or conda environment (default: the one that this lsweep is in)"
+        "--venv", metavar="DIR", help="virtual or conda environment (default: the one of this lsweep)"
     )
-    parser.add_argument("--container", metavar="IMAGE", help="run in this image, by apptainer or singularity")
+    parser.add_argument(
+        "--container", metavar="IMAGE", help="run in this image with apptainer or singularity"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print or write the script that the arguments ask for. Raises InputError."""
+    """Print or write the script. Raises InputError."""
     from lsweep.tools import files
 
     script = make(args)
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def make(args: argparse.Namespace) -> Script:
-    """The script, every value checked. Raises InputError."""
+    """The script, with every value validated. Raises InputError."""
     from lsweep.slurm import lead
     from lsweep.slurm.header import checked, one_of
     from lsweep.slurm.script import Script
@@ -114,7 +116,7 @@ def make(args: argparse.Namespace) -> Script:
 
 
 def _sweeps(args: argparse.Namespace) -> tuple[Sweeps, list[Config]]:
-    """What the script runs, and the configuration of each sweep: a bad one is refused before it queues."""
+    """What the script runs, and the configuration of each sweep; errors are reported before the job is queued."""
     from lsweep import config
     from lsweep.config import seeds
     from lsweep.slurm.header import printable
@@ -126,7 +128,10 @@ def _sweeps(args: argparse.Namespace) -> tuple[Sweeps, list[Config]]:
     found = [config.load(path, args.overrides) for path in args.configs]
     numbers = seeds.parse(args.seeds) if args.seeds is not None else []
     if numbers and len(found) > 1:
-        raise InputError("--seeds takes one CONFIG; several CONFIGs are an array of their own", key="--seeds")
+        raise InputError(
+            f"--seeds takes one CONFIG, got {len(found)}; omit --seeds for an array over CONFIGs",
+            key="--seeds",
+        )
     if numbers:
         found = [config.with_seed(found[0], seed) for seed in numbers]
     _apart(found)
@@ -138,7 +143,7 @@ def _apart(configs: Sequence[Config]) -> None:
     twice = next((path for path in outputs if outputs.count(path) > 1), None)
     if twice is not None:
         raise InputError(
-            f"two sweeps of the array would write {twice!r}: each needs an output of its own", key="output"
+            f"two sweeps of the array would write {twice!r}; give each sweep a different output", key="output"
         )
 
 
@@ -169,17 +174,18 @@ def _environment(args: argparse.Namespace) -> Environment:
     prefix = None if args.container else own_environment()
     if args.venv is not None:
         prefix = os.path.abspath(printable("--venv", args.venv))
-        # Within a container, folders are the container's own.
+        # Folders inside a container cannot be checked from here.
         if not args.container and (":" in prefix or not os.path.isdir(f"{prefix}/bin")):
             raise InputError(
-                f"--venv must be a folder with bin in it, without ':'; got {prefix!r}", key="--venv"
+                f"--venv must be a folder that contains bin, without ':' in its path; got {prefix!r}",
+                key="--venv",
             )
     container = printable("--container", args.container) if args.container is not None else None
     return Environment(modules, prefix, container, gpus=args.gpus_per_node is not None)
 
 
 def own_environment() -> str | None:
-    """The folder of the virtual or conda environment that this lsweep runs in, None for a system's Python."""
+    """The folder of the virtual or conda environment of this lsweep; None for the system's Python."""
     is_own = sys.prefix != sys.base_prefix or sys.prefix == os.environ.get("CONDA_PREFIX")
     return sys.prefix if is_own else None
 
@@ -191,13 +197,13 @@ def _warn(script: Script, args: argparse.Namespace) -> None:
     told = script.lead.seconds
     if args.time is not None and seconds(args.time) <= told + EARLY:
         _say(
-            f"of --time {args.time} nothing may be left to work in: the ranks are told to stop {told} s before the "
-            f"end, or up to {EARLY} s earlier; give a longer --time, or a --point-seconds that is nearer to the truth"
+            f"--time {args.time} may leave no time for computation: the ranks are signalled to stop {told} s before "
+            f"the limit, or up to {EARLY} s earlier; give a longer --time or a more accurate --point-seconds"
         )
     folder = os.path.dirname(args.log or "")
     if folder and "%" not in folder and not os.path.isdir(folder):
         _say(
-            f"there is no folder {folder!r} for the job's log, and Slurm makes none: the job would end at its start"
+            f"there is no folder {folder!r} for the job's log; create it, or Slurm will end the job at its start"
         )
 
 

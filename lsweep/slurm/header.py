@@ -1,4 +1,4 @@
-"""`#SBATCH` lines: values are restricted to what Slurm's options accept, since no shell unquotes them."""
+"""`#SBATCH` lines. Values are restricted to what Slurm's options accept, because no shell unquotes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lsweep.errors import InputError, nearest
 
 _NAME = (r"\w[\w.,:@+-]*", "letters, digits and any of _ . , : @ + -")
 _COUNT = (r"[1-9]\d*", "a whole number >= 1")
-# Option → pattern of its value, and the same in words.
+# Option → pattern of its value, and a description of the pattern.
 RULES = {
     "job-name": _NAME,
     "account": _NAME,
@@ -27,7 +27,7 @@ RULES = {
     "mpi": (r"\w+", "what `srun --mpi=list` offers, as in pmix"),
     "module": (r"\w[\w./:+@-]*", "a module's NAME[/VERSION]"),
 }
-# Set by the script itself, each for a reason.
+# Options that the script sets itself, with what to use instead.
 _OURS = {
     "signal": "--point-seconds",
     "requeue": "nothing: a job that is not requeued stays incomplete",
@@ -45,22 +45,22 @@ def line(option: str, value: str) -> str:
     """One `#SBATCH` line.
 
     Raises:
-        InputError: Slurm's option takes no such value; the message says which ones.
+        InputError: Slurm's option does not accept the value; the message lists the valid ones.
     """
     quoted = f'"{value}"' if " " in value else value
     return f"#SBATCH --{option}={quoted}" if value else f"#SBATCH --{option}"
 
 
 def checked(option: str, value: str, flag: str = "") -> str:
-    """The value, if it is one that Slurm's `option` takes.
+    """The value, if Slurm's `option` accepts it.
 
     Args:
         option: a key of `RULES`.
-        value: what the user wrote.
-        flag: the user's own name for the option, for the message.
+        value: the user's input.
+        flag: name of the command-line option, for the message.
 
     Raises:
-        InputError: it is not; the message says what is.
+        InputError: the value is invalid; the message describes valid ones.
     """
     pattern, words = RULES[option]
     printable(flag or f"--{option}", value)
@@ -73,7 +73,7 @@ def extra(text: str) -> tuple[str, str]:
     """The option and value of an `--sbatch KEY[=VALUE]`.
 
     Raises:
-        InputError: it is not of that form, or belongs to an option of lsweep's own.
+        InputError: it does not have this form, or lsweep has its own option for it.
     """
     printable("--sbatch", text)
     key, equals, value = text.removeprefix("--").partition("=")
@@ -89,10 +89,10 @@ def extra(text: str) -> tuple[str, str]:
 
 
 def printable(what: str, text: str) -> str:
-    """The text, if it is one line of visible characters.
+    """The text, if it has no control characters.
 
     Raises:
-        InputError: it has a newline or another control character, which a script's line cannot hold.
+        InputError: it has a newline or another control character, which cannot be part of a line in the script.
     """
     bad = [c for c in text if unicodedata.category(c)[0] == "C" or c in "\u2028\u2029"]
     if bad:
@@ -101,7 +101,7 @@ def printable(what: str, text: str) -> str:
 
 
 def default_name(stem: str) -> str:
-    """A job's name after a configuration's: what a name cannot hold becomes "_"."""
+    """A job name derived from the name of a configuration; invalid characters become "_"."""
     return re.sub(r"\W", "_", stem.replace("-", "_"), flags=re.ASCII)[:64] or "lsweep"
 
 
@@ -115,12 +115,12 @@ def one_of(what: str, value: str, options: tuple[str, ...]) -> str:
 
 
 def seconds(time: str) -> float:
-    """A time limit as Slurm reads it, in seconds: "90" is minutes, "1:30" minutes and seconds, "1-2" days and hours."""
+    """A Slurm time limit in seconds: "90" is minutes, "1:30" minutes and seconds, "1-2" days and hours."""
     days, dash, rest = time.rpartition("-")
     parts = [int(part) for part in rest.split(":")]
     if dash:
         hours, minutes, secs = (*parts, 0, 0)[:3]
         return float(int(days) * 86400 + hours * 3600 + minutes * 60 + secs)
     if len(parts) == 1:
-        return parts[0] * 60.0 or math.inf  # a limit of 0 is none
+        return parts[0] * 60.0 or math.inf  # 0 means no limit
     return float(sum(part * unit for part, unit in zip(reversed(parts), _UNITS, strict=False)))

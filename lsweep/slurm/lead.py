@@ -10,30 +10,29 @@ from pathlib import Path
 from lsweep.config import Config
 from lsweep.tools.stop import MARGIN
 
-# Points, or tiles of them, for which there must be time after the signal: the one in work, and two for a slow moment.
+# Points, or tiles of points, that must fit between the signal and the limit: the current one, and two in reserve.
 POINTS = 3
-# Seconds a point is taken to need where nothing was measured and nobody says.
+# Assumed seconds per point if none was measured and --point-seconds is not given.
 ASSUMED = 60.0
-# How much earlier than asked Slurm may send a signal.
+# Slurm may send a signal up to this many seconds early.
 EARLY = 60
 
 
 @dataclass(frozen=True)
 class Lead:
-    """Whole seconds between the signal and the time limit, and in words why so many."""
+    """Whole seconds between the signal and the time limit, with an explanation."""
 
     seconds: int
     why: str
 
 
 def choose(configs: Sequence[Config], point_seconds: float | None = None) -> Lead:
-    """The lead for sweeps that share a script: that of the slowest.
+    """The lead time for sweeps that share a script, determined by the slowest sweep.
 
-    The time per point is the longest that was measured in a sweep's file, where it was begun; else
-    `point_seconds`, else 60 s.
+    The time per point is the longest measured in the files of sweeps already started, else `point_seconds`, else 60 s.
 
     Raises:
-        FileFormatError: an output is there and cannot be read, so it could not be resumed either.
+        FileFormatError: an output exists but cannot be read, so it could not be resumed either.
     """
     slowest, points = _measured(configs)
     if points:
@@ -41,7 +40,10 @@ def choose(configs: Sequence[Config], point_seconds: float | None = None) -> Lea
     elif point_seconds is not None:
         slowest, source = point_seconds, "--point-seconds"
     else:
-        slowest, source = ASSUMED, "assumed per point: nothing was measured yet, and no --point-seconds given"
+        slowest, source = (
+            ASSUMED,
+            "assumed per point: none was measured yet, and --point-seconds is not given",
+        )
     tile = max(map(_tile, configs))
     tiles = f"tiles of {tile} " if tile > 1 else ""
     why = f"{POINTS} {tiles}x {slowest:.3g} s ({source}) + {MARGIN:.0f} s to leave"
@@ -49,18 +51,18 @@ def choose(configs: Sequence[Config], point_seconds: float | None = None) -> Lea
 
 
 def _tile(config: Config) -> int:
-    """How many points are evaluated without a look at the signal."""
+    """How many points are evaluated between two checks for the signal."""
     from lsweep.store.reader import read_identity
 
     together: object = config.evaluate.points_at_once
-    if together == "auto":  # measured when the file is created, and kept there
+    if together == "auto":  # measured when the file is created, and stored in it
         path = Path(config.output)
         together = read_identity(path)[0].get("points_at_once") if path.exists() else None
     return max(config.schedule.tile, together if isinstance(together, int) else 1)
 
 
 def _measured(configs: Sequence[Config]) -> tuple[float, int]:
-    """The longest time of a point in the configurations' files, and of how many points; (0, 0) without files."""
+    """The longest time per point in the configurations' files, and the number of points; (0, 0) without files."""
     from lsweep.store.reader import read
 
     slowest, points = 0.0, 0

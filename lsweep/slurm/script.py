@@ -10,19 +10,19 @@ from lsweep.slurm.header import line
 from lsweep.slurm.lead import EARLY, Lead
 
 SRUN = """
-# Since Slurm 22.05 srun no longer takes --cpus-per-task over from the job.
+# Since Slurm 22.05, srun no longer inherits --cpus-per-task from the job.
 export SRUN_CPUS_PER_TASK="${{SLURM_CPUS_PER_TASK:-1}}"
 
-# One dead rank ends the step: off by default, the others would wait in MPI until the time is up.
+# End the step if one rank dies. By default, the others would wait in MPI until the time limit.
 srun --mpi={mpi} --kill-on-bad-exit=1 "${{sweep[@]}}"
 status=$?
 """
 
 MPIRUN = """
-# The signal comes to this script ("B:"), which tells mpirun, which tells its ranks.
+# The signal goes to this script ("B:"), which forwards it to mpirun, which forwards it to the ranks.
 ranks="" told=""
 trap 'told=1; [[ -z $ranks ]] || kill -USR2 "$ranks" 2>/dev/null' USR2
-# Unbound, for a rank's threads would otherwise share the one core that it is bound to.
+# Without binding: otherwise all threads of a rank would share the core that it is bound to.
 mpirun -n "${SLURM_NTASKS:-1}" --bind-to none "${sweep[@]}" &
 ranks=$!
 wait "$ranks"
@@ -36,7 +36,7 @@ done
 """
 
 END = """
-# 75: stopped early with some progress, and resumable. A job that is cancelled meanwhile is completing: requeue would
+# 75: stopped early with some progress, and resumable. A job cancelled in the meantime is COMPLETING; requeueing would
 # revive it. (For the same reason TERM is not trapped here: scancel ends this script first.)
 job="{job}"
 if [[ $status -eq 75 && $(squeue --noheader --jobs="$job" --format=%T) != COMPLETING ]]; then
@@ -62,7 +62,7 @@ class Sweeps:
 
     @property
     def tasks(self) -> int:
-        """How many tasks the job array has; 0 for a job that is none."""
+        """How many tasks the job array has; 0 for a job that is not an array."""
         return len(self.seeds) or (len(self.configs) if len(self.configs) > 1 else 0)
 
 
@@ -89,7 +89,7 @@ class Script:
 
     Attributes:
         sweeps: what it runs.
-        lead: when it is told to stop.
+        lead: how long before the time limit it is signalled to stop.
         header: options of sbatch, checked, in order.
         environment: where `lsweep` is found.
         launcher: what starts the ranks.
@@ -107,7 +107,7 @@ class Script:
 
     def text(self) -> str:
         """The whole script."""
-        # The last task of an array has the array's own number as its SLURM_JOB_ID: that would requeue all tasks.
+        # The SLURM_JOB_ID of the last task of an array is the number of the array, which would requeue all tasks.
         job = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" if self.sweeps.tasks else "$SLURM_JOB_ID"
         launch = SRUN.format(mpi=self.mpi) if self.launcher == "srun" else MPIRUN
         lines = "\n".join([*self._head(), "", *self._body()])
@@ -125,10 +125,10 @@ class Script:
         batch = "B:" if self.launcher == "mpirun" else ""
         return [
             *lines,
-            "# A requeued job goes on in the same log.",
+            "# A requeued job appends to the same log.",
             line("open-mode", "append"),
             line("requeue", ""),
-            f"# {self.lead.seconds} s before the end, or up to {EARLY} s earlier, the ranks are told to stop:",
+            f"# {self.lead.seconds} s before the limit, or up to {EARLY} s earlier, the ranks are signalled to stop:",
             f"# {self.lead.why}.",
             line("signal", f"{batch}USR2@{self.lead.seconds}"),
         ]
@@ -142,7 +142,7 @@ class Script:
         return [*lines, 'export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"', *self._sweep()]
 
     def _sweep(self) -> list[str]:
-        """The command, in a bash array: it holds any path."""
+        """The command as a bash array, which is safe for any path."""
         start = [*self._container(), self._program(), "sweep"]
         more = [shlex.quote(word) for pair in self.sweeps.overrides for word in ("--set", pair)]
         if len(self.sweeps.configs) > 1:
@@ -164,7 +164,7 @@ class Script:
         return ['"$(type -P apptainer || type -P singularity || echo apptainer)"', "exec", *nv, _path(image)]
 
     def _program(self) -> str:
-        # A container has a PATH of its own: an environment's lsweep is named whole there.
+        # A container has its own PATH, so lsweep in an environment needs its full path there.
         inside = self.environment.prefix if self.environment.container else None
         return shlex.quote(f"{inside}/bin/lsweep") if inside else "lsweep"
 

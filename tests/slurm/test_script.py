@@ -191,7 +191,7 @@ def test_a_lead_that_does_not_fit(
     """50 s of lead, and the signal comes up to a minute earlier."""
     assert cli.main(["slurm", "sweep.toml", "--point-seconds", "10", "--time", time]) == 0
     warned = capsys.readouterr().err
-    assert warned == "" if fits else f"of --time {time} nothing may be left" in warned
+    assert warned == "" if fits else f"--time {time} may leave no time" in warned
 
 
 def test_a_log_in_a_folder_that_is_not_there(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -250,7 +250,7 @@ BAD = {
     "seeds": (["--seeds", "3-0"], "--seeds takes numbers and ranges"),
     "seeds and configurations": (["other.toml", "--seeds", "0-3"], "--seeds takes one CONFIG"),
     "one output for two": (["other.toml", "--set", "output=same.h5"], "two sweeps of the array would write"),
-    "an environment": (["--venv", "nowhere"], "--venv must be a folder with bin in it"),
+    "an environment": (["--venv", "nowhere"], "--venv must be a folder that contains bin"),
     "an option that is ours": (["--sbatch", "signal=USR1@5"], "--sbatch signal: use --point-seconds"),
     "an option with a name here": (["--sbatch", "time=5"], "--sbatch time: use --time"),
     "a short option": (["--sbatch", "N2"], "--sbatch must be KEY or KEY=VALUE"),
