@@ -1,4 +1,4 @@
-"""`lsweep watch`: a live picture of a running sweep, as a local page or in the terminal.
+"""`lsweep watch`: a live view of a running sweep, as a local web page or in the terminal.
 
-Only reads, without locks, and needs neither torch nor MPI.
+It only reads the file, takes no lock, and needs neither torch nor MPI.
 """

@@ -1,4 +1,4 @@
-"""Raster of a sweep for the terminal: the value or state that each character cell shows."""
+"""Raster of a sweep for the terminal: the value or status that each character cell shows."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Cells:
-    """A raster, its first row at the top.
+    """A raster with the first row at the top.
 
     Attributes:
         units: (rows, columns) float64, positions on the scale in [0, 1]; NaN where the kind is not VALUE.
         kinds: (rows, columns) uint8, see `Kind`.
-        scale: from values to units.
-        words: what the axes are.
+        scale: maps values to units.
+        words: description of the axes.
     """
 
     units: np.ndarray
@@ -43,16 +43,16 @@ class Cells:
 def raster(surface: Surface, look: Look, columns: int, rows: int, squat: float = 1.0) -> Cells:
     """A plane (or the middle slice of a box) as a heat map, a line as a curve.
 
-    Pending points show what the coarser points that are known already have there: points are evaluated coarse to fine.
+    Points are evaluated from coarse to fine; a pending point shows the value of a coarser point that is done.
 
     Args:
-        surface: what to show.
-        look: which metric, on what scale.
-        columns, rows: at most so many cells.
-        squat: a cell's width by its height.
+        surface: the surface to show.
+        look: metric and scale.
+        columns, rows: maximum numbers of cells.
+        squat: aspect ratio of a cell, width by height.
 
     Raises:
-        InputError: it cannot be shown like that.
+        InputError: the surface cannot be shown with these options.
     """
     if columns < 1 or rows < 1:
         raise InputError("the terminal is too small for a picture", key="text")
@@ -76,7 +76,7 @@ def raster(surface: Surface, look: Look, columns: int, rows: int, squat: float =
 
 
 def _previewed(field: Field, units: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pending points as the nearest point below on the finest lattice that has one."""
+    """Fill pending points with the nearest point below on the finest lattice that has a value there."""
     pending = field.status == Status.PENDING
     shown, found = units, kinds
     stride = field.stride()
@@ -90,7 +90,7 @@ def _previewed(field: Field, units: np.ndarray, kinds: np.ndarray) -> tuple[np.n
 
 
 def _size(field: Field, columns: int, rows: int, squat: float) -> tuple[int, int]:
-    """How many cells: equal units along both axes unless that leaves a slit; whole ones for a point where they fit."""
+    """Numbers of cells: equal units along both axes unless a side gets too short; whole cells per point if possible."""
     (x, y), (nx, ny) = field.axes, map(len, field.axes)
     ratio = (y[-1] - y[0]) / (x[-1] - x[0])
     wide, high = float(columns), float(rows)
@@ -100,7 +100,7 @@ def _size(field: Field, columns: int, rows: int, squat: float) -> tuple[int, int
 
 
 def _whole(cells: float, points: int, room: int) -> int:
-    """About so many cells, a whole number of them for each point where that is not far off and there is room."""
+    """About this many cells, with a whole number of cells per point if that is close and there is room."""
     each = min(round(cells / points), room // points)
     return each * points if each else max(1, int(cells))
 
@@ -111,7 +111,7 @@ def _samples(points: int, cells: int) -> np.ndarray:
 
 
 def _curve(units: np.ndarray, kinds: np.ndarray, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """A curve: in each column the cells from its own height halfway to its neighbours'."""
+    """A curve: in each column, the cells from its height to halfway towards the heights of its neighbours."""
     at = np.linspace(0, len(units) - 1, columns)
     nearest = np.rint(at).astype(int)
     known = np.flatnonzero(kinds == Kind.VALUE)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lsweep.watch.server import Server
 
 PORT = 8765
-INTERRUPTED = 130  # what a shell says of a program that Ctrl-C has ended
+INTERRUPTED = 130  # exit status of a program interrupted with Ctrl-C
 EPILOG = """examples:
   lsweep watch results/resnet56.h5 --open
   ssh -t -L 8765:localhost:8765 cluster lsweep watch results/resnet56.h5
@@ -30,26 +30,30 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `watch` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "watch",
-        help="a page, or a picture in the terminal, that fills in while a sweep runs",
-        description="Show a sweep while it runs: how far it is, and its surface as it fills in. The file need not be"
-        " there yet. The page is served to this machine alone until Ctrl-C; the picture in the terminal ends with"
-        " the sweep.",
+        help="show the surface of a running sweep live, in the browser or the terminal",
+        description="Show the progress of a running sweep and its surface as it fills in. The file need not exist yet."
+        " By default a page is served to this machine only, until Ctrl-C; the view in the terminal ends with the"
+        " sweep.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE", help="HDF5 file of a sweep, there or to come")
+    parser.add_argument("file", metavar="FILE", help="HDF5 file of a sweep; need not exist yet")
     _add_page(parser)
     text = parser.add_argument_group("terminal")
-    text.add_argument("--text", action="store_true", help="no page: a picture in this terminal")
-    text.add_argument("--once", action="store_true", help="one picture in the terminal, of what is there now")
-    look = parser.add_argument_group("what is shown")
+    text.add_argument("--text", action="store_true", help="draw in this terminal instead of serving a page")
+    text.add_argument(
+        "--once", action="store_true", help="draw the current state once in this terminal, and exit"
+    )
+    look = parser.add_argument_group("display")
     look.add_argument("--metric", default="loss", help="loss, accuracy, loss_test, … (default: loss)")
     look.add_argument(
-        "--log", action=argparse.BooleanOptionalAction, help="logarithmic scale (default: by the values)"
+        "--log",
+        action=argparse.BooleanOptionalAction,
+        help="logarithmic scale (default: depends on the values)",
     )
     look.add_argument("--cmap", help="matplotlib colour map (default: viridis)")
     look.add_argument(
-        "--interval", type=float, default=2.0, metavar="S", help="look for news every S seconds (default: 2)"
+        "--interval", type=float, default=2.0, metavar="S", help="update every S seconds (default: 2)"
     )
     parser.set_defaults(run=run)
 
@@ -59,23 +63,27 @@ def _add_page(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--host",
         default=PAGE_ONLY["host"],
-        help="the address to serve it at (default: 127.0.0.1, this machine alone)",
+        help="address to serve the page at (default: 127.0.0.1, this machine only)",
     )
     group.add_argument(
-        "--port", type=int, default=PORT, metavar="N", help=f"its port, 0 for a free one (default: {PORT})"
+        "--port",
+        type=int,
+        default=PORT,
+        metavar="N",
+        help=f"port to serve it at; 0 for a free one (default: {PORT})",
     )
-    group.add_argument("--open", action="store_true", help="open it in the browser")
+    group.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Watch until the end, or until Ctrl-C. Raises InputError."""
+    """Watch until the sweep is complete, or until Ctrl-C. Raises InputError."""
     if not (math.isfinite(args.interval) and 0.05 <= args.interval <= 86400):
         raise InputError(f"--interval must be 0.05 to 86400 seconds, got {args.interval:g}", key="interval")
     if not (args.text or args.once):
         return _page(args)
     for name, default in PAGE_ONLY.items():
         if getattr(args, name) != default:
-            raise InputError(f"--{name} is for the page and goes not with --text", key=name)
+            raise InputError(f"--{name} is for the page; it cannot be used with --text or --once", key=name)
     return _text(args)
 
 
@@ -83,7 +91,7 @@ def _text(args: argparse.Namespace) -> int:
     from lsweep.watch.text import watch_text
 
     if args.once and not os.path.lexists(args.file):
-        raise InputError(f"no file at {args.file!r}; without --once it is waited for", key="file")
+        raise InputError(f"no file at {args.file!r}; omit --once to wait for it", key="file")
     follower, look = _follower_and_look(args)
     try:
         watch_text(follower, look, sys.stdout, args.interval, args.once)
@@ -109,7 +117,7 @@ def _page(args: argparse.Namespace) -> int:
 
 
 def _follower_and_look(args: argparse.Namespace) -> tuple[Any, Any]:
-    """What reads the file and how it is to look, seen to fit each other where the file is there."""
+    """The reader of the file and the display options, checked against each other if the file exists."""
     from lsweep.render.look import Look
     from lsweep.render.scale import colormap
     from lsweep.watch.follow import Follower
@@ -125,16 +133,16 @@ def _follower_and_look(args: argparse.Namespace) -> tuple[Any, Any]:
 
 def _announce(server: Server, file: str) -> None:
     print(server.url, flush=True)
-    _say(f"watching {printable(file)}; Ctrl-C ends it")
+    _say(f"watching {printable(file)}; press Ctrl-C to stop")
     if not server.loopback:
         _say(
-            f"warning: whoever reaches this machine on port {server.port} sees this sweep, without a password;"
-            " --host 127.0.0.1 serves this machine alone"
+            f"warning: anyone who can reach port {server.port} of this machine can see this sweep without a password;"
+            " use --host 127.0.0.1 to serve this machine only"
         )
     elif "SSH_CONNECTION" in os.environ:
         port = server.port
         _say(
-            f"from where you sit: ssh -L {port}:localhost:{port} {socket.gethostname()}, then open {server.url}"
+            f"on your own machine run: ssh -L {port}:localhost:{port} {socket.gethostname()}, then open {server.url}"
         )
 
 

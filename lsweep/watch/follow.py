@@ -1,4 +1,4 @@
-"""Follows a sweep's file: reads it again when it changes; it may appear, vanish and be replaced."""
+"""Follows a sweep's file and rereads it when it changes; the file may appear, vanish and be replaced."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from lsweep.store.reader import read
 from lsweep.surface import Surface
 from lsweep.watch.pulse import Pulse
 
-# Seconds after which a file is read though nothing says that it has changed. Over NFS attributes are old for a while,
-# and what was cached just before a point became durable may be read with its status from just after.
+# Seconds after which a file is reread even if it seems unchanged. Over NFS, attributes are stale for a while, and a
+# value cached just before a point became durable may be read together with its status from just after.
 ANYWAY = 10.0
-# Seconds for which the end waits for a reader: of a file system that hangs it may never come back.
+# Seconds to wait for a reader at the end; on a file system that hangs it may never return.
 CLOSING = 5.0
 
 
 @dataclass(frozen=True)
 class View:
-    """What is known of a file.
+    """A snapshot of a file.
 
     Attributes:
         path: the file.
-        surface: as it was last read; None where it never was.
-        version: another one whenever the surface is; "" without one.
-        phase: "waiting" for the file, "running", "stopped", "killed", "complete"; "gone" where it was there before,
-            "unreadable" where it is and cannot be read now.
-        note: what else there is to say of that, or "".
+        surface: the surface as last read; None if it was never read.
+        version: changes whenever the surface changes; "" without a surface.
+        phase: "waiting" for the file, "running", "stopped", "killed", "complete"; "gone" if the file has vanished,
+            "unreadable" if it exists but cannot be read now.
+        note: further information on the phase, or "".
     """
 
     path: Path
@@ -43,20 +43,22 @@ class View:
 
 
 class Follower:
-    """Looks at a file, for one or several threads, and keeps what was last read of it.
+    """Reads a file for one or several threads, and keeps the last contents.
 
     Args:
-        path: the file; it need not be there yet.
-        pause: seconds between two looks at the disk; what is asked more often gets the last answer.
+        path: the file; it need not exist yet.
+        pause: minimum seconds between two accesses to the disk; requests in between get the last view.
         clock: monotonic, in seconds.
 
     Raises:
-        InputError: there is no such folder, or the file is there and no sweep's.
+        InputError: the folder does not exist, or the file exists and is not the file of a sweep.
     """
 
     def __init__(self, path: Path, pause: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
         if not path.parent.is_dir():
-            raise InputError(f"no folder at {str(path.parent)!r} to wait in for {path.name!r}", key="file")
+            raise InputError(
+                f"no folder at {str(path.parent)!r}; create it before watching {path.name!r}", key="file"
+            )
         self._path, self._pause, self._clock = path, pause, clock
         self._pulse = Pulse(path, clock)
         self._guard = threading.Lock()
@@ -69,7 +71,7 @@ class Follower:
         self._view = self._now()
 
     def look(self) -> View:
-        """What is known now. Never raises for what the file is."""
+        """The current view. Problems with the file are reported in the view and never raise."""
         with self._guard:
             if self._clock() - self._looked >= self._pause:
                 self._looked = self._clock()
@@ -77,9 +79,9 @@ class Follower:
             return self._view
 
     def close(self) -> None:
-        """Wait for a reader, and let no other one begin: the last thing before the process ends.
+        """Wait for the current reader and block further ones; call it last before the process ends.
 
-        A thread that is within HDF5 when the interpreter ends never gives h5py's lock back, and the end waits for it.
+        A thread inside HDF5 at interpreter exit never releases h5py's lock, and the exit would wait for it forever.
         """
         self._guard.acquire(timeout=CLOSING)
 
@@ -89,7 +91,7 @@ class Follower:
             return self._viewed("waiting" if self._surface is None else "gone")
         try:
             self._refresh()
-        except (FileFormatError, OSError) as error:  # OSError: it went away between two looks at it
+        except (FileFormatError, OSError) as error:  # OSError: the file vanished in between
             self._mark = None
             return self._viewed("unreadable", str(error))
         if self._surface is not None and self._surface.complete:
@@ -100,7 +102,7 @@ class Follower:
         return View(self._path, self._surface, self._version, phase, note)
 
     def _refresh(self) -> None:
-        """Read the file if it may have changed. Raises FileFormatError."""
+        """Reread the file if it may have changed. Raises FileFormatError."""
         mark = _mark(self._path)
         if mark is None or mark != self._mark or self._clock() - self._read >= ANYWAY:
             surface = read(self._path)
@@ -116,7 +118,7 @@ class Follower:
 
 
 def _mark(path: Path) -> tuple[int, ...] | None:
-    """What the system says of a file, which is another one after a change (soon after, over a network)."""
+    """File attributes that differ after a change (with some delay over a network)."""
     try:
         info = path.stat()
     except OSError:

@@ -27,7 +27,7 @@ def plain(cells: Cells) -> list[str]:
 
 
 def half_blocks(cells: Cells, depth: int) -> list[str]:
-    """Two rows of cells to a line of text, in 24-bit colours or, at depth 8, in the terminal's 256."""
+    """Two rows of cells per line of text, in 24-bit colour or, at depth 8, in the terminal's 256 colours."""
     colours = _colours(cells, depth)
     if len(colours) % 2:
         colours = [*colours, [""] * len(colours[0])]
@@ -35,7 +35,7 @@ def half_blocks(cells: Cells, depth: int) -> list[str]:
 
 
 def ramp(cells: Cells, width: int, depth: int) -> str:
-    """The scale from its lowest to its highest value, one line of so many characters."""
+    """The scale from its lowest to its highest value, as a line of `width` characters."""
     if not depth:
         return "".join(ASCII[k * len(ASCII) // width] for k in range(width))
     units = np.linspace(0, 1, width)[None].repeat(2, axis=0)
@@ -57,7 +57,7 @@ def _line(upper: list[str], lower: list[str]) -> str:
 
 
 def _colours(cells: Cells, depth: int) -> list[list[str]]:
-    """The colour of each cell as SGR takes it ("2;r;g;b" or "5;n"), "" where there is nothing."""
+    """The colour of each cell as an SGR parameter ("2;r;g;b" or "5;n"); "" for empty cells."""
     rgb = np.rint(cells.scale.cmap(np.nan_to_num(cells.units))[..., :3] * 255).astype(int)
     rgb[cells.kinds == Kind.NAN], rgb[cells.kinds == Kind.FAILED] = _GREY, _RED
     if depth == 8:

@@ -1,6 +1,6 @@
-"""Liveness of a sweep: changes of its file, and its lock.
+"""Liveness of a sweep, from changes of its file and from its lock.
 
-No two machines' clocks are compared: over NFS they may be minutes apart.
+Clocks of different machines are never compared: over NFS they may be minutes apart.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from lsweep.tools import lock
 from lsweep.tools.lock import Holder
 from lsweep.tools.progress import duration
 
-# Seconds after a change during which the sweep is taken for running: more than a batch is kept back by default.
+# A sweep counts as running for this many seconds after a change; longer than a batch is buffered by default.
 FRESH = 8.0
-# Seconds between two looks at the lock, which for a holder elsewhere ask Slurm: half the silence, within these.
+# Bounds on the seconds between two checks of the lock, else half the silence. For a holder elsewhere each asks Slurm.
 OFTEN, SELDOM = 4.0, 60.0
-_SILENT = 20.0  # seconds without news that are worth saying
+_SILENT = 20.0  # seconds without a change before the silence is reported
 
 
 class Pulse:
-    """Told of every change of the file; `clock` is monotonic, in seconds."""
+    """Monitors whether a sweep is alive; `beat` is called at every change. `clock` is monotonic, in seconds."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
@@ -31,26 +31,26 @@ class Pulse:
         self._holder: Holder | None = None
 
     def beat(self) -> None:
-        """The file has changed."""
+        """Record a change of the file."""
         self._beaten = self._clock()
 
     def phase(self) -> tuple[str, str]:
-        """ "running", "killed" or "stopped", and what else there is to say, of a sweep that is not complete."""
+        """The phase of an incomplete sweep ("running", "killed" or "stopped") and a note."""
         if self._beaten is not None and self._clock() - self._beaten < FRESH:
             return "running", ""
         self._look()
         if self._holder is None:
-            return "stopped", "run the same command to go on"
+            return "stopped", "run the same command to resume"
         if self._holder.dead:
-            return "killed", f"{self._holder.who} is gone; run the same command to go on"
+            return "killed", f"{self._holder.who} no longer exists; run the same command to resume"
         silence = self._silence()
-        return "running", f"no news for {duration(silence)}" if silence > _SILENT else ""
+        return "running", f"no change for {duration(silence)}" if silence > _SILENT else ""
 
     def _look(self) -> None:
         pause = min(SELDOM, max(OFTEN, self._silence() / 2))
         if self._clock() - self._looked >= pause:
             self._looked = self._clock()
-            # The lock lies beside the name under which the sweep knows its file, which may be a link or be linked to.
+            # The lock lies next to the path that the sweep was given, which may be a link or a link's target.
             self._holder = lock.look(self._path) or lock.look(self._path.resolve())
 
     def _silence(self) -> float:

@@ -1,4 +1,4 @@
-"""HTTP server of the live page: answers GET requests for local names only."""
+"""HTTP server of the live page; it answers only GET requests for local host names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lsweep._version import __version__
 from lsweep.errors import InputError
 from lsweep.watch.site import Answer, Site
 
-# The page may be framed, read and embedded by no other one; what it may load stands in the page itself.
+# No other page may frame, read or embed this one. What it may load is restricted by the policy in the page itself.
 HEADERS = {
     "Content-Security-Policy": "frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -29,12 +29,12 @@ class Server(ThreadingHTTPServer):
     """Serves a site.
 
     Args:
-        site: what there is.
+        site: the resources to serve.
         host: a name or address of this machine.
-        port: 0 takes a free one.
+        port: 0 chooses a free one.
 
     Raises:
-        InputError: one cannot listen there; the message says why.
+        InputError: the address is not available; the message gives the reason.
     """
 
     daemon_threads = True
@@ -49,35 +49,35 @@ class Server(ThreadingHTTPServer):
             super().__init__(address, _Handler)  # type: ignore[arg-type]
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            hint = "; --port 0 takes a free one" if getattr(error, "errno", 0) == errno.EADDRINUSE else ""
+            hint = "; use --port 0 for a free one" if getattr(error, "errno", 0) == errno.EADDRINUSE else ""
             raise InputError(f"cannot listen on {host} port {port}: {reason}{hint}", key="port") from None
 
     def server_bind(self) -> None:
-        """Bind as any TCP server does; HTTPServer would ask the network for its own name."""
+        """Bind like a plain TCP server; HTTPServer would look up its own name in the network."""
         socketserver.TCPServer.server_bind(self)
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port that the server listens on."""
         return int(self.server_address[1])
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine reaches it."""
+        """Whether only this machine can reach the server."""
         return ipaddress.ip_address(str(self.server_address[0]).partition("%")[0]).is_loopback
 
     @property
     def url(self) -> str:
-        """Where the page is."""
+        """The URL of the page."""
         address = ipaddress.ip_address(str(self.server_address[0]).partition("%")[0])
         name = socket.gethostname() if address.is_unspecified else str(address)
         return f"http://{f'[{name}]' if ':' in name else name}:{self.port}/"
 
     def is_ours(self, host: str) -> bool:
-        """Whether a request's Host header means this machine.
+        """Whether the Host header of a request names this machine.
 
-        A page of somebody else may let its own name lead to this address (DNS rebinding), and would then read
-        what is served here as its own; the name gives it away. The port may be another one, of an ssh tunnel.
+        A foreign page may resolve its own name to this address (DNS rebinding) and could then read the data as its
+        own; the name in the header reveals this. The port may differ, because of an ssh tunnel.
         """
         name = _name(host)
         try:
@@ -88,7 +88,7 @@ class Server(ThreadingHTTPServer):
         return address.is_loopback or not self.loopback
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing for a browser that has gone."""
+        """Ignore connections closed by the browser."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -105,7 +105,7 @@ def _name(host: str) -> str:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = f"lsweep/{__version__}", ""
-    timeout = 60  # seconds for which a connection may be silent
+    timeout = 60  # seconds before an idle connection is closed
     server: Server
 
     def do_GET(self) -> None:
@@ -113,11 +113,11 @@ class _Handler(BaseHTTPRequestHandler):
         hosts = self.headers.get_all("Host", [])
         if len(hosts) != 1 or not self.server.is_ours(hosts[0]):
             return self._refuse(
-                HTTPStatus.MISDIRECTED_REQUEST, "this name is not one of lsweep's; see --host"
+                HTTPStatus.MISDIRECTED_REQUEST, "lsweep does not serve this host name; see --host"
             )
         answer = self.server.site.answer(self.path)
         if answer is None:
-            return self._refuse(HTTPStatus.NOT_FOUND, "there is nothing here")
+            return self._refuse(HTTPStatus.NOT_FOUND, "no such resource")
         tag = f'"{answer.tag}"' if answer.tag else ""
         if tag and self.headers.get("If-None-Match") == tag:
             return self._send(HTTPStatus.NOT_MODIFIED, Answer(b"", answer.kind), tag)
@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in HEADERS.items():
             self.send_header(name, value)
-        # What has a tag is kept by the browser, and asked for by it.
+        # The browser caches tagged answers and revalidates them by their tag.
         self.send_header("Cache-Control", "no-cache" if tag else "no-store")
         if tag:
             self.send_header("ETag", tag)
@@ -142,4 +142,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: a page asks every other second."""
+        """Log nothing: a page sends a request every other second."""

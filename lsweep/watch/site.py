@@ -17,7 +17,7 @@ from lsweep.watch.state import State, state_of
 
 @dataclass(frozen=True)
 class Answer:
-    """A body, its media type, and its tag where it is worth asking whether it has changed."""
+    """A body, its media type, and its entity tag, if clients should revalidate it."""
 
     body: bytes
     kind: str
@@ -25,12 +25,12 @@ class Answer:
 
 
 class Site:
-    """The few things that can be asked for, by their path. Nothing else of this machine is reachable.
+    """The resources of the server by path; no other data of this machine can be requested.
 
     Args:
         follower: reads the file.
-        look: how the page looks when it opens.
-        pause: seconds between two questions of the page.
+        look: initial display options of the page.
+        pause: seconds between two requests of the page.
     """
 
     def __init__(self, follower: Follower, look: Look, pause: float) -> None:
@@ -44,12 +44,12 @@ class Site:
         }
 
     def answer(self, path: str) -> Answer | None:
-        """What is at a path, or None."""
+        """The resource at a path, or None."""
         place = self._places.get(path.partition("?")[0])
         return place() if place else None
 
     def check(self) -> None:
-        """See that what is in the file now can be shown. Raises InputError."""
+        """Check that the current contents of the file can be shown. Raises InputError."""
         view = self._follower.look()
         if view.surface is not None:
             payload([view.surface], self._look)
@@ -62,7 +62,7 @@ class Site:
                 data = payload([view.surface], self._look)
                 html = assemble({**data, "live": self._live(view)})
             except InputError:
-                pass  # the state says why
+                pass  # the state reports the error
         html = html or assemble_waiting(view.path.name, self._live(view))
         return Answer(html.encode("utf-8"), "text/html; charset=utf-8")
 
@@ -76,7 +76,7 @@ class Site:
         try:
             self._packed(view)
         except InputError as error:
-            # As if there were no file yet: the page waits for one that it can show.
+            # Treated like a missing file: the page waits for one that it can show.
             return state_of(View(view.path, None, "", "unreadable", str(error)))
         return state_of(view)
 
@@ -87,7 +87,7 @@ class Site:
             return _json({"version": "", "error": str(error)})
 
     def _packed(self, view: View) -> Answer:
-        """A view's data, made once. Raises InputError."""
+        """The data of a view, cached by version. Raises InputError."""
         with self._guard:
             if self._kept is None or self._kept.tag != view.version:
                 data = {} if view.surface is None else payload([view.surface], self._look)

@@ -1,4 +1,4 @@
-"""Progress of a sweep in numbers and words, shared by page and terminal."""
+"""Progress of a sweep in numbers and text, shared by page and terminal."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lsweep.watch.status import best, rate
 
 @dataclass(frozen=True)
 class State:
-    """What is said of a sweep.
+    """The state of a sweep.
 
     Attributes:
-        version, phase, note: see `lsweep.watch.follow.View`; the note is harmless to a terminal.
-        percent: how much is no longer pending, [0, 100], rounded down, or None where there is nothing yet.
+        version, phase, note: see `lsweep.watch.follow.View`; the note has no control characters.
+        percent: percentage of points that are no longer pending, rounded down, or None without a file.
         shares: of all points, in [0, 1]: "done", "settled", "failed".
         facts: short remarks: points, rate, time left, ranks, failed and settled points, the best point.
     """
@@ -37,7 +37,7 @@ class State:
 
 
 def state_of(view: View) -> State:
-    """Numbers and words of a view."""
+    """The state of a view."""
     note, surface = printable(view.note), view.surface
     if surface is None:
         return State(view.version, view.phase, note, None, {}, [])
@@ -58,7 +58,7 @@ def _facts(surface: Surface, running: bool, pending: int) -> list[str]:
     total = surface.status.size
     failed, settled = surface.count(Status.FAILED), surface.count(Status.SETTLED)
     pace = rate(surface)
-    # Refinement may find that some of the pending points need no evaluation.
+    # Refinement may settle some of the pending points without evaluation.
     bound = "at most " if settled and pending else ""
     return [
         f"{total - pending} of {total} points",

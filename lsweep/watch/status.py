@@ -12,14 +12,14 @@ from lsweep.errors import printable
 from lsweep.surface import Status, Surface
 from lsweep.tools.progress import duration
 
-# A session that has not reported for so long is taken for ended; running ones report every few seconds.
+# A session that has not reported for this many seconds counts as ended; running ones report every few seconds.
 _SILENT = 120.0
 
 
 def describe(surface: Surface) -> str:
-    """Points by status, rate and time left of the session that is running, the centre and the best point, the sessions.
+    """Points by status, rate and time left, the loss at the centre and at the best point, and the sessions.
 
-    What the file says of itself is escaped where it does not print: it may be anything.
+    Unprintable characters from the file are escaped.
     """
     total = surface.status.size
     done, failed, pending = (surface.count(s) for s in (Status.DONE, Status.FAILED, Status.PENDING))
@@ -52,7 +52,7 @@ def describe(surface: Surface) -> str:
 
 
 def rate(surface: Surface) -> float | None:
-    """Points per second of the last session, from its start to its last news; None where nothing tells."""
+    """Points per second of the last session, from its start to its last report; None if unknown."""
     if not surface.sessions:
         return None
     last = surface.sessions[-1]
@@ -73,7 +73,7 @@ def _pace(surface: Surface, pending: int) -> str:
 
 
 def best(surface: Surface) -> str:
-    """The point of the lowest finite loss, in words; "" where there is none."""
+    """The point with the lowest finite loss, as text; "" if there is none."""
     finite = np.where(np.isfinite(surface.loss), surface.loss, np.nan)
     if np.isnan(finite).all():
         return ""
@@ -85,9 +85,9 @@ def best(surface: Surface) -> str:
 
 
 def centre(surface: Surface) -> str:
-    """What was measured at the network itself, in words; "" where that is no point of the grid, or not done.
+    """The metrics at the trained weights, as text; "" if these are not a grid point, or the point is not done.
 
-    Who knows the network's test error sees here whether the data are prepared as in its training.
+    Comparing them with the known test error of the network shows whether the data are preprocessed as in its training.
     """
     at = [np.flatnonzero(values == 0) for values in [*surface.axes.values()][::-1]]
     if not all(len(found) for found in at):
@@ -104,12 +104,12 @@ def centre(surface: Surface) -> str:
 
 
 def _halved(surface: Surface) -> str:
-    """Points outside the promise of equal bits: memory was short, and the batch smaller than the sweep's."""
+    """Points computed in smaller batches for lack of memory, as text; the same bits are not guaranteed there."""
     size, asked = surface.columns.get("batch_size"), surface.provenance.get("batch_size")
     if size is None or not isinstance(asked, int):
         return ""
     points = int((surface.done & (size < asked)).sum())
-    return f"{points} points with smaller batches than {asked}, for lack of memory" if points else ""
+    return f"{points} points used batches smaller than {asked} for lack of memory" if points else ""
 
 
 def _session(session: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Terminal capabilities and size, and drawing in place."""
+"""Terminal capabilities, terminal size, and drawing in place."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TextIO
 
-# The other screen, without a cursor; and back.
+# Switch to the alternate screen and hide the cursor; and back.
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _TO_LINE_END, _TO_SCREEN_END = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
 def colour_depth(stream: TextIO, environment: Mapping[str, str]) -> int:
-    """Bits of colour to paint with: 24, 8, or 0 for plain ASCII.
+    """Colour depth in bits: 24, 8, or 0 for plain ASCII.
 
-    0 where the stream is no terminal, or one that knows neither 256 colours nor block characters, or `NO_COLOR` is set.
+    It is 0 if the stream is not a terminal, the terminal lacks 256 colours or block characters, or `NO_COLOR` is set.
     """
     term = environment.get("TERM", "dumb")
     encoding = (getattr(stream, "encoding", "") or "").lower().replace("-", "")
@@ -29,7 +29,7 @@ def colour_depth(stream: TextIO, environment: Mapping[str, str]) -> int:
 
 
 def size(stream: TextIO) -> tuple[int, int]:
-    """Columns and lines: the terminal's own, else `COLUMNS` and `LINES`, else 80 and 24."""
+    """Columns and lines: from the terminal, else from `COLUMNS` and `LINES`, else 80 and 24."""
     try:
         found = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError):
@@ -39,9 +39,9 @@ def size(stream: TextIO) -> tuple[int, int]:
 
 @contextmanager
 def screen(stream: TextIO) -> Iterator[Callable[[list[str]], None]]:
-    """Give what paints lines in place, on the terminal's other screen; afterwards all is as it was.
+    """Yield a function that paints lines in place on the terminal's alternate screen; restore the screen at the end.
 
-    Also after SIGTERM, which ends the process as an exit does.
+    The screen is also restored after SIGTERM, which raises SystemExit here.
     """
     before = signal.signal(signal.SIGTERM, _exit)
     stream.write(_ENTER)
@@ -54,7 +54,7 @@ def screen(stream: TextIO) -> Iterator[Callable[[list[str]], None]]:
 
 
 def write(stream: TextIO, lines: list[str]) -> None:
-    """Write lines; a character that the stream cannot take becomes a question mark."""
+    """Write lines; characters that the stream cannot encode become question marks."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     text = "\n".join(lines) + "\n"
     stream.write(text.encode(encoding, "replace").decode(encoding))
@@ -62,7 +62,7 @@ def write(stream: TextIO, lines: list[str]) -> None:
 
 
 def _paint(stream: TextIO, lines: list[str]) -> None:
-    # At once and over what was there, so that nothing flickers.
+    # One write over the previous picture avoids flicker.
     stream.write(_HOME + "\n".join(line + _TO_LINE_END for line in lines) + _TO_SCREEN_END)
     stream.flush()
 

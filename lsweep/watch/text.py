@@ -1,4 +1,4 @@
-"""Live picture of a sweep in the terminal."""
+"""Live view of a sweep in the terminal."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from lsweep.watch.paint import half_blocks, plain, ramp
 from lsweep.watch.state import State, state_of
 from lsweep.watch.terminal import colour_depth, screen, size, write
 
-_STEP = 0.1  # seconds between two looks at the terminal's size
-_BAR = 30  # characters, at most
+_STEP = 0.1  # seconds between two checks of the terminal's size
+_BAR = 30  # maximum number of characters
 
 
 def watch_text(follower: Follower, look: Look, stream: TextIO, pause: float, once: bool = False) -> None:
-    """Paint a sweep until it is complete, in place; where that is impossible, a line for every change.
+    """Draw a sweep in place until it is complete; if the stream is not a terminal, print a line for every change.
 
     Args:
         follower: reads the file.
-        look: which metric, on what scale.
-        stream: where to; a terminal or not.
+        look: metric and scale.
+        stream: output stream, a terminal or not.
         pause: seconds between two pictures.
-        once: one picture of what is there now.
+        once: draw the current state once and return.
     """
     depth = colour_depth(stream, os.environ)
     if not once and stream.isatty():
@@ -40,7 +40,7 @@ def watch_text(follower: Follower, look: Look, stream: TextIO, pause: float, onc
 
 
 def frame(view: View, look: Look, columns: int, lines: int, depth: int) -> list[str]:
-    """A view as at most so many lines of at most so many characters; `depth` as `terminal.colour_depth` has it."""
+    """A view as at most `lines` lines of at most `columns` characters; for `depth` see `terminal.colour_depth`."""
     state = state_of(view)
     head = [printable(str(view.path)), _bar(state, columns, depth), *_wrapped(state, columns)]
     head = [line[:columns] for line in head]
@@ -63,7 +63,7 @@ def frame(view: View, look: Look, columns: int, lines: int, depth: int) -> list[
 
 
 class _Log:
-    """A line for every change, where nothing can be painted in place."""
+    """Prints a line for every change, for streams that are not terminals."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._last = stream, ""
@@ -87,7 +87,7 @@ def _until_complete(follower: Follower, pause: float, show: Callable[[View], Non
 
 
 def _rest(pause: float, stream: TextIO) -> None:
-    """Wait, but no longer than until the terminal has another size."""
+    """Wait; return early if the size of the terminal changes."""
     until, before = time.monotonic() + pause, size(stream)
     while time.monotonic() < until and size(stream) == before:
         time.sleep(min(_STEP, pause))
@@ -95,7 +95,7 @@ def _rest(pause: float, stream: TextIO) -> None:
 
 def _fitting(view: View, look: Look, stream: TextIO, depth: int) -> list[str]:
     columns, lines = size(stream)
-    # A full last line or column would make some terminals scroll.
+    # Some terminals scroll if the last line or column is full.
     return frame(view, look, columns - 1, lines - 1, depth)
 
 
@@ -110,7 +110,7 @@ def _bar(state: State, columns: int, depth: int) -> str:
 
 
 def _wrapped(state: State, columns: int) -> list[str]:
-    """The facts in as few lines as they take, none broken."""
+    """The facts in as few lines as possible, without breaking a fact."""
     lines: list[str] = []
     for fact in state.facts:
         if lines and len(lines[-1]) + 3 + len(fact) <= columns:

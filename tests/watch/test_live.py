@@ -113,7 +113,7 @@ def test_a_page_follows_a_sweep(here: Path, server: subprocess.Popen[str], chrom
     until(lambda: chromium.ask(PHASE) == "killed")
     killed = percent(chromium)
     assert killed < 90
-    assert "run the same command to go on" in chromium.ask("document.querySelector('.strip').textContent")
+    assert "run the same command to resume" in chromium.ask("document.querySelector('.strip').textContent")
     half = read(output)
     status = [readout(chromium, i, j)["status"] for j in (0, 3) for i in (0, 3)]
     assert status == [("pending", "evaluated")[half.status[j, i]] for j in (0, 3) for i in (0, 3)]

@@ -86,7 +86,7 @@ def test_the_phases_of_a_sweep(tmp_path: Path) -> None:
     assert phase(0.5) == "running" and follower.look().surface.count(Status.DONE) == 20  # type: ignore[union-attr]
     assert phase() == "running" and follower.look().surface.count(Status.DONE) == 40  # type: ignore[union-attr]
     # Somebody holds it, however long nothing is heard; and says how long that is.
-    assert phase(300) == "running" and follower.look().note == "no news for 5:00"
+    assert phase(300) == "running" and follower.look().note == "no change for 5:00"
     with subprocess.Popen(["true"]) as child:
         child.wait()
     held.path.write_text(json.dumps({**json.loads(held.path.read_text()), "pid": child.pid}))
@@ -228,7 +228,7 @@ def test_what_is_said_at_the_start(
     said = capsys.readouterr()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\n", said.out) and "warning" not in said.err
     _announce(serve(tmp_path / "a.h5", "0.0.0.0"), "a.h5")
-    assert "warning: whoever reaches this machine" in capsys.readouterr().err
+    assert "warning: anyone who can reach port" in capsys.readouterr().err
 
 
 def test_what_cannot_be_shown_is_waited_for(tmp_path: Path, serve: Callable[..., Server]) -> None:
@@ -249,7 +249,7 @@ def test_what_cannot_be_shown_is_waited_for(tmp_path: Path, serve: Callable[...,
         (["absent/sweep.h5"], "no folder at 'absent'"),
         (["net.toml"], "not a readable HDF5 file"),
         (["."], "it is a folder"),
-        (["absent.h5", "--once"], "without --once it is waited for"),
+        (["absent.h5", "--once"], "omit --once to wait for it"),
         (["sweep.h5", "--metric", "loss_test"], "no metric 'loss_test'"),
         (["sweep.h5", "--once", "--port", "1"], "--port is for the page"),
         (["sweep.h5", "--port", "70000"], "--port must be 0 to 65535"),
@@ -273,7 +273,7 @@ def test_a_port_in_use(tmp_path: Path, serve: Callable[..., Server], capsys: pyt
     whole.write(pages.tilted(), path)
     assert cli.main(["watch", str(path), "--port", str(serve(path).port)]) == 2
     message = capsys.readouterr().err
-    assert "Address already in use; --port 0 takes a free one" in message and message.count("\n") == 1
+    assert "Address already in use; use --port 0 for a free one" in message and message.count("\n") == 1
 
 
 def test_the_raster_shows_the_files_values() -> None:
