@@ -21,43 +21,46 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `export` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "export",
-        help="write a sweep for ParaView, Blender and their like",
-        description="Write a sweep as a surface whose height is a metric (.vts structured, .vtp polygons), or as"
-        " image data (.vti, for boxes too), with every metric and log_loss (log10) as point data; as glTF with colours"
-        " (.glb); as a sidecar through which ParaView opens FILE itself (.xdmf); as a script that sets up ParaView's"
-        " view, with what it opens beside it (.py). A training's path goes along as OUT_path.vtp.",
+        help="export a sweep for ParaView, Blender and similar programs",
+        description="Export a sweep as a surface whose height is a metric (.vts structured, .vtp polygons), or as"
+        " image data (.vti, also for boxes), with every metric and log_loss (log10) as point data; as glTF with colours"
+        " (.glb); as a sidecar with which ParaView opens FILE itself (.xdmf); or as a script that sets up a view in"
+        " ParaView, with the files that it opens (.py). A training path is written to OUT_path.vtp.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", help="HDF5 file of a sweep")
     parser.add_argument(
-        "-o", "--output", metavar="OUT", help="the file, or a folder (default: next to FILE, FILE's stem)"
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="output file or folder (default: next to FILE, with the stem of FILE)",
     )
     parser.add_argument(
         "--format",
         choices=FORMATS,
         action="append",
-        help="format, where OUT does not name one; again for several files (default: vts; vti for a box)",
+        help="format, if OUT has no suffix; repeat for several files (default: vts; vti for a box)",
     )
-    parser.add_argument("--metric", default="loss", help="what the height is (default: loss)")
+    parser.add_argument("--metric", default="loss", help="metric to use as height (default: loss)")
     parser.add_argument(
         "--log",
         action=argparse.BooleanOptionalAction,
-        help="height is log10 of the metric (default: no; in .glb and .py as a figure's scale would be)",
+        help="use log10 of the metric as height (default: no; in .glb and .py as in figures)",
     )
-    parser.add_argument("--clip", type=float, metavar="V", help="values above V get the height of V")
+    parser.add_argument("--clip", type=float, metavar="V", help="draw values above V at the height of V")
     parser.add_argument(
         "--scale",
         type=_scale,
         metavar="F|auto",
-        help="factor on the height; auto: half the plane's width (default: 1; in .glb and .py auto)",
+        help="factor on the height; auto makes it half the width of the plane (default: 1; in .glb and .py auto)",
     )
     parser.add_argument("--cmap", help="matplotlib colour map of .glb and .py (default: viridis)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write what the arguments ask for and print the paths. Raises InputError."""
+    """Write the requested files and print their paths. Raises InputError."""
     from lsweep.export.heights import Height
     from lsweep.export.vtk import PATH, write, write_path
     from lsweep.store.reader import read
@@ -70,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             surface, path, metric=args.metric, log=args.log, clip=args.clip, scale=args.scale, cmap=args.cmap
         )
         print(printable(str(written)))
-    # The two that have the path in them, or beside them under another name, need none.
+    # .glb contains the training path, and .py comes with its own file of it.
     if surface.trajectory is not None and {p.suffix.lower() for p in paths} - {".glb", ".py"}:
         how = Height(args.metric, bool(args.log), args.clip, args.scale)
         print(printable(str(write_path(surface, paths[0].with_name(paths[0].stem + PATH), how))))
@@ -78,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def output_paths(output: str | None, file: str, formats: list[str], default: str) -> list[Path]:
-    """Where the files go: as told, or next to the input. Raises InputError where OUT and formats disagree."""
+    """Paths of the output files, by default next to the input. Raises InputError if OUT and the formats disagree."""
     path = Path(file).with_suffix("") if output is None else Path(output)
     if output is not None and path.is_dir():
         path = path / Path(file).stem
@@ -87,7 +90,7 @@ def output_paths(output: str | None, file: str, formats: list[str], default: str
             raise InputError(f"--output {output} and --format name different formats", key="format")
         return [path]
     elif output is not None and not formats:
-        return [path]  # `write` says which suffixes there are
+        return [path]  # `write` reports the valid suffixes
     return [path.with_name(f"{path.name}.{fmt}") for fmt in dict.fromkeys(formats or [default])]
 
 

@@ -18,13 +18,13 @@ from lsweep.render.scene.draping import FINEST, along, cut, runs, sampled
 from lsweep.surface import Surface
 from lsweep.tools.files import write_bytes
 
-# What a script opens, STEM_data.xdmf and STEM_data.vtp, must not be taken for other exports, of other heights.
+# The suffix keeps the script's files, STEM_data.xdmf and STEM_data.vtp, apart from other exports with other heights.
 DATA = "_data"
-ABOVE = 0.004  # of the plane's width, how far a path lies above the surface
+ABOVE = 0.004  # height of a path above the surface, in units of the plane's width
 
 
 def write_glb(surface: Surface, path: Path, how: Height, log: bool | None, cmap: str | None) -> None:
-    """Write a plane as glTF; arguments and errors as for `vtk.write`."""
+    """Write a plane as glTF; for arguments and errors see `vtk.write`."""
     field, scale, how = _settled(surface, how, log, cmap)
     z, known = heights(surface, how)
     x, y = np.meshgrid(surface.x, surface.y)
@@ -34,13 +34,14 @@ def write_glb(surface: Surface, path: Path, how: Height, log: bool | None, cmap:
     quads = quads[known.ravel()[quads].all(axis=1)]
     if not len(quads):
         raise InputError(
-            "no cell of the plane has four values: there is nothing to write as .glb yet", key="output"
+            "expected a cell with four values for .glb, found none; export again when more points are done",
+            key="output",
         )
     colors = np.asarray(scale.cmap(scale.norm()(scale.drawn(np.nan_to_num(field.values, nan=scale.lo)))))
     points = np.stack([x, y, z], axis=-1).reshape(-1, 3)
     if np.abs(points).max() > np.finfo(np.float32).max:
         raise InputError(
-            "coordinates or heights are too large for .glb, whose numbers are float32: give a smaller scale, or clip",
+            "coordinates or heights are too large for .glb, which stores float32; use a smaller --scale or --clip",
             key="scale",
         )
     extras = {"metric": how.metric, "log10": how.log, "alpha": _ends(surface.x), "beta": _ends(surface.y)}
@@ -53,7 +54,7 @@ def write_glb(surface: Surface, path: Path, how: Height, log: bool | None, cmap:
 
 
 def write_script(surface: Surface, path: Path, how: Height, log: bool | None, cmap: str | None) -> None:
-    """Write ParaView's script, its sidecar and, if there is one, the training's path; as for `vtk.write`."""
+    """Write a script for ParaView, its sidecar and any training path; for arguments and errors see `vtk.write`."""
     _, scale, how = _settled(surface, how, log, cmap)
     sidecar = write(
         surface, path.with_name(path.stem + DATA + ".xdmf"), metric=how.metric, log=how.log, clip=how.clip
@@ -78,7 +79,7 @@ def write_script(surface: Surface, path: Path, how: Height, log: bool | None, cm
 def _settled(
     surface: Surface, how: Height, log: bool | None, cmap: str | None
 ) -> tuple[Field, Scale, Height]:
-    """The field, its scale as in a figure, and the height with the scale's choice of log."""
+    """The field, its scale as in a figure, and the height options with log as chosen by the scale."""
     field = extract(surface, how.metric, 2)
     clip = how.clip if how.clip is None or not field.percent else 100 * how.clip
     scale = choose([field], Look(how.metric, "auto" if log is None else log, clip, cmap=cmap))
@@ -90,7 +91,7 @@ def _ends(axis: np.ndarray) -> list[float]:
 
 
 def _paths(surface: Surface, z: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """The parts of the training's paths on the surface, a little above: names, (k, 3) points. z: NaN where none is."""
+    """The parts of the training paths slightly above the surface: names and (k, 3) points. z is NaN off the surface."""
     trail = surface.trajectory
     if trail is None:
         return []

@@ -13,22 +13,22 @@ import numpy as np
 from lsweep.export.tube import tube
 
 FLOAT, UINT, VEC3 = 5126, 5125, "VEC3"
-VERTICES, INDICES = 34962, 34963  # what a buffer view is for
+VERTICES, INDICES = 34962, 34963  # targets of a buffer view
 TRIANGLES = 4
-WIDTH = 0.006  # of a path's tube, of the plane's longer side: its radius
+WIDTH = 0.006  # radius of a path's tube, in units of the plane's longer side
 PADDING = {b"JSON": b" ", b"BIN\0": b"\0"}
 
 
 @dataclass
 class _Buffer:
-    """Arrays one after the other, each with its view and accessor."""
+    """Consecutive arrays, each with its view and accessor."""
 
     data: bytearray = field(default_factory=bytearray)
     views: list[dict[str, Any]] = field(default_factory=list)
     accessors: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, array: np.ndarray, *, indices: bool = False, bounds: bool = False) -> int:
-        """Append (n, 3) float32 vertices or (n,) uint32 indices; the accessor's number."""
+        """Append (n, 3) float32 vertices or (n,) uint32 indices, and return the index of the accessor."""
         array = np.ascontiguousarray(array, dtype="<u4" if indices else "<f4")
         view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": array.nbytes}
         self.views.append(view | {"target": INDICES if indices else VERTICES})
@@ -52,18 +52,18 @@ def encode(
     paths: Sequence[tuple[str, np.ndarray]] = (),
     extras: dict[str, Any] | None = None,
 ) -> bytes:
-    """A mesh with normals and vertex colours, and paths as tubes beside it.
+    """A mesh with normals and vertex colours, and paths as tubes.
 
-    glTF's axis up is y: z goes there, and y to -z. Blender turns that back when it imports.
+    In glTF y points up, so z becomes y, and y becomes -z. Blender reverses this on import.
 
     Args:
         points: (n, 3) finite.
         quads: (m, 4) indices of points, counterclockwise as seen from above; m ≥ 1.
-        colors: (n, 3) in [0, 1], sRGB as colour maps are; the file holds linear ones, as glTF wants them.
+        colors: (n, 3) in [0, 1], in sRGB as in colour maps; converted to linear colours, as glTF requires.
         paths: names and (k, 3) points, k ≥ 2.
-        extras: what goes along, in JSON's types.
+        extras: application-specific data, of JSON types.
     """
-    used, quads = np.unique(quads, return_inverse=True)  # a point of no face has no normal
+    used, quads = np.unique(quads, return_inverse=True)  # a point without a face has no normal
     buffer = _Buffer()
     surface = _mesh(buffer, points[used], quads.reshape(-1, 4), 0)
     surface["attributes"]["COLOR_0"] = buffer.add(linear(colors[used]))
@@ -106,7 +106,7 @@ def _mesh(buffer: _Buffer, points: np.ndarray, quads: np.ndarray, material: int)
 
 
 def normals(points: np.ndarray, quads: np.ndarray) -> np.ndarray:
-    """Unit normals at the points, (n, 3): the mean of those of the faces around, by their area."""
+    """Unit normals at the points, (n, 3): the mean of the normals of adjacent faces, weighted by area."""
     corners = points[quads]
     faces = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
     total = np.zeros_like(points)

@@ -1,4 +1,4 @@
-"""Surfaces as VTK datasets. The only importer of VTK's data model."""
+"""Surfaces as VTK datasets. The only module that imports VTK's data model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lsweep.surface import Surface, Trajectory
 def structured(surface: Surface, how: Height) -> Any:
     """A line or plane as a structured grid of (nx, ny, 1) points, x fastest; z is the height.
 
-    Points without a value are blanked, and so are the cells that touch them.
+    Points without a value, and the cells that touch them, are blanked.
     """
     z, known = heights(surface, how)
     grid = vtkStructuredGrid()
@@ -43,7 +43,7 @@ def structured(surface: Surface, how: Height) -> Any:
 def polygons(surface: Surface, how: Height) -> Any:
     """A plane as quadrilaterals with normals, a line as a polyline; z is the height.
 
-    All points of the grid are there, x fastest; cells that touch a point without a value are left out.
+    All points of the grid are included, x fastest; cells that touch a point without a value are left out.
     """
     z, known = heights(surface, how)
     poly = vtkPolyData()
@@ -57,9 +57,9 @@ def polygons(surface: Surface, how: Height) -> Any:
 
 
 def image(surface: Surface, how: Height) -> Any:
-    """A surface of any dimension as image data: (nx, ny, nz) points, x fastest, the axes as origin and spacing.
+    """A surface of any dimension as image data: (nx, ny, nz) points, x fastest, with axes as origin and spacing.
 
-    `how` only names the active scalars. Raises InputError for axes that are not equally spaced.
+    Only the metric of `how` is used, for the active scalars. Raises InputError for axes that are not equally spaced.
     """
     grid = vtkImageData()
     grid.SetDimensions(*_dimensions(surface))
@@ -71,14 +71,17 @@ def image(surface: Surface, how: Height) -> Any:
 
 
 def path(surface: Surface, how: Height) -> Any:
-    """The training's paths as polylines, one per trail; on a plane or line they lie on the relief of `structured`.
+    """The training paths as polylines, one per trail; on a plane or line they lie on the relief of `structured`.
 
-    Between checkpoints there are more points, so that a line follows the relief. Point data: "epoch", "checkpoint"
-    (1 at one), "trail" and, on lines and planes, the metric, interpolated. Off the plane the height is its edge's.
+    Points are added between checkpoints, so that a line follows the relief. Point data: "epoch", "checkpoint" (1 at a
+    checkpoint), "trail" and, on lines and planes, the interpolated metric. Outside the plane the height is that of the
+    nearest edge.
     """
     trail = surface.trajectory
     if trail is None:
-        raise InputError("there is no trajectory to export: sweep with directions.trail", key="trajectory")
+        raise InputError(
+            "the surface has no trajectory to export; sweep with directions.trail", key="trajectory"
+        )
     parts = [_polyline_of(surface, how, trail, index) for index in range(len(trail.names))]
     poly, lines, start = vtkPolyData(), vtkCellArray(), 0
     for points, _ in parts:
@@ -134,7 +137,7 @@ def _points(surface: Surface, z: np.ndarray) -> Any:
 
 
 def _attach(grid: Any, surface: Surface, metric: str) -> None:
-    """Put all point data into the grid, the metric as active scalars, and the configuration beside."""
+    """Add all point data to the grid, with the metric as active scalars, and the configuration as field data."""
     data = grid.GetPointData()
     for name, values in point_data(surface, metric).items():
         data.AddArray(_array(values, name))
@@ -153,7 +156,7 @@ def _array(values: np.ndarray, name: str) -> Any:
 
 
 def _whole(known: np.ndarray) -> np.ndarray:
-    """Whether all corners of a cell are known; axes of one point have cells of no width."""
+    """Whether all corners of each cell are known; along an axis of one point cells have zero width."""
     for axis, n in enumerate(known.shape):
         if n > 1:
             known = np.delete(known, -1, axis) & np.delete(known, 0, axis)
@@ -198,5 +201,7 @@ def _spacing(axis: np.ndarray, name: str) -> float:
         return 1.0
     step = (float(axis[-1]) - float(axis[0])) / (len(axis) - 1)
     if not np.allclose(np.diff(axis), step, rtol=1e-6, atol=0.0):
-        raise InputError(f"image data needs equal steps, {name} has unequal ones; use .vts", key=name)
+        raise InputError(
+            f"image data needs equal steps, the axis {name} has unequal ones; use .vts", key=name
+        )
     return step

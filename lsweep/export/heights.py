@@ -10,17 +10,17 @@ import numpy as np
 from lsweep.errors import InputError
 from lsweep.surface import Surface
 
-AUTO_HEIGHT = 0.5  # of the wider side, with scale = "auto"
+AUTO_HEIGHT = 0.5  # height in units of the longer side, for scale = "auto"
 
 
 @dataclass(frozen=True)
 class Height:
-    """How a metric becomes a height.
+    """How a metric is converted to a height.
 
     Attributes:
-        metric: which number.
-        log: whether its log10 is taken.
-        clip: values above are put at this one (before the log); None leaves them.
+        metric: name of the metric.
+        log: whether to take its log10.
+        clip: larger values are replaced by this one (before the log); None for no clipping.
         scale: factor on the height; "auto" makes the relief half as high as the plane is wide.
     """
 
@@ -44,34 +44,32 @@ class Height:
 
 
 def heights(surface: Surface, how: Height) -> tuple[np.ndarray, np.ndarray]:
-    """The height of every point, and where it stands for a value.
+    """The height of every point, and a mask of the points with a value.
 
-    Settled points have their interpolated value. Points that are pending, failed or NaN lie at the lowest
-    finite height, infinities at the highest; with log, a value that is not positive lies at the lowest.
+    Settled points have their interpolated value. Points that are pending, failed or NaN get the lowest finite height,
+    infinities the highest; with log, a value that is not positive gets the lowest.
 
     Returns:
-        Heights, float64, finite, shaped like the surface; and a boolean mask, alike: True where a value is.
+        Heights, float64, finite, of the surface's shape; and a boolean mask of the same shape, True where a value is.
 
     Raises:
-        InputError: unknown metric, a log of values none of which is positive, or a scale beyond all numbers.
+        InputError: the metric is unknown, log is set but no value is positive, or the scaled heights overflow.
     """
     values, known = _drawn(surface, how)
     times, filled = _factor(surface, values[known], how.scale), _filled(values, known)
     if not math.isfinite(times * float(np.abs(filled).max(initial=0.0))):
-        raise InputError(
-            f"scale {how.scale} makes heights that are too large for numbers; give a smaller one", key="scale"
-        )
+        raise InputError(f"scale {how.scale} makes the heights overflow; use a smaller one", key="scale")
     return times * filled, known
 
 
 def factor(surface: Surface, how: Height) -> float:
-    """The factor that the scale of a height stands for. Raises InputError as `heights` does."""
+    """The numerical factor of the height's scale. Raises InputError as `heights` does."""
     values, known = _drawn(surface, how)
     return _factor(surface, values[known], how.scale)
 
 
 def _drawn(surface: Surface, how: Height) -> tuple[np.ndarray, np.ndarray]:
-    """Values clipped and on the scale, not yet scaled nor filled, and where they are known."""
+    """Values after clipping and log, not yet multiplied or filled, and a mask of the known ones."""
     values = _values(surface, how.metric)
     known = (surface.done | surface.settled) & ~np.isnan(values)
     if how.clip is not None:
@@ -79,14 +77,14 @@ def _drawn(surface: Surface, how: Height) -> tuple[np.ndarray, np.ndarray]:
     if how.log:
         values = log10(np.where(values > 0, values, 0.0))
         if known.any() and not np.isfinite(values[known]).any() and not (values[known] == np.inf).any():
-            raise InputError(f"log needs positive values, {how.metric} has none", key="log")
+            raise InputError(f"log needs positive values, {how.metric} has none; use --no-log", key="log")
     return values, known
 
 
 def point_data(surface: Surface, metric: str) -> dict[str, np.ndarray]:
-    """Every metric, settled points interpolated, NaN where a point is neither done nor settled, and the status.
+    """Every metric, interpolated at settled points and NaN at points that are not done, and the status.
 
-    Besides, `log_loss` (and `log_` of the chosen metric) is log10 of it: −inf of a zero, NaN of less.
+    In addition, `log_loss` (and `log_` of the chosen metric) is its log10: −inf for zero, NaN for negative values.
     Raises InputError for an unknown metric.
     """
     _values(surface, metric)
@@ -99,7 +97,7 @@ def point_data(surface: Surface, metric: str) -> dict[str, np.ndarray]:
 
 
 def log10(values: np.ndarray) -> np.ndarray:
-    """log10 without warnings: −inf of 0, NaN of less."""
+    """log10 without warnings: −inf for 0, NaN for negative values."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log10(values)
 
@@ -114,7 +112,7 @@ def _values(surface: Surface, metric: str) -> np.ndarray:
 
 
 def _filled(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Values with every unknown and infinite one replaced by the nearest end of the finite ones."""
+    """Values with infinities clipped to the finite range, and unknown values replaced by its minimum."""
     finite = values[known & np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 0.0)
     return np.clip(np.where(known, values, low), low, high)
@@ -126,7 +124,7 @@ def _factor(surface: Surface, values: np.ndarray, scale: float | str | None) -> 
     if isinstance(scale, float | int):
         return float(scale)
     finite = values[np.isfinite(values)]
-    # As Python's floats, which become infinite in silence where numpy has a word on it.
+    # Python floats overflow to infinity without the warning that numpy gives.
     height = float(finite.max()) - float(finite.min()) if len(finite) else 0.0
     width = max(float(axis[-1]) - float(axis[0]) for axis in surface.axes.values())
     return AUTO_HEIGHT * width / height if height > 1e-290 and width > 0 else 1.0

@@ -10,11 +10,11 @@ from lsweep.errors import one_line
 from lsweep.export.xdmf import HEIGHT, KNOWN
 from lsweep.render.scale import Scale
 
-GRADES = 33  # of the colour map
-TEMPLATE = """# {title}, as a surface in ParaView. Written by lsweep; change what you like.
+GRADES = 33  # samples of the colour map
+TEMPLATE = """# {title}, as a surface in ParaView. Written by lsweep; edit as you like.
 #
-#   paraview --script={name}               to look at
-#   pvpython {name} picture.png            to draw (pvpython may want a display: xvfb-run pvpython ...)
+#   paraview --script={name}               to view it
+#   pvpython {name} picture.png            to save a picture (pvpython may need a display: xvfb-run pvpython ...)
 import os
 import sys
 
@@ -23,7 +23,7 @@ from paraview.simple import *
 FOLDER = os.path.dirname(os.path.abspath(__file__)) if "__file__" in globals() else {folder}
 METRIC = {metric}
 LOG = {log}
-WARP = {warp}  # of the height, which is {height}
+WARP = {warp}  # factor on the height, which is {height}
 LEVELS = {levels}
 COLORS = {colors}  # value, red, green, blue, ...
 
@@ -31,7 +31,7 @@ paraview.simple._DisableFirstRenderCameraReset()
 view = GetActiveViewOrCreate("RenderView")
 sweep = XDMFReader(registrationName="sweep", FileNames=[os.path.join(FOLDER, {sidecar})])
 
-# Only what is evaluated or interpolated, lifted to its height.
+# Only points that are evaluated or interpolated, lifted to their height.
 there = Threshold(registrationName="there", Input=sweep, Scalars=["POINTS", "{known}"])
 there.LowerThreshold, there.UpperThreshold = 0.5, 1.5
 lifted = WarpByScalar(registrationName="lifted", Input=there, Scalars=["POINTS", "{heights}"], ScaleFactor=WARP)
@@ -76,13 +76,13 @@ view.CameraViewUp = [0.0, 0.0, 1.0]
 view.CameraViewAngle = 24.0
 picture = sys.argv[1] if len(sys.argv) > 1 and sys.argv[1].endswith(".png") else None
 if picture:
-    view.ViewSize = [1280, 960]  # in ParaView the window decides
+    view.ViewSize = [1280, 960]  # in ParaView the window determines the size
 ResetCamera(view)
 GetActiveCamera().Dolly(1.1)
 if picture:
     SaveScreenshot(picture, view)
 """
-EYE = (0.42, -0.79, 0.62)  # the direction from which scenes are seen too
+EYE = (0.42, -0.79, 0.62)  # viewing direction, the same as for scenes
 
 
 def script(
@@ -96,17 +96,17 @@ def script(
     warp: float,
     width: float,
 ) -> str:
-    """The text of the script at `place`, which opens files beside it by name.
+    """The text of the script at `place`, which opens files in its own folder by name.
 
     Args:
-        place: where the script goes.
-        sidecar: the XDMF file's name.
-        path: the name of the .vtp file with the training's path, if there is one.
-        title: the network's name.
-        metric: what is coloured and contoured.
-        scale: colours and levels, in the units of figures (an accuracy in per cent).
-        warp: factor on the sidecar's heights.
-        width: of the plane.
+        place: path of the script.
+        sidecar: name of the XDMF file.
+        path: name of the .vtp file with the training path, if there is one.
+        title: name of the network.
+        metric: the metric for colours and contour lines.
+        scale: colours and levels, in the units of figures (accuracy in per cent).
+        warp: factor on the heights in the sidecar.
+        width: width of the plane.
     """
     unit = 0.01 if scale.percent else 1.0
     low, high = scale.linear(np.array([scale.vmin, scale.vmax]))

@@ -1,4 +1,4 @@
-"""Thin tubes along lines, since other programs draw lines one pixel wide or not at all. Numpy only."""
+"""Thin tubes along lines, because other programs draw lines one pixel wide or not at all. Numpy only."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ SIDES = 8
 
 
 def tube(line: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rings around the points of a line, and the quadrilaterals between them, seen from outside; open at the ends.
+    """Rings around the points of a line, and outward-facing quadrilaterals between them; open at the ends.
 
     Args:
-        line: (k, 3), k ≥ 2, no point the same as the one before.
+        line: (k, 3), k ≥ 2, without equal consecutive points.
         radius: of the tube.
 
     Returns:
-        Points, (SIDES * k, 3), and (SIDES * (k - 1), 4) indices of them.
+        Points, (SIDES * k, 3), and quadrilaterals as indices of points, (SIDES * (k - 1), 4).
     """
     steps = np.diff(line, axis=0, prepend=2 * line[:1] - line[1:2])
     tangents = np.gradient(line, axis=0)
-    # Where a line goes back on itself the steps before and after add up to nothing.
+    # Where a line reverses its direction, the steps before and after cancel.
     turns = np.linalg.norm(tangents, axis=1) < 1e-6 * np.linalg.norm(steps, axis=1)
     tangents = np.where(turns[:, None], steps, tangents)
     tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
-    # A ring's zero lies across the tangent and z; where those are parallel, across the tangent and y.
+    # A ring starts perpendicular to the tangent and to z, or to y if the tangent is parallel to z.
     steep = np.abs(tangents[:, 2:]) > 0.99
     across = np.cross(tangents, np.where(steep, [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]))
     across /= np.linalg.norm(across, axis=1, keepdims=True)

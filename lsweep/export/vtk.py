@@ -14,7 +14,7 @@ from lsweep.tools.files import write_bytes
 VTK = (".vts", ".vtp", ".vti")
 XDMF = (".xdmf", ".xmf")
 SUFFIXES = (*VTK, ".glb", *XDMF, ".py")
-PATH = "_path.vtp"  # what the name of a training's path ends in
+PATH = "_path.vtp"  # ending of the file name of a training path
 
 
 def write(
@@ -27,33 +27,32 @@ def write(
     scale: float | str | None = None,
     cmap: str | None = None,
 ) -> Path:
-    """Write a surface in the format that the path's suffix says.
+    """Write a surface in the format given by the suffix of the path.
 
-    `.vts` (structured grid), `.vtp` (polygons or polyline), `.vti` (image data): VTK's. In the first two a line or
-    plane becomes a relief: points at (α, β, height), α fastest. Point data of all three: every metric, `log_loss`
-    (log10), and `status`; NaN where a point is not done. Points without a value lie at the lowest height; `.vts`
-    blanks them and `.vtp` leaves out the cells that touch them. `.vti` is flat and holds boxes too, where `log`,
-    `clip` and `scale` have nothing to act on.
-    `.glb`: glTF 2.0, a plane's relief with normals and colours, and the training's path.
-    `.xdmf`, `.xmf`: a sidecar through which the file that the surface was read from opens as it is, see `xdmf`.
-    `.py`: a script for ParaView, with what it opens beside it: `STEM_data.xdmf` and the path, `STEM_data.vtp`.
+    `.vts` (structured grid), `.vtp` (polygons or polyline) and `.vti` (image data) are VTK formats. In the first two, a
+    line or plane becomes a relief with points at (α, β, height), α fastest. All three have as point data every metric,
+    `log_loss` (log10) and `status`, with NaN where a point is not done. Points without a value get the lowest height;
+    `.vts` blanks them, and `.vtp` leaves out the cells that touch them. `.vti` is flat, also holds boxes, and ignores
+    `log`, `clip` and `scale`.
+    `.glb`: glTF 2.0, the relief of a plane with normals and colours, and the training path.
+    `.xdmf`, `.xmf`: a sidecar with which other programs open the HDF5 file that the surface was read from, see `xdmf`.
+    `.py`: a script for ParaView, with the files that it opens: `STEM_data.xdmf` and the path, `STEM_data.vtp`.
 
     Args:
-        surface: what to write.
-        path: where to. Folders are made; each file appears whole or not at all.
-        metric: the height, and the active scalars: "loss", "accuracy", "loss_test", …
-        log: take log10 of the metric as height; None does in `.glb` and `.py` where a figure's scale would be
-            logarithmic.
-        clip: heights of values above are those of this value (before the log).
-        scale: factor on the height; "auto" makes the relief half as high as the plane is wide; None is 1, and
+        surface: the surface to write.
+        path: the output file. Folders are created; each file is written atomically.
+        metric: the metric for the height and the active scalars: "loss", "accuracy", "loss_test", …
+        log: use log10 of the metric as height; None means no, but in `.glb` and `.py` the choice of figures.
+        clip: larger values get the height of this value (before the log).
+        scale: factor on the height; "auto" makes the relief half as high as the plane is wide; None means 1, but
             "auto" in `.glb` and `.py`.
-        cmap: the colour map of `.glb` and `.py`, one of matplotlib's.
+        cmap: matplotlib colour map for `.glb` and `.py`.
 
     Returns:
         The path.
 
     Raises:
-        InputError: unknown suffix or metric, a surface that the format cannot hold, or a file that cannot be written.
+        InputError: the suffix or metric is unknown, the format cannot hold the surface, or the file cannot be written.
         MissingExtra: VTK is not installed.
     """
     path = Path(path)
@@ -76,24 +75,24 @@ def write(
 
 
 def write_path(surface: Surface, path: Path, how: Height) -> Path:
-    """Write the training's paths as polylines on the relief, `.vtp`. Raises InputError and MissingExtra."""
+    """Write the training paths as polylines on the relief, `.vtp`. Raises InputError and MissingExtra."""
     grids, xml = _vtk()
     write_bytes(path, xml.encode(grids.path(surface, how), ".vtp"))
     return path
 
 
 def check_suffix(path: Path, surface: Surface) -> str:
-    """The format that a path's suffix names, if the surface fits it. Raises InputError."""
+    """The suffix of the path, if the surface fits its format. Raises InputError."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(
-            f"cannot export to {path}: expected a name that ends in one of {', '.join(SUFFIXES)}",
+            f"cannot export to {path}: expected one of the suffixes {', '.join(SUFFIXES)}",
             key="output",
         )
     if surface.ndim == 3 and suffix in (".vts", ".vtp"):
-        raise InputError(f"a box of three axes has no height to draw as {suffix}; use .vti", key="output")
+        raise InputError(f"{suffix} needs a line or plane, got a box of three axes; use .vti", key="output")
     if suffix in (".glb", ".py") and (surface.ndim != 2 or min(surface.shape) < 2):
-        raise InputError(f"{suffix} is for planes; write another sweep as .vti or .xdmf", key="output")
+        raise InputError(f"{suffix} is for planes; export this sweep as .vti or .xdmf", key="output")
     return suffix
 
 

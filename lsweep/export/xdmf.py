@@ -1,9 +1,8 @@
 """XDMF sidecar: XML that describes a sweep's HDF5 file to ParaView and other programs.
 
-The numbers stay in the HDF5 file, so it shows a running sweep as far as it is whenever it is loaded anew. What
-the sidecar holds itself, as of when it was written, is the height of each point, finite everywhere, for ParaView's
-"Warp By Scalar", and whether it stands for a value, for "Threshold"; and the metrics of a refined sweep, whose file has
-no values where it is settled.
+The numbers stay in the HDF5 file, so reloading the sidecar shows the current state of a running sweep. The sidecar
+itself holds a snapshot of the height of each point, finite everywhere, for ParaView's "Warp By Scalar"; a mask of the
+points with a value, for "Threshold"; and the metrics of a refined sweep, whose file has no values at settled points.
 """
 
 from __future__ import annotations
@@ -20,25 +19,25 @@ from lsweep.grid import AXIS_NAMES
 from lsweep.surface import DERIVED, Surface
 
 HEIGHT, KNOWN = "height", "known"
-# What HDF5 calls an eigenvalue that is a metric in Python.
+# Names in the HDF5 file of the eigenvalues that are metrics in Python.
 IN_FILE = {"eig_min": "curvature/eig_min", "eig_max": "curvature/eig_max"}
 KINDS = {"f": "Float", "i": "Int", "u": "UInt"}
 
 
 def encode(surface: Surface, how: Height, path: Path) -> bytes:
-    """The sidecar that goes to `path`, for the file that the surface was read from, found relative to it.
+    """The sidecar at `path` for the file that the surface was read from, which it names by a relative path.
 
-    A line, plane or box as a rectilinear grid, x fastest; a line or plane with the point data "height" and "known".
-    Where points are settled, metrics are interpolated, and finite everywhere as heights are.
+    A line, plane or box is a rectilinear grid, x fastest; a line or plane has the point data "height" and "known".
+    If points are settled, metrics are interpolated and, like heights, finite everywhere.
 
     Raises:
-        InputError: the surface comes from no file, or from one whose name XDMF cannot hold; no such metric.
+        InputError: the surface was not read from a file, XDMF cannot hold its name, or the metric is unknown.
     """
     source = _source(surface, path)
     root = ElementTree.Element("Xdmf", Version="2.0")
     domain = ElementTree.SubElement(root, "Domain")
     grid = ElementTree.SubElement(domain, "Grid", Name="sweep", GridType="Uniform")
-    # Of three dimensions throughout: told (ny, nx) of such a grid, ParaView's older reader writes beyond its memory.
+    # Always three dimensions: with (ny, nx), ParaView's older reader writes beyond its memory.
     shape = (1, 1, *surface.shape)[-3:]
     _add(grid, "Topology", TopologyType="3DRectMesh", Dimensions=" ".join(map(str, shape)))
     geometry = _add(grid, "Geometry", GeometryType="VXVYVZ")
@@ -63,7 +62,7 @@ def encode(surface: Surface, how: Height, path: Path) -> bytes:
 
 
 def members(surface: Surface) -> dict[str, tuple[str, np.dtype]]:
-    """Every number that the file has per point: name → (its place in the file, its type)."""
+    """Every dataset with one number per point: name → (its place in the file, its dtype)."""
     real = np.dtype("f8")
     metrics = {name: (IN_FILE.get(name, name), real) for name in surface.metrics if name != DERIVED[2]}
     columns = {
@@ -79,13 +78,15 @@ def _source(surface: Surface, path: Path) -> str:
     """The HDF5 file's path from the sidecar's folder. Raises InputError."""
     if surface.path is None:
         raise InputError(
-            "an XDMF sidecar belongs to a file, and this surface was read from none", key="output"
+            "an XDMF sidecar needs a surface that was read from a file; save the sweep to a file first",
+            key="output",
         )
     relative = os.path.relpath(surface.path.resolve(), path.parent.resolve())
-    # XDMF separates file and data set by a colon, and its readers trim what looks like white space.
+    # XDMF separates file and dataset by a colon, and its readers trim white space.
     if ":" in relative or relative != " ".join(relative.split()) or not relative.isprintable():
         raise InputError(
-            f"XDMF cannot name the file {relative!r}: a colon, a line break or doubled blanks are in it; rename it",
+            f"XDMF cannot refer to the file {relative!r}, whose name has a colon, a line break or doubled blanks; "
+            "rename it",
             key="output",
         )
     return relative
@@ -100,7 +101,7 @@ def _attribute(grid: ElementTree.Element, name: str) -> ElementTree.Element:
 
 
 def _heavy(parent: ElementTree.Element, shape: tuple[int, ...], dtype: np.dtype, place: str) -> None:
-    """Numbers in the HDF5 file."""
+    """Reference to numbers in the HDF5 file."""
     kind = "UChar" if dtype == np.uint8 else KINDS[dtype.kind]
     item = _add(
         parent,
@@ -114,7 +115,7 @@ def _heavy(parent: ElementTree.Element, shape: tuple[int, ...], dtype: np.dtype,
 
 
 def _light(parent: ElementTree.Element, values: np.ndarray) -> None:
-    """Numbers in the sidecar itself, to the last bit."""
+    """Numbers stored in the sidecar itself, without loss of precision."""
     item = _add(
         parent,
         "DataItem",

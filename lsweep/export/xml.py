@@ -14,10 +14,10 @@ WRITERS: dict[str, Any] = {
 
 
 def encode(grid: Any, suffix: str) -> bytes:
-    """The data set as VTK XML with appended, zlib-compressed data.
+    """The dataset as VTK XML with appended, zlib-compressed data in base64.
 
-    In base64: raw appended data would be a quarter smaller, but no XML parser may read it. Written to memory,
-    because VTK's own file writers report a full disk on standard error only.
+    Raw appended data would be a quarter smaller, but is not valid XML. The file is written to memory first, because
+    VTK's own file writers report a full disk only on standard error.
     """
     writer = WRITERS[suffix]()
     writer.SetInputData(grid)

@@ -160,13 +160,13 @@ def test_file_is_xml_compressed_appended_and_the_same_twice(plane, tmp_path):
 @pytest.mark.parametrize(
     "name,options,complaint",
     [
-        ("a.stl", {}, "ends in one of .vts, .vtp, .vti"),
+        ("a.stl", {}, "one of the suffixes .vts, .vtp, .vti"),
         ("a.vts", {"metric": "acc"}, "no metric 'acc' in the surface (valid: accuracy, loss, loss_test)"),
         ("a.vti", {"metric": "acc"}, "no metric 'acc'"),
         ("a.vts", {"clip": np.inf}, "clip must be a finite number"),
         ("a.vts", {"clip": 0.0, "log": True}, "with log, clip must be above 0"),
         ("a.vts", {"scale": 0}, "scale must be a number other than 0, or 'auto'"),
-        ("a.vts", {"scale": 1e308, "log": False}, "scale 1e+308 makes heights that are too large"),
+        ("a.vts", {"scale": 1e308, "log": False}, "scale 1e+308 makes the heights overflow"),
         ("a.vts", {"scale": "big"}, "scale must be a number other than 0, or 'auto', got 'big'"),
         ("file/a.vts", {}, "cannot write"),
     ],
@@ -185,7 +185,7 @@ def test_boxes_logs_and_steps_that_do_not_fit(tmp_path):
         export.write(box, tmp_path / "a.vts")
     with pytest.raises(InputError, match="log needs positive values"):
         export.write(make((X, Y), -LOSS), tmp_path / "a.vts", log=True)
-    with pytest.raises(InputError, match="equal steps, x has unequal"):
+    with pytest.raises(InputError, match="equal steps, the axis x has unequal"):
         export.write(make((X**3, Y), LOSS), tmp_path / "a.vti")
 
 
