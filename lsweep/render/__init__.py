@@ -1,11 +1,11 @@
 """Figures of sweeps with matplotlib (lines, contours, heat maps, 3D surfaces), lit scenes, movies, interactive pages.
 
-`save` draws one or several surfaces side by side, on one shared scale, into a PNG, PDF or SVG file, `save_page` into an
-HTML page to turn and read, `save_movie` into an MP4 or GIF. Their sisters `line`, `contour`, `filled`, `heatmap`,
-`surface3d` and `trajectory` draw one surface into an `Axes` and return it, so that notebooks compose; without an `Axes`
-they make a figure, which is `ax.figure`. What they take besides is in `look.LookOptions`.
+`save` draws one or several surfaces side by side, on a common scale, into a PNG, PDF or SVG file, `save_page` into an
+interactive HTML page, and `save_movie` into an MP4 or GIF. `line`, `contour`, `filled`, `heatmap`, `surface3d` and
+`trajectory` draw one surface into an `Axes` and return it, for use in notebooks; without an `Axes` they create a
+figure, available as `ax.figure`. Further options are documented in `look.LookOptions`.
 
-Importing this package does not import matplotlib: its names are loaded when they are first used.
+Importing this package does not import matplotlib: its names are loaded on first use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Drawing functions for notebooks: a surface into a matplotlib `Axes`."""
+"""Drawing functions for notebooks: draw a surface into a matplotlib `Axes`."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from lsweep.tools.progress import in_notebook
 
 
 def line(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:
-    """Draw a line: the metric on `ax`; beside a loss the accuracy, in per cent, on a twin axis; every split.
+    """Draw a line plot of all splits: the metric on `ax` and, for a loss, the accuracy in per cent on a twin axis.
 
     Args:
-        surface: a line; of a plane or box one row is drawn (`index`, by default the one nearest to 0).
-        ax: where to draw; None makes a figure.
+        surface: a line; of a plane or box, one row is drawn (`index`, by default the one nearest to 0).
+        ax: the axes to draw into; None creates a figure.
         options: see `look.LookOptions`.
 
     Returns:
-        The axes of the metric; the twin is another of `ax.figure.axes`.
+        The axes of the metric; the twin is in `ax.figure.axes`.
 
     Raises:
-        InputError: unknown metric, or an option that makes no sense.
+        InputError: the metric is unknown, or an option is invalid.
     """
     return _draw("line", surface, ax, options)
 
 
 def contour(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:
-    """Draw contour lines of a plane with their levels written into them, the centre marked.
+    """Draw labelled contour lines of a plane, with a mark at the centre.
 
     Args:
-        surface: a plane, (ny, nx); of a box one slice is drawn (`index`, by default the one nearest to 0).
-        ax: where to draw; None makes a figure.
+        surface: a plane, (ny, nx); of a box, one slice is drawn (`index`, by default the one nearest to 0).
+        ax: the axes to draw into; None creates a figure.
         options: see `look.LookOptions`.
 
     Returns:
-        The axes; the lines are a `matplotlib.contour.ContourSet` among `ax.collections`, unless no level
+        The axes; the lines are a `matplotlib.contour.ContourSet` in `ax.collections`, unless no level
         occurs in the surface.
 
     Raises:
-        InputError: not a plane, unknown metric, or an option that makes no sense.
+        InputError: the surface is not a plane, the metric is unknown, or an option is invalid.
     """
     return _draw("contour", surface, ax, options)
 
@@ -59,7 +59,7 @@ def filled(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOptio
 
 
 def heatmap(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:
-    """Draw a plane as cells around its points, with a colour bar: no interpolation, pending points blank.
+    """Draw a plane as cells around its points, with a colour bar, without interpolation; pending points are blank.
 
     Arguments, returns and errors as for `contour`; the cells are `ax.collections[0]`.
     """
@@ -67,14 +67,14 @@ def heatmap(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOpti
 
 
 def surface3d(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:
-    """Draw a plane as a lit surface. Arguments, returns and errors as for `contour`; `ax` is a 3D axes."""
+    """Draw a plane as a lit surface. Arguments, returns and errors as for `contour`; `ax` must be 3D."""
     return _draw("surface", surface, ax, options)
 
 
 def trajectory(surface: Surface, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:
-    """Draw contour lines and over them the training's path: square start, star end, rings where the rate drops.
+    """Draw contour lines and the training path: a square at the start, a star at the end, rings at learning-rate drops.
 
-    Arguments, returns and errors as for `contour`; the sweep must have been made with `directions.trail`.
+    Arguments, returns and errors as for `contour`; the sweep needs `directions.trail`.
     """
     return _draw("trajectory", surface, ax, options)
 
@@ -85,7 +85,7 @@ DRAWERS = {
 
 
 def draw(surface: Surface, kind: str, ax: Axes | None = None, **options: Unpack[LookOptions]) -> Axes:
-    """Call the drawing function of that name; "surface" is `surface3d`, and a line is drawn by `line`.
+    """Call the drawing function named `kind`; "surface" is `surface3d`, and a line is always drawn by `line`.
 
     Arguments, returns and errors as for `contour`.
     """
@@ -103,10 +103,10 @@ def figure_of(
     shown: bool = False,
     widths: list[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """Empty panels in a row, `size` in inches, in a figure of which pyplot, and so the user's backend, never hears.
+    """Create a figure with a row of empty panels; `size` is in inches.
 
-    Unless it is to be `shown`: a notebook shows what pyplot has made, below the cell. The panels are equally wide
-    unless their `widths` are given.
+    The figure is not registered with pyplot, and so not with the user's backend, unless `shown` is set: a notebook
+    displays the figures of pyplot below the cell. The panels have equal widths unless `widths` is given.
     """
     solid = kind == "surface"
     layout: Literal["constrained"] | None = None if solid else "constrained"
@@ -121,14 +121,14 @@ def figure_of(
         1, panels, squeeze=False, width_ratios=widths, subplot_kw={"projection": "3d"} if solid else None
     )
     if solid:
-        # A 3D drawing leaves the margins of its axes empty, and no layout engine knows.
+        # A 3D drawing leaves the margins of its axes empty, which layout engines do not know.
         left, right = -0.05 / panels, 1.0 - 0.06 / panels
         figure.subplots_adjust(left=left, right=right, bottom=-0.07, top=1.0, wspace=0.0)
     return figure, list(axes[0])
 
 
 def settle(figure: Figure) -> None:
-    """Let the layout engine place the axes, for good: every further draw would move them a little."""
+    """Place the axes with the layout engine once, then disable it: each further draw would move them slightly."""
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
@@ -147,6 +147,6 @@ def _draw(kind: str, surface: Surface, ax: Axes | None, options: LookOptions) ->
     scale = draw_panels(kind, [ax], [surface], look, titles, own_figure=own)
     root: Any = ax.figure.canvas.figure  # `ax.figure` may be a subfigure
     if kind in ("contour", "trajectory") and root.get_layout_engine() is not None:
-        root.draw_without_rendering()  # only that moves the axes to where the labels will find them
+        root.draw_without_rendering()  # moves the axes to their final place before the labels are set
     finish(kind, [ax], scale)
     return ax

@@ -21,7 +21,7 @@ EPILOG = """examples:
   lsweep render resnet56.h5 resnet56_noshort.h5 --kind scene --background transparent
   lsweep render resnet56.h5 resnet56_noshort.h5 --html compare.html
 """
-# What a page has no use for, by the names of the arguments.
+# Names of the arguments that do not apply to a page.
 FIGURES_ONLY = ("output", "format", "kind", "dpi", "width", "background", "style")
 
 
@@ -30,8 +30,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "render",
         help="draw sweeps into a PNG, PDF or SVG figure, or an interactive page",
-        description="Draw one or several sweeps side by side, on one shared scale. A sweep that still runs is"
-        " drawn as far as it is, pending points blank.",
+        description="Draw one or several sweeps side by side, on a common scale. An unfinished sweep is drawn with"
+        " its pending points blank.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw what the arguments ask for and print the path of the figure or page. Raises InputError."""
+    """Draw the figure or page and print its path. Raises InputError."""
     from lsweep.store.reader import read
 
     if args.html is not None:
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def scale_options(args: argparse.Namespace) -> dict[str, Any]:
-    """What `add_scale` put into the arguments, as keywords of `look.LookOptions`. Raises InputError."""
+    """The arguments of `add_scale` as keywords of `look.LookOptions`. Raises InputError."""
     options: dict[str, Any] = {key: getattr(args, key) for key in ("metric", "clip", "vmin", "vmax", "cmap")}
     return options | {
         "log": "auto" if args.log is None else args.log,
@@ -82,11 +82,11 @@ def _page(args: argparse.Namespace, surfaces: Sequence[Surface], options: dict[s
 def _refuse_for_a_page(args: argparse.Namespace) -> None:
     for name, default in args.figures_only.items():
         if getattr(args, name) != default:
-            raise InputError(f"--{name} is for figures and goes not with --html", key=name)
+            raise InputError(f"--{name} is for figures; it cannot be used with --html", key=name)
 
 
 def output_path(output: str | None, files: Sequence[str], kind: str, fmt: str | None) -> Path:
-    """Where the figure goes: as told, or next to the first file as STEM_KIND.png. Raises InputError."""
+    """Path of the figure: OUT, or STEM_KIND.png next to the first file. Raises InputError."""
     name = f"{_stem(files)}_{kind}.{fmt or FORMATS[0]}"
     if output is None:
         return Path(files[0]).with_name(name)
@@ -102,14 +102,14 @@ def output_path(output: str | None, files: Sequence[str], kind: str, fmt: str | 
 
 
 def parse_levels(text: str | None) -> int | list[float] | None:
-    """Contour levels from the command line: "12" is how many, "0.1,1,10" which. Raises InputError."""
+    """Contour levels from the command line: "12" is their number, "0.1,1,10" are the levels. Raises InputError."""
     if text is None:
         return None
     try:
         return [float(part) for part in text.split(",") if part.strip()] if "," in text else int(text)
     except ValueError:
         raise InputError(
-            f"--levels takes a whole number or numbers with commas between, got {text!r}", key="levels"
+            f"--levels must be a whole number or numbers separated by commas, got {text!r}", key="levels"
         ) from None
 
 
@@ -124,26 +124,26 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="OUT",
-        help="the figure's file or folder (default: FILE's stem and the kind)",
+        help="output file or folder (default: the stem of FILE and the kind)",
     )
     group.add_argument(
         "--html",
         metavar="PAGE",
-        help="write an interactive page instead, one file that needs no network: surfaces and maps to turn, clip and"
-        " read values off",
+        help="write an interactive page instead, as one file that works offline; surfaces and maps can be rotated and"
+        " clipped, and values are shown under the pointer",
     )
-    group.add_argument("--format", choices=FORMATS, help="format, where OUT does not name one (default: png)")
+    group.add_argument("--format", choices=FORMATS, help="format, if OUT has no suffix (default: png)")
     group.add_argument(
         "--kind",
         choices=KINDS,
         default="auto",
-        help="auto: lines as line, planes and the middle slice of boxes as contour; curvature: a map of"
+        help="auto: line for lines, contour for planes and the middle slice of boxes; curvature: a map of"
         " |smallest/largest eigenvalue of the Hessian|; scene: a lit surface (PNG; needs the extra [vtk])",
     )
     group.add_argument(
         "--background",
         choices=("white", "black", "transparent"),
-        help="what is behind a scene (default: white)",
+        help="background of a scene (default: white)",
     )
     group.add_argument(
         "--style",
@@ -156,20 +156,20 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--show-evaluated",
         action="store_true",
-        help="dots where a refined sweep evaluated; the rest is interpolated",
+        help="mark the evaluated points of a refined sweep with dots; the others are interpolated",
     )
 
 
 def add_scale(parser: argparse.ArgumentParser) -> None:
     """Add the options of `scale_options`."""
-    group = parser.add_argument_group("values and scale (an accuracy is in per cent)")
+    group = parser.add_argument_group("values and scale (accuracy in per cent)")
     group.add_argument(
         "--metric", default="loss", help="loss, accuracy, loss_test, eig_min, … (default: loss)"
     )
     group.add_argument(
         "--log",
         action=argparse.BooleanOptionalAction,
-        help="logarithmic scale (default: where a loss spans a factor of more than 50)",
+        help="logarithmic scale (default: if a loss spans more than a factor of 50)",
     )
     group.add_argument("--clip", type=float, metavar="V", help="draw values above V at V")
     group.add_argument("--vmin", type=float, metavar="V", help="lower end of the scale")
@@ -179,6 +179,6 @@ def add_scale(parser: argparse.ArgumentParser) -> None:
         "--slice",
         type=int,
         metavar="K",
-        help="index along z of a box, or along y of a plane drawn as line (default: the one nearest to 0)",
+        help="index along z of a box, or along y of a plane drawn as a line (default: nearest to 0)",
     )
     group.add_argument("--cmap", help="matplotlib colour map (default: viridis)")

@@ -14,21 +14,21 @@ from lsweep.render.look import Look
 from lsweep.render.scale import Scale
 from lsweep.surface import Surface
 
-LOSS, ACCURACY = "#0072B2", "#D55E00"  # Okabe and Ito's blue and vermilion: told apart by all eyes
-FEW = 31  # points; up to here each is marked
+LOSS, ACCURACY = "#0072B2", "#D55E00"  # blue and vermilion of Okabe and Ito, safe for colour-blind readers
+FEW = 31  # up to this many points, each is marked
 DASHES = ("-", "--", ":", "-.")  # one per split, train and test as in [Li18] figure 2
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What one panel shows: the metric in every split, and beside a loss the accuracy, alike."""
+    """The curves of one panel: the metric in every split and, for a loss, the accuracy in every split."""
 
     left: list[Field]
     right: list[Field]
 
 
 def curves(surface: Surface, look: Look) -> Curves:
-    """Take the curves of a panel from a surface. Raises InputError as `field.extract` does."""
+    """Extract the curves of a panel from a surface. Raises InputError as `field.extract` does."""
     left = [extract(surface, name, 1, look.index) for name in _splits(surface, look.metric)]
     if look.metric != "loss" or "accuracy" not in surface.metrics:
         return Curves(left, [])
@@ -39,7 +39,7 @@ def curves(surface: Surface, look: Look) -> Curves:
 def draw_line(
     ax: Axes, surface: Surface, curves: Curves, scale: Scale, *, dots: bool = False
 ) -> list[Line2D]:
-    """Draw both families of curves, on request with a dot at each evaluated point; returns the lines, for a legend."""
+    """Draw both families of curves, optionally with a dot at each evaluated point; returns the lines for a legend."""
     first = curves.left[0]
     handles = _family(ax, surface, curves.left, ACCURACY if scale.percent else LOSS, scale)
     ax.set_yscale("log" if scale.log else "linear")
@@ -71,7 +71,7 @@ def _right_axis(ax: Axes, surface: Surface, fields: list[Field]) -> list[Line2D]
 
 
 def _family(ax: Axes, surface: Surface, fields: list[Field], color: str, scale: Scale | None) -> list[Line2D]:
-    """One colour, one dash per split. Points are marked where they are few, or where gaps break the line."""
+    """Draw curves in one colour, with one dash style per split. Points are marked if they are few or there are gaps."""
     handles = []
     for field, dash in zip(fields, DASHES * len(fields), strict=False):
         shown = field.thinned()
@@ -83,7 +83,7 @@ def _family(ax: Axes, surface: Surface, fields: list[Field], color: str, scale: 
 
 
 def _room(scale: Scale) -> tuple[float, float]:
-    """The vertical bounds: a little air around the values, none at an end that the user set."""
+    """The vertical limits, with a small margin around the values, but none at an end set by the user."""
     low, high = scale.linear(np.array([scale.vmin, scale.vmax]))
     air = 0.04 * (high - low)
     bottom = low - air if scale.vmin <= scale.lo else low
@@ -92,7 +92,7 @@ def _room(scale: Scale) -> tuple[float, float]:
 
 
 def _splits(surface: Surface, metric: str) -> list[str]:
-    """The metric and its namesakes in other splits ("loss", "loss_test"), in the order of the file."""
+    """The metric in all splits ("loss", "loss_test"), in the order of the file."""
     data = configuration(surface).get("data")
     split = data.get("split") if isinstance(data, dict) else None
     known = set(split) if isinstance(split, list) else {"train", "test", "val", "validation"}
@@ -100,7 +100,7 @@ def _splits(surface: Surface, metric: str) -> list[str]:
 
 
 def _label(surface: Surface, metric: str) -> str:
-    """A curve's name in the legend, with its split where the file tells it."""
+    """The name of a curve in the legend, with its split if known."""
     head, _, split = metric.partition("_")
     if head not in ("loss", "accuracy"):
         return frame.METRIC_NAMES.get(metric, metric)
@@ -112,7 +112,7 @@ def _label(surface: Surface, metric: str) -> str:
 
 
 def _axis_name(fields: list[Field]) -> str:
-    """The metric alone where the legend tells the splits apart."""
+    """The label of an axis: the metric without its split, which is in the legend."""
     field = fields[0]
     name = field.metric.partition("_")[0] if field.metric.startswith(("loss_", "accuracy_")) else field.metric
     return f"{name} (%)" if field.percent else frame.METRIC_NAMES.get(name, name)

@@ -1,4 +1,4 @@
-"""Scalar field of one metric, cut to the plane or line that a figure shows."""
+"""Scalar field of one metric, restricted to the plane or line that a figure shows."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from lsweep.errors import InputError, printable
 from lsweep.grid import AXIS_NAMES
 from lsweep.surface import Status, Surface
 
-LARGEST = 1e150  # in figures: matplotlib squares and subtracts, and its overflow is an error of its own
+LARGEST = 1e150  # largest value in figures: matplotlib squares and subtracts, and an overflow there raises
 LETTERS = {"x": "α", "y": "β", "z": "γ"}
 
 
 @dataclass(frozen=True)
 class Field:
-    """Values to draw, with what the figure must say about them.
+    """Values to draw, with the information that the figure must show.
 
     Attributes:
-        metric: their name.
+        metric: name of the metric.
         names: the axes that are drawn, horizontal first: ("x",), ("y",), ("x", "y"), ….
-        axes: their coordinates, alike.
-        values: float64, (n,) or (rows, columns), per cent for an accuracy; NaN where nothing is to be
-            drawn; infinities are kept, and what is beyond `LARGEST` counts as one.
-        nan: boolean, alike: where NaN is a result.
-        status: uint8, alike: of each point, see `lsweep.surface.Status`.
+        axes: their coordinates, in the same order.
+        values: float64, (n,) or (rows, columns), per cent for an accuracy; NaN where nothing is drawn; infinities are
+            kept, and values beyond `LARGEST` become infinite.
+        nan: boolean, same shape: where NaN is a result.
+        status: uint8, same shape: status of each point, see `lsweep.surface.Status`.
         partial: whether points are pending.
         percent: whether the values are in per cent.
-        title: the network's name.
+        title: name of the network.
         notes: short remarks ("1234 of 2601 points").
     """
 
@@ -53,24 +53,24 @@ class Field:
 
     @property
     def evaluated(self) -> np.ndarray:
-        """Boolean: where a value was computed, not interpolated."""
+        """Boolean: where a value was computed rather than interpolated."""
         return self.status == Status.DONE
 
     def stride(self) -> int:
-        """Every how many-th point along each axis shows most of a partial sweep; 1 where all of it can be drawn.
+        """The stride along each axis that covers most of a partial sweep; 1 for a complete one.
 
-        Points are evaluated coarse to fine. A sweep that is 30 % done has every second point along each
-        axis, but hardly a cell with all its corners; drawn from every second point, it is a picture.
+        Points are evaluated from coarse to fine. A sweep that is 30 % done has every second point along each axis,
+        but hardly any cell with all its corners; with stride 2 it can be drawn without holes.
         """
         if not self.partial:
             return 1
         strides = [2**k for k in range(int(max(self.values.shape) - 1).bit_length())] or [1]
         covered = [_covered(self.values, stride) for stride in strides]
-        # A few pending points in a fine grid are holes to be shown, not a reason to be coarse.
+        # A few pending points in a fine grid are drawn as holes; they do not justify a coarser grid.
         return next(s for s, area in zip(strides, covered, strict=True) if area >= 0.9 * max(covered))
 
     def thinned(self) -> Field:
-        """The coarser grid that `stride` names, or this field where that is 1."""
+        """The coarser grid given by `stride`, or this field if that is 1."""
         stride = self.stride()
         if stride == 1:
             return self
@@ -86,14 +86,14 @@ class Field:
 
 
 def extract(surface: Surface, metric: str, dims: int, index: int | None = None) -> Field:
-    """Cut a surface to `dims` axes and take one metric.
+    """Extract one metric of a surface along `dims` axes.
 
     Axes of a single point are dropped; then the slowest axis is fixed, at `index` or nearest to 0, until
-    `dims` are left. Settled points have their interpolated value; it is NaN wherever else a point is not done.
+    `dims` are left. Settled points have their interpolated value; other points that are not done are NaN.
 
     Raises:
-        InputError: unknown metric, index off the axis, fewer axes than the figure needs, or coordinates that
-            cannot be told apart in one.
+        InputError: the metric is unknown, the index is outside the axis, there are fewer axes than the figure needs,
+            or coordinates are too close or too large to be drawn.
     """
     if metric not in surface.metrics:
         valid = ", ".join(sorted(surface.metrics))
@@ -128,12 +128,12 @@ def is_accuracy(metric: str) -> bool:
 
 
 def wide_axes(surface: Surface) -> int:
-    """The number of axes with more than one point, at least 1: what a figure can show."""
+    """The number of axes with more than one point, at least 1."""
     return max(1, sum(n > 1 for n in surface.shape))
 
 
 def configuration(surface: Surface) -> dict[str, Any]:
-    """The sweep's configuration; empty where there is none or it is not TOML."""
+    """The sweep's configuration; empty if there is none or it is not TOML."""
     try:
         return tomllib.loads(surface.config)
     except (tomllib.TOMLDecodeError, RecursionError):
@@ -141,16 +141,16 @@ def configuration(surface: Surface) -> dict[str, Any]:
 
 
 def network_name(surface: Surface) -> str:
-    """The network's name from the configuration, else the file's; may be empty."""
+    """The network's name from the configuration, else the name of the file; may be empty."""
     model = configuration(surface).get("model")
     source = model.get("source") if isinstance(model, dict) else None
     name = source if isinstance(source, str) else (surface.path.stem if surface.path else "")
-    # A lone user's file path tells less than its last part.
+    # Only the last part of a path is informative.
     return printable(name.rsplit("/", 1)[-1][:200])
 
 
 def network_names(surfaces: Sequence[Surface]) -> list[str]:
-    """The networks' names; of several sweeps of one network the files' names, which tell them apart."""
+    """The networks' names; the files' names if several sweeps are of the same network."""
     names = [network_name(surface) for surface in surfaces]
     if len(set(names)) == len(names):
         return names
@@ -159,12 +159,12 @@ def network_names(surfaces: Sequence[Surface]) -> list[str]:
 
 
 def title_of(surface: Surface) -> str:
-    """The network's name as matplotlib sets it."""
+    """The network's name, escaped for matplotlib."""
     return literal(network_name(surface))
 
 
 def literal(name: str) -> str:
-    """A name from a file as a title of matplotlib's, where "$" would start a formula."""
+    """A name from a file, escaped for a title in matplotlib, where "$" would start a formula."""
     return name.replace("$", r"\$")
 
 
@@ -173,19 +173,20 @@ def _check_axis(surface: Surface, name: str) -> None:
     size, width = float(np.abs(axis).max()), float(axis[-1]) - float(axis[0])
     if size > LARGEST or (len(axis) > 1 and width < max(1 / LARGEST, 1e-9 * size)):
         raise InputError(
-            f"{place_of(surface)}: the axis {name} from {axis[0]:.17g} to {axis[-1]:.17g} cannot be drawn",
+            f"{place_of(surface)}: the axis {name} from {axis[0]:.17g} to {axis[-1]:.17g} cannot be drawn; it is "
+            "too narrow or too large",
             key=name,
         )
 
 
 def _cut(surface: Surface, dims: int, index: int | None) -> tuple[tuple[str, ...], Any, list[str]]:
-    """Return the axes that stay, a numpy index into arrays of `surface.shape`, and notes on the rest."""
+    """Return the remaining axes, a numpy index into arrays of `surface.shape`, and notes on the fixed axes."""
     names = AXIS_NAMES[: surface.ndim]
     stay = [name for name in names if len(surface.axes[name]) > 1] or ["x"]
     if len(stay) < dims:
         raise InputError(
-            f"{place_of(surface)} has one point along all axes but {', '.join(stay)}: too few for a plane;"
-            " draw it with kind = line",
+            f"{place_of(surface)} has more than one point only along {', '.join(stay)}, too few axes for a plane;"
+            " use kind = line",
             key="kind",
         )
     where: dict[str, int | slice] = {name: slice(None) if name in stay else 0 for name in names}
@@ -207,7 +208,7 @@ def _pick(axis: np.ndarray, name: str, index: int | None) -> int:
 
 
 def _counts(status: np.ndarray, values: np.ndarray, nan: np.ndarray) -> list[str]:
-    """What is missing or not a number, in words."""
+    """Notes on the numbers of missing and non-finite points."""
     done, failed = int((status == Status.DONE).sum()), int((status == Status.FAILED).sum())
     infinite = int(np.isinf(values).sum())
     settled = int((status == Status.SETTLED).sum())
@@ -219,7 +220,7 @@ def _counts(status: np.ndarray, values: np.ndarray, nan: np.ndarray) -> list[str
 
 
 def _covered(values: np.ndarray, stride: int) -> int:
-    """The area, in cells of the full grid, of the cells of a coarser grid that have all their corners."""
+    """The area, in cells of the full grid, of those cells of a coarser grid that have all their corners."""
     known = ~np.isnan(values[tuple(slice(None, None, stride) for _ in values.shape)])
     for axis in range(known.ndim):
         known = np.logical_and(*(np.delete(known, end, axis) for end in (0, -1)))
@@ -227,5 +228,5 @@ def _covered(values: np.ndarray, stride: int) -> int:
 
 
 def place_of(surface: Surface) -> str:
-    """The file's name, for messages."""
+    """The name of the file, for messages."""
     return surface.path.name if surface.path else "the surface"

@@ -18,7 +18,7 @@ from lsweep.render.styles import styled
 from lsweep.surface import Surface
 from lsweep.tools.files import write_bytes
 
-MOST_PIXELS = 30_000  # per side: beyond, Agg refuses with an error of its own
+MOST_PIXELS = 30_000  # per side; Agg fails beyond this
 
 
 def save(
@@ -42,27 +42,27 @@ def save(
     background: str | None = None,
     style: str | None = None,
 ) -> Path:
-    """Draw one or several surfaces side by side, on one shared scale, into a PNG, PDF or SVG file.
+    """Draw one or several surfaces side by side, on a common scale, into a PNG, PDF or SVG file.
 
     Args:
-        surfaces: what to draw, left to right; all lines or all planes.
-        path: where to; the suffix says the format. Folders are made; the file appears whole or not at all.
-        kind: "contour", "filled", "heatmap", "surface" (3D), "line" or "trajectory" (contours and the path of
-            a training); "auto" draws lines as "line", planes and the middle slice of boxes as "contour";
-            "curvature" is a heat map (or line) of |λmin/λmax|; "scene" is a lit surface with contour lines and the
-            path of a training, a PNG made by PyVista.
+        surfaces: the surfaces, left to right; all lines or all planes.
+        path: the output file; its suffix gives the format. Folders are created; the file is written atomically.
+        kind: "contour", "filled", "heatmap", "surface" (3D), "line" or "trajectory" (contours and the training path);
+            "auto" draws lines as "line", planes and the middle slice of boxes as "contour"; "curvature" is a heat map
+            (or line) of |λmin/λmax|; "scene" is a lit surface with contour lines and the training path, a PNG made
+            with PyVista.
         metric, log, clip, vmin, vmax, levels, cmap, index, colorbar, show_evaluated: see `look.LookOptions`.
         titles: one per surface; by default the networks' names.
         dpi: pixels per inch of a PNG, and of rasterised parts of PDF and SVG.
-        width: of the whole figure in inches.
-        background: of a scene: "white" (the default), "black" or "transparent".
-        style: "li2018" for the colours and levels of [Li18]'s figures, where nothing else is asked for.
+        width: width of the whole figure in inches.
+        background: background of a scene: "white" (the default), "black" or "transparent".
+        style: "li2018" for the colours and levels of the figures of [Li18], for options that are not set.
 
     Returns:
         The path.
 
     Raises:
-        InputError: nothing can be drawn like that, or the file cannot be written.
+        InputError: the surfaces cannot be drawn with these options, or the file cannot be written.
     """
     path = Path(path)
     several = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
@@ -70,7 +70,9 @@ def save(
     look = Look(metric, log, clip, vmin, vmax, levels, cmap, index, None, colorbar, show_evaluated)
     look = styled(look, style, kind)
     if titles is not None and len(titles) != len(several):
-        raise InputError(f"{len(several)} surfaces need as many titles, got {len(titles)}", key="title")
+        raise InputError(
+            f"expected one title for each of the {len(several)} surfaces, got {len(titles)}", key="title"
+        )
     size, widths = figure_size(kind, several, width)
     if not (dpi > 0 and max(size) * dpi <= MOST_PIXELS):
         raise InputError(
@@ -82,7 +84,7 @@ def save(
         pixels = (round(size[0] * dpi), round(size[1] * dpi))
         return save_scene(several, path, look, titles=titles, size=pixels, background=background or "white")
     if background is not None:
-        raise InputError("a background other than white is for scenes", key="background")
+        raise InputError(f"a background can be set only for scenes, got the kind {kind}", key="background")
     fmt = output.format_of(path)
     with matplotlib.rc_context(frame.STYLE):
         figure, axes = figure_of(kind, len(several), size, widths=widths)
@@ -102,20 +104,22 @@ def save(
 
 
 def resolve_kind(kind: str, surfaces: Sequence[Surface]) -> str:
-    """The kind of figure that "auto" stands for. Raises InputError where surfaces don't go together."""
+    """The kind of figure, with "auto" resolved. Raises InputError if the surfaces cannot share a figure."""
     check_kind(kind)
     if not surfaces:
-        raise InputError("nothing to draw: no surface was given", key="surfaces")
+        raise InputError("nothing to draw; give at least one surface", key="surfaces")
     if kind != "auto":
         return kind
     kinds = {"line" if wide_axes(surface) == 1 else "contour" for surface in surfaces}
     if len(kinds) > 1:
-        raise InputError("lines and planes cannot share a figure; name a kind or draw them apart", key="kind")
+        raise InputError(
+            "lines and planes cannot share a figure; set a kind or draw them separately", key="kind"
+        )
     return kinds.pop()
 
 
 def _curvature(kind: str, metric: str, surfaces: Sequence[Surface]) -> tuple[str, str]:
-    """What the kind "curvature" draws: [Li18]'s map of |λmin/λmax|, or another metric if one is named."""
+    """Kind and metric, with "curvature" resolved: the map of |λmin/λmax| of [Li18], or of a given other metric."""
     if kind != "curvature":
         return kind, metric
     for surface in surfaces:

@@ -1,4 +1,4 @@
-"""Axis labels, titles, notes, aspect, and the mark at the centre."""
+"""Axis labels, titles, notes, aspect ratio, and the mark at the centre."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AXIS_LABELS = {
     "y": r"$\beta$  (along $d_2$)",
     "z": r"$\gamma$  (along $d_3$)",
 }
-# How [Li18] §6 writes the extreme eigenvalues of the Hessian.
+# Notation of [Li18] §6 for the extreme eigenvalues of the Hessian.
 METRIC_NAMES = {
     "eig_min": r"$\lambda_{\min}$",
     "eig_max": r"$\lambda_{\max}$",
@@ -29,7 +29,7 @@ METRIC_NAMES = {
 MOST_TICKS = 16
 GREY = "0.85"  # where NaN is a result
 
-# Small type for a column of a paper; Type 42 fonts, because Type 3 is refused by many of its publishers.
+# Small type for a column of a paper; Type 42 fonts, because many publishers reject Type 3.
 STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -58,17 +58,17 @@ def name_of(metric: str, percent: bool) -> str:
 
 
 def check_title(title: str) -> None:
-    """Raise InputError for a title with a formula that matplotlib cannot set."""
+    """Raise InputError for a title with a formula that matplotlib cannot typeset."""
     try:
         MathTextParser("path").parse(title)
     except ValueError as error:
         raise InputError(
-            f"title {title!r} holds a formula that cannot be set: {error}", key="title"
+            f"title {title!r} has a formula that matplotlib cannot typeset: {error}", key="title"
         ) from error
 
 
 def heading(ax: Axes, title: str, notes: Iterable[str]) -> None:
-    """Set the title and, small below it, the remarks."""
+    """Set the title and, in small type below it, the remarks."""
     top = 0.89 if ax.name == "3d" else 1.0  # the box of a 3D drawing leaves the top of its axes empty
     remarks = " · ".join(notes)
     if not title and not remarks:
@@ -89,7 +89,7 @@ def heading(ax: Axes, title: str, notes: Iterable[str]) -> None:
 
 
 def remarks(field: Field, scale: Scale, *, nan_grey: bool = False) -> tuple[str, ...]:
-    """A field's notes and what the scale did to it."""
+    """The notes of a field, and notes on clipping and constant values."""
     notes = tuple(f"{note} (grey)" if nan_grey and note.endswith(" NaN") else note for note in field.notes)
     if scale.clip is not None and (field.values > scale.clip).any():
         notes += (f"clipped at {plain(scale.clip, scale.percent)}",)
@@ -100,7 +100,7 @@ def remarks(field: Field, scale: Scale, *, nan_grey: bool = False) -> tuple[str,
 
 
 def plane(ax: Axes, field: Field) -> None:
-    """Name and bound the axes of a plane; equal units where that leaves it neither slit nor strip."""
+    """Set labels and limits of the axes of a plane, with equal units unless the plane would get too thin."""
     x, y = field.axes
     ax.set_xlabel(AXIS_LABELS[field.names[0]])
     ax.set_ylabel(AXIS_LABELS[field.names[1]])
@@ -113,14 +113,14 @@ def plane(ax: Axes, field: Field) -> None:
 
 
 def centre(ax: Axes, color: str) -> None:
-    """Mark the trained network at (0, 0) if it is in sight."""
+    """Mark the trained network at (0, 0) if it is within the axes."""
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     if left <= 0 <= right and low <= 0 <= high:
         ax.plot([0], [0], marker="+", markersize=6, markeredgewidth=1.1, color=color, zorder=5)
 
 
 def ticks(axis: Any, scale: Scale, at: np.ndarray | None = None) -> None:
-    """Plainly written ticks on an axis that carries values: round numbers, or the given ones."""
+    """Set plain tick labels on an axis of values, at round numbers or at the given ones."""
     at = scale.ticks() if at is None else at[:: 1 + len(at) // MOST_TICKS]
     axis.set_major_locator(FixedLocator([float(tick) for tick in at]))
     axis.set_minor_locator(NullLocator())

@@ -16,18 +16,18 @@ from matplotlib.path import Path
 from lsweep.render.field import Field
 from lsweep.render.scale import Scale
 
-SHORTEST = 0.4  # of the panel's width: a ring smaller than this gets no label
-APART = 0.13  # between two labels, alike
-MARGIN = 0.07  # between a label and the panel's edge, alike
-CLEAR = 0.016  # between a label's middle and another line, alike
-CHOICES, MOST_OTHERS = 80, 20_000  # places tried on a line, points of other lines looked at
+SHORTEST = 0.4  # minimum length of a line with a label, in units of the panel's width, like the next three
+APART = 0.13  # minimum distance between two labels
+MARGIN = 0.07  # minimum distance between a label and the panel's edge
+CLEAR = 0.016  # minimum distance between the centre of a label and another line
+CHOICES, MOST_OTHERS = 80, 20_000  # positions tried per line, maximum number of points of other lines checked
 
 
 def lines(ax: Axes, field: Field, scale: Scale, levels: np.ndarray, **style: Any) -> ContourSet | None:
-    """Draw the contour lines of those levels that occur; None where none does.
+    """Draw the contour lines of the levels that occur; None if none does.
 
     `ax.contour` interpolates values, which on a log scale crowds all lines of a steep cell into its lowest
-    corner. So the lines are found in log10 here, and matplotlib is given the finished geometry.
+    corner. Therefore the lines are computed in log10 here, and matplotlib receives the finished geometry.
     """
     generator = _generator(field, scale, line_type=LineType.SeparateCode)
     found = [(level, *generator.lines(at)) for level, at in zip(levels, scale.linear(levels), strict=True)]
@@ -39,10 +39,10 @@ def lines(ax: Axes, field: Field, scale: Scale, levels: np.ndarray, **style: Any
 
 
 def bands(ax: Axes, field: Field, scale: Scale, levels: np.ndarray, cmap: Colormap) -> ContourSet | None:
-    """Fill between each level and the next; None where nothing is finite. Found as `lines` are."""
+    """Fill between consecutive levels; None if nothing is finite. Computed like `lines`."""
     generator = _generator(field, scale, fill_type=FillType.OuterCode)
     at = scale.linear(levels)
-    # Values beyond the ends belong to the first and last band, and those at the ends are in.
+    # Values at or beyond the ends belong to the first and last band.
     low, high = scale.linear(np.array([scale.lo, scale.hi]))
     at[0], at[-1] = min(at[0], low) - 1e-6, max(at[-1], high) + 1e-6
     found = [generator.filled(low, high) for low, high in pairwise(at)]
@@ -55,10 +55,10 @@ def bands(ax: Axes, field: Field, scale: Scale, levels: np.ndarray, cmap: Colorm
 
 
 def labels(ax: Axes, drawn: ContourSet, write: Any, size: float) -> None:
-    """Write the levels into their lines, each once or twice, where a line is long and no label is near.
+    """Label each level once or twice, where its line is long and no other label is near.
 
-    matplotlib labels every piece of every line, which on a chaotic surface paints the panel over. The gap
-    for a label is cut in pixels: call this when the figure's layout is final.
+    matplotlib labels every piece of every line, which covers the panel on a chaotic surface. The gap for a label is
+    cut in pixels, so call this when the layout of the figure is final.
     """
     ax.apply_aspect()
     places: list[np.ndarray] = []
@@ -77,7 +77,7 @@ def labels(ax: Axes, drawn: ContourSet, write: Any, size: float) -> None:
 
 
 def pieces(drawn: ContourSet) -> list[list[np.ndarray]]:
-    """The lines of each level, (n, 2) each. (`ContourSet.allsegs` says the same and is on its way out.)"""
+    """The lines of each level, (n, 2) each. (`ContourSet.allsegs` is the same but deprecated.)"""
     paths = [(path.vertices, np.asarray(path.codes)) for path in drawn.get_paths()]
     return [np.split(points, np.flatnonzero(codes == Path.MOVETO)[1:]) for points, codes in paths]
 
@@ -105,7 +105,7 @@ def _longest(ax: Axes, segments: Sequence[Any]) -> list[np.ndarray]:
 def _free_spot(
     ax: Axes, segment: np.ndarray, places: list[np.ndarray], others: np.ndarray
 ) -> np.ndarray | None:
-    """The place farthest from labels, the panel's edge and other lines, or None where all are too near."""
+    """The position farthest from labels, the panel's edge and other lines, or None if all are too near."""
     spots = _along(segment)
     points = _in_panel(ax, spots)
     height = ax.bbox.height / ax.bbox.width
@@ -113,7 +113,7 @@ def _free_spot(
     room = _nearest(points, np.array(places).reshape(-1, 2))
     clear = _nearest(points, others[:: 1 + len(others) // MOST_OTHERS])
     good = (margin >= MARGIN) & (room >= APART) & (clear >= CLEAR)
-    # Without a preferred corner the first labels of nested rings would all sit where contourpy starts.
+    # Without a preferred corner, the first labels of nested rings would all be where contourpy starts.
     score = room + 3 * np.minimum(clear, 2 * CLEAR) + 0.05 * points.sum(axis=1)
     best = int(np.where(good, score, -1.0).argmax())
     return spots[best] if good[best] else None
@@ -127,7 +127,7 @@ def _along(segment: np.ndarray) -> np.ndarray:
 
 
 def _dense(points: np.ndarray) -> np.ndarray:
-    """A line's (n, 2) vertices and points between them: on a coarse grid these are what a label would lie on."""
+    """A line's (n, 2) vertices with points between them, which a label could cover on a coarse grid."""
     t = np.arange(4)[:, None] / 4
     between: np.ndarray = points[:-1, None] * (1 - t) + points[1:, None] * t
     return np.concatenate([between.reshape(-1, 2), points[-1:]])

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-# Steps within a decade, from dense to sparse; beyond, whole decades are left out. The page has them from here.
+# Steps within a decade, from dense to sparse; sparser still, whole decades are skipped. The page uses the same values.
 DECADES = (
     (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
     (1, 1.5, 2, 3, 5, 7),
@@ -16,15 +16,15 @@ DECADES = (
 )
 EVERY = (1, 2, 3, 4, 5, 10, 15, 20, 25, 30, 40, 50, 100)
 STEPS = (1, 2, 2.5, 5)
-MOST_SHARED = 16  # lines in a panel of several: more and the rings of a bowl touch
-SMALLEST = 1e-290  # room for arithmetic above the smallest double
+MOST_SHARED = 16  # lines per panel in a figure of several panels; with more, the rings of a bowl touch
+SMALLEST = 1e-290  # leaves room for arithmetic above the smallest double
 
 
 def round_levels(lo: float, hi: float, count: int, *, log: bool) -> np.ndarray:
-    """About `count` round numbers strictly inside (lo, hi), rising; at least one where lo < hi.
+    """About `count` round numbers strictly inside (lo, hi), increasing; at least one if lo < hi.
 
-    On a log scale they are 1, 2, 5, … times powers of ten, as dense as fits the range; where that is less
-    than about a quarter of a decade, they are equally spaced.
+    On a log scale they are 1, 2, 5, … times powers of ten, as dense as fits the range; over less than about a quarter
+    of a decade, they are equally spaced.
     """
     if is_flat(lo, hi):
         return np.array([])
@@ -38,11 +38,11 @@ def round_levels(lo: float, hi: float, count: int, *, log: bool) -> np.ndarray:
 
 
 def shared_levels(ranges: list[tuple[float, float]], count: int, *, log: bool) -> np.ndarray:
-    """Levels for several panels at once: of one density where that suits each, else dense where all have values.
+    """Common levels for several panels: uniformly dense if that suits each panel, else denser in the narrowest range.
 
-    A bowl (0.05 to 10) beside a chaos (0.5 to 1e6) on levels chosen for 0.05 to 1e6 alone would be left
-    with three rings. Where the same steps of a decade give the narrowest panel about `count` and the
-    widest at most `MOST_SHARED`, all have these.
+    A bowl (0.05 to 10) next to a chaotic surface (0.5 to 1e6) would get only three rings with levels chosen for 0.05
+    to 1e6. If the same steps per decade give the narrowest panel about `count` levels and the widest at most
+    `MOST_SHARED`, these are used for all.
     """
     ranges = [(lo, hi) for lo, hi in ranges if not is_flat(lo, hi)]
     if not ranges:
@@ -61,12 +61,12 @@ def shared_levels(ranges: list[tuple[float, float]], count: int, *, log: bool) -
 
 
 def is_flat(lo: float, hi: float) -> bool:
-    """Whether a range is too narrow to be drawn as one: what differs is rounding."""
+    """Whether a range is so narrow that the differences are rounding errors."""
     return not hi - lo > 1e-9 * max(abs(lo), abs(hi), SMALLEST)
 
 
 def plain(value: float, percent: bool = False) -> str:
-    """A number as a label: digits where they are few, a power of ten (mathtext) where not."""
+    """A number as a label: plain digits if they are few, else a power of ten (mathtext)."""
     if value != 0 and not 1e-3 <= abs(value) < 99999.5:
         mantissa, exponent = f"{value:.2e}".split("e")
         factor = float(mantissa)

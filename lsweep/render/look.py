@@ -16,23 +16,23 @@ Levels = int | Sequence[float] | None
 
 
 class LookOptions(TypedDict, total=False):
-    """The keywords of every drawing function. Accuracy is in per cent wherever a value is drawn.
+    """Keywords common to all drawing functions. Accuracies are in per cent wherever a value is drawn.
 
-    metric: which number to draw: "loss", "accuracy", "loss_test", …
-    log: a logarithmic scale; "auto" takes one where the values are positive and span more than
-        `scale.LOG_RATIO`, never for an accuracy.
-    clip: values above are drawn at this height, and the figure says so.
+    metric: the metric to draw: "loss", "accuracy", "loss_test", …
+    log: whether to use a logarithmic scale; "auto" uses one if the values are positive and span more than a factor of
+        `scale.LOG_RATIO`, but never for an accuracy.
+    clip: larger values are drawn at this height, and the figure states this.
     vmin, vmax: the ends of the scale (colours, vertical axis); by default those of the values.
-    levels: about how many contour levels, or the levels themselves.
+    levels: the approximate number of contour levels, or the levels themselves.
     cmap: the name of a matplotlib colour map; by default viridis, reversed for an accuracy, so that
         good networks are dark in both.
-    index: which slice of a box (along z), or which row of a plane drawn as a line (along y); by
+    index: index of the slice of a box (along z), or of the row of a plane drawn as a line (along y); by
         default the one nearest to 0.
-    title: above the axes; by default the network's name from the sweep's configuration.
-    show_evaluated: dots where points were evaluated, on flat figures of a refined sweep; the others are interpolated.
-    colorbar: whether to draw one; by default for `filled` and `heatmap`. A 3D surface has none: its
-        vertical axis says the same.
-    style: "li2018" for the colours and levels of [Li18]'s figures, where nothing else is asked for.
+    title: title above the axes; by default the network's name from the sweep's configuration.
+    show_evaluated: mark evaluated points with dots in flat figures of a refined sweep; the others are interpolated.
+    colorbar: whether to draw a colour bar; by default for `filled` and `heatmap`. A 3D surface has none, because its
+        vertical axis shows the same.
+    style: "li2018" for the colours and levels of the figures of [Li18], for options that are not set.
     """
 
     metric: str
@@ -51,7 +51,7 @@ class LookOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Look:
-    """`LookOptions` with its defaults, refused where they make no sense. Raises InputError."""
+    """`LookOptions` with defaults, validated. Raises InputError."""
 
     metric: str = "loss"
     log: Log = "auto"
@@ -88,13 +88,13 @@ class Look:
             return
         if isinstance(self.levels, int):
             if not 1 <= self.levels <= 1000:
-                raise InputError(f"levels must be 1 to 1000 of them, got {self.levels}", key="levels")
+                raise InputError(f"the number of levels must be 1 to 1000, got {self.levels}", key="levels")
             return
         if not len(self.levels) or not all(math.isfinite(level) for level in self.levels):
             raise InputError(f"levels must be finite numbers, got {list(self.levels)}", key="levels")
 
 
 def check_kind(kind: str) -> None:
-    """Raise InputError, with the valid kinds, for a kind of figure that does not exist."""
+    """Raise InputError, which suggests a valid kind, for an unknown kind of figure."""
     if kind not in KINDS:
         raise InputError(f"unknown kind of figure {kind!r}{nearest(kind, KINDS)}", key="kind")

@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 from lsweep.errors import InputError
 
 MARGIN = 0.04  # inches, above and below
-# None leaves the entry out: a date would make two runs differ.
+# None omits the entry: with a date, two runs would differ.
 METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": "lsweep"},
     "pdf": {"Creator": "lsweep", "CreationDate": None},
@@ -21,7 +21,7 @@ METADATA: dict[str, dict[str, Any]] = {
 
 
 def format_of(path: Path) -> str:
-    """The figure format that a path's suffix names. Raises InputError, listing the valid ones."""
+    """The figure format given by the suffix of a path. Raises InputError, which lists the valid ones."""
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in METADATA:
         valid = ", ".join(f".{known}" for known in METADATA)
@@ -34,7 +34,7 @@ def format_of(path: Path) -> str:
 def encode(figure: Figure, fmt: str, dpi: float) -> bytes:
     """Render the figure; `dpi` is the resolution of PNG and of rasterised parts of PDF and SVG.
 
-    The figure keeps its width; what is empty above and below the drawing is cut off.
+    The figure keeps its width; empty space above and below the drawing is cut off.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format=fmt, dpi=dpi, metadata=METADATA[fmt], bbox_inches=_filled_height(figure))
@@ -42,7 +42,7 @@ def encode(figure: Figure, fmt: str, dpi: float) -> bytes:
 
 
 def _filled_height(figure: Figure) -> Bbox:
-    """The figure's bounds in inches, cut to what is drawn in height."""
+    """The figure's bounds in inches, with the height cropped to the drawing."""
     drawn = figure.get_tightbbox()
     if any(ax.name == "3d" for ax in figure.axes):
         return Bbox.from_bounds(0.0, 0.0, figure.get_figwidth(), figure.get_figheight())

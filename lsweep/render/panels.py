@@ -1,4 +1,4 @@
-"""Panels of a figure, drawn on one shared scale."""
+"""Panels of a figure, drawn on a common scale."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DRAW: dict[str, Callable[[Axes, Field, Scale], object]] = {
     "surface": relief.draw_surface,
     "trajectory": planes.draw_contour,
 }
-BARS = ("filled", "heatmap")  # the kinds that cannot be read without a colour bar
+BARS = ("filled", "heatmap")  # the kinds with a colour bar by default
 
 
 def draw_panels(
@@ -33,19 +33,19 @@ def draw_panels(
     *,
     own_figure: bool,
 ) -> Scale:
-    """Draw one surface per axes, on a scale that they share.
+    """Draw one surface per axes, on a common scale.
 
     Args:
-        kind: one of `look.KINDS` but "auto".
-        axes: as many as surfaces, all of one figure.
+        kind: one of `look.KINDS` except "auto".
+        axes: one per surface, all of the same figure.
         titles: one per surface; None takes them from the surfaces.
-        own_figure: whether the figure is ours to put a legend beside the panels.
+        own_figure: whether lsweep created the figure and may put a legend next to the panels.
 
     Returns:
-        The scale, for `finish`, which is to be called when the layout is final.
+        The scale, for `finish`, which must be called when the layout is final.
 
     Raises:
-        InputError: a surface cannot be drawn like that, or a title is not what matplotlib can set.
+        InputError: a surface cannot be drawn with these options, or matplotlib cannot typeset a title.
     """
     for title in titles or ():
         frame.check_title(title)
@@ -58,7 +58,7 @@ def draw_panels(
 
 
 def finish(kind: str, axes: Sequence[Axes], scale: Scale) -> None:
-    """Add what is measured in pixels: the levels written into contour lines."""
+    """Add the labels of contour lines, whose positions depend on the final layout in pixels."""
     if kind in ("contour", "trajectory"):
         for ax in axes:
             planes.label_contours(ax, scale)
@@ -84,7 +84,7 @@ def _legend(figure: Any, handles: list[Any], own: bool) -> None:
         columns = len(handles) if figure.get_figwidth() > 1.3 * len(handles) else 2
         figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
     else:
-        # On the topmost of the panel's own axes, or the accuracy's line would run through it.
+        # On the topmost axes of the panel; otherwise the accuracy curve would cross it.
         top = next(handle.axes for handle in reversed(handles) if handle.axes is not None)
         top.legend(handles=handles, loc="best", framealpha=0.9)
 
@@ -93,7 +93,10 @@ def _draw_planes(
     kind: str, axes: Sequence[Axes], surfaces: Sequence[Surface], look: Look, titles: Sequence[str] | None
 ) -> Scale:
     if look.show_evaluated and kind == "surface":
-        raise InputError("evaluated points can be shown on flat figures and lines only", key="show_evaluated")
+        raise InputError(
+            "evaluated points can be shown only in flat figures and line plots; omit show_evaluated",
+            key="show_evaluated",
+        )
     fields = [extract(surface, look.metric, 2, look.index) for surface in surfaces]
     scale = choose(fields, look)
     for k, (ax, field) in enumerate(zip(axes, fields, strict=True)):
@@ -122,7 +125,7 @@ def _heading(ax: Axes, field: Field, scale: Scale, title: str | None, *, grey: b
 
 
 def check_axes(kind: str, ax: Axes) -> None:
-    """Raise InputError where a 3D drawing is asked for on flat axes, or the reverse."""
+    """Raise InputError for a 3D drawing on flat axes, or a flat drawing on 3D axes."""
     solid = ax.name == "3d"
     if solid != (kind == "surface"):
         raise InputError(

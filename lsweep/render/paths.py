@@ -1,4 +1,4 @@
-"""Path of a training over a plane: checkpoints, drops of the learning rate, start and end."""
+"""Training paths on a plane: checkpoints, learning-rate drops, start and end."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from lsweep.render import frame
 from lsweep.render.field import Field, place_of
 from lsweep.surface import Surface, Trajectory
 
-# Okabe and Ito's colours that stay apart from viridis: vermilion, reddish purple, black, sky blue.
+# Colours of Okabe and Ito that contrast with viridis: vermilion, reddish purple, black, sky blue.
 COLORS = ("#D55E00", "#CC79A7", "#000000", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
 
 
 def trajectory_of(surface: Surface) -> Trajectory:
-    """The path that a file holds. Raises InputError where it holds none."""
+    """The training path in a file. Raises InputError if there is none."""
     if surface.trajectory is None:
         raise InputError(
-            f"{place_of(surface)} holds no trajectory; sweep with directions.trail, the folder that `lsweep train` "
-            "wrote",
+            f"{place_of(surface)} has no trajectory; set directions.trail to the folder written by `lsweep train`, and "
+            "sweep again",
             key="kind",
         )
     return surface.trajectory
 
 
 def draw_path(ax: Axes, surface: Surface, field: Field) -> list[Line2D]:
-    """Draw the paths over a drawn plane, and the shares that the axes have on their labels.
+    """Draw the paths over a drawn plane, and add the share of each axis to its label.
 
     Returns:
-        What a legend needs: one line per trail, and the mark of a dropped learning rate.
+        Handles for a legend: one line per trail, and the marker of a learning-rate drop.
     """
     path = trajectory_of(surface)
     columns = ["xyz".index(name) for name in field.names]
@@ -59,9 +59,9 @@ def draw_path(ax: Axes, surface: Surface, field: Field) -> list[Line2D]:
     return handles
 
 
-# Over the crowd of the last checkpoints, and told from it.
+# Drawn over the last checkpoints, and distinct from them.
 END: dict[str, Any] = {"markersize": 10, "markeredgecolor": "white", "markeredgewidth": 0.6}
-# Larger than any checkpoint, hollow, so that the checkpoint itself is still seen.
+# A hollow marker larger than any checkpoint, so that the checkpoint stays visible.
 DROP: dict[str, Any] = {
     "linestyle": "none",
     "marker": "o",
@@ -73,7 +73,7 @@ DROP: dict[str, Any] = {
 
 
 def drops_of(learning_rates: np.ndarray) -> list[int]:
-    """The indices of the checkpoints after which the learning rate is lower; unknown rates drop nowhere."""
+    """The indices of the checkpoints after which the learning rate drops; unknown rates give no drops."""
     before, after = learning_rates[:-1], learning_rates[1:]
     return [int(i) for i in np.flatnonzero(after < before * (1 - 1e-9))]
 
@@ -85,10 +85,10 @@ def _label_axes(ax: Axes, path: Trajectory, field: Field, columns: list[int]) ->
 
 
 def share_of(path: Trajectory, column: int) -> tuple[str | None, str]:
-    """Which principal component an axis is (None: another axis), and how much of the path lies along it, or ""."""
+    """The principal component of an axis (None if it is none), and the share of the path along it, or ""."""
     explained = path.explained[column]
     if np.isnan(explained):
-        share = path.shares[column]  # unknown in a path from another program
+        share = path.shares[column]  # NaN in a path from another program
         return None, "" if np.isnan(share) else f"{_percent(share)} of the movement"
     order = int((~np.isnan(path.explained[:column])).sum())
     return f"{('1st', '2nd', '3rd')[order]} PCA component", f"{_percent(explained)} of the variance"

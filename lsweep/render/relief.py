@@ -14,16 +14,16 @@ from lsweep.render.field import Field
 from lsweep.render.levels import plain
 from lsweep.render.scale import Scale
 
-BOX = (1.0, 1.0, 0.62)  # the drawn box, wide, deep, high
-LIGHT = np.array([-0.5, -0.35, 0.8])  # from the left, the front and above, in units of that box
+BOX = (1.0, 1.0, 0.62)  # width, depth and height of the drawn box
+LIGHT = np.array([-0.5, -0.35, 0.8])  # from the left, the front and above, in units of the box
 AMBIENT = 0.5
-FACETS = 150  # along a side, about: cells are cut into parts until there are so many
-ZOOM = 0.92  # leaves room for the labels, which mplot3d keeps from the layout
+FACETS = 150  # approximate number of facets along a side, to which cells are subdivided
+ZOOM = 0.92  # leaves room for the labels, which mplot3d does not report to the layout engine
 VIEW = {"elev": 32.0, "azim": -58.0}
 
 
 def draw_surface(ax: Axes, field: Field, scale: Scale) -> None:
-    """Draw every cell with four values; on a log scale heights are log10. `ax` has projection="3d"."""
+    """Draw every cell with four values; on a log scale, heights are log10. `ax` must have projection="3d"."""
     x, y = np.meshgrid(*field.axes)
     heights = scale.linear(np.clip(scale.drawn(field.values), scale.vmin, scale.vmax))
     whole = np.asarray(_cells(np.isfinite(heights)).all(axis=-1))
@@ -41,15 +41,15 @@ def draw_surface(ax: Axes, field: Field, scale: Scale) -> None:
 
 
 def _cells(grid: np.ndarray) -> np.ndarray:
-    """The corners of the cells of a (rows, columns, …) grid, going round: (rows - 1, columns - 1, 4, …)."""
+    """The corners of the cells of a (rows, columns, …) grid, in cyclic order: (rows - 1, columns - 1, 4, …)."""
     return np.stack([grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]], axis=2)
 
 
 def _lit(heights: np.ndarray, whole: np.ndarray, scale: Scale) -> np.ndarray:
-    """Colours of the points, (rows, columns, 3), lit in the proportions of the drawn box.
+    """Colours of the points, (rows, columns, 3), with lighting computed in the proportions of the drawn box.
 
-    matplotlib's own shading takes normals in data units, where a loss of 1e5 over a plane of width 2 is
-    all walls, and one normal per cell, which shows the cells.
+    matplotlib's shading uses normals in data units, in which a loss of 1e5 over a plane of width 2 consists of walls,
+    and one normal per cell, which makes the cells visible.
     """
     low, high = scale.linear(np.array([scale.vmin, scale.vmax]))
     level = (heights - low) / (high - low)
@@ -60,7 +60,7 @@ def _lit(heights: np.ndarray, whole: np.ndarray, scale: Scale) -> np.ndarray:
 
 
 def _normals(heights: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Unit normals at the points, (rows, columns, 3): the mean over the whole cells around each."""
+    """Unit normals at the points, (rows, columns, 3): the mean over the complete cells around each."""
     y, x = np.meshgrid(
         *(np.linspace(0, side, n) for side, n in zip(BOX[:2], heights.shape, strict=True)), indexing="ij"
     )
@@ -77,7 +77,7 @@ def _normals(heights: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def _subdivide(corners: np.ndarray, parts: int) -> np.ndarray:
     """Cut cells into parts² by bilinear interpolation: (cells, 4, d) to (cells * parts², 4, d).
 
-    The surface stays that of the values; only its colours become smooth, which mplot3d cannot do by itself.
+    The shape of the surface does not change; only its colours become smooth, which mplot3d cannot do.
     """
     u = np.linspace(0.0, 1.0, parts + 1)
     across, up = u[None, :, None], u[:, None, None]
@@ -88,7 +88,7 @@ def _subdivide(corners: np.ndarray, parts: int) -> np.ndarray:
 
 
 def _box(ax: Any, field: Field, scale: Scale) -> None:
-    """Bounds, names, ticks and point of view."""
+    """Set limits, labels, ticks and the view."""
     x, y = field.axes
     low, high = scale.linear(np.array([scale.vmin, scale.vmax]))
     ax.set_xlim(float(x[0]), float(x[-1]))
@@ -99,7 +99,7 @@ def _box(ax: Any, field: Field, scale: Scale) -> None:
     ax.set_xlabel(frame.AXIS_LABELS[field.names[0]].split()[0])
     ax.set_ylabel(frame.AXIS_LABELS[field.names[1]].split()[0])
     ax.set_zlabel(frame.name_of(field.metric, field.percent))
-    # The two axes meet in the front corner, where the labels of both would lie on one another.
+    # The two axes meet in the front corner, where their labels would overlap.
     ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], prune="upper"))
     ax.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], prune="lower"))
     ax.tick_params(pad=0)

@@ -15,25 +15,25 @@ from lsweep.render.field import Field
 from lsweep.render.levels import SMALLEST, is_flat, round_levels, shared_levels
 from lsweep.render.look import Look
 
-# "auto" turns logarithmic where the largest value is more than this many times the smallest positive one.
+# "auto" is logarithmic if the ratio of the largest to the smallest positive value exceeds this.
 # 50 leaves an ordinary line plot linear and makes a bowl (0.05 to 10) logarithmic.
 LOG_RATIO = 50.0
-LEVELS = 11  # contour levels, about; every one gets a label
-SHARED_LEVELS = 8  # fewer: what is right for one panel lies close together in another
+LEVELS = 11  # approximate number of contour levels, each with a label
+SHARED_LEVELS = 8  # fewer with several panels: levels that suit one panel are close together in another
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How values become positions and colours.
+    """Mapping from values to positions and colours.
 
     Attributes:
         lo, hi: the finite range of the values of all panels, after clipping; on a log scale `lo` > 0.
-        vmin, vmax: the ends of the colours and of the vertical axis; vmin < vmax always.
+        vmin, vmax: the ends of the colours and of the vertical axis; always vmin < vmax.
         log: whether the scale is logarithmic.
-        levels: contour levels, rising, in the units of the values.
+        levels: contour levels in increasing order, in the units of the values.
         cmap: the colour map.
         percent: whether the values are in per cent.
-        clip: the height at which values were cut, where that changed any.
+        clip: the value at which the data were clipped; None if no value was changed.
     """
 
     lo: float
@@ -47,18 +47,18 @@ class Scale:
     clip: float | None
 
     def drawn(self, values: np.ndarray) -> np.ndarray:
-        """Values as they are drawn: cut to [lo, hi], infinities at its ends, NaN where nothing is drawn.
+        """Values as drawn: clipped to [lo, hi], with infinities at the ends and NaN where nothing is drawn.
 
-        On a log scale a zero is drawn at the smallest positive value.
+        On a log scale, a zero is drawn at the smallest positive value.
         """
         return np.clip(values, self.lo, self.hi)
 
     def linear(self, values: np.ndarray) -> np.ndarray:
-        """Values, or their log10: what heights and contours are interpolated in."""
+        """Values, or their log10 on a log scale; heights and contours are interpolated in these."""
         return np.log10(values) if self.log else np.asarray(values, dtype=np.float64)
 
     def norm(self) -> Normalize:
-        """From values to [0, 1], for matplotlib."""
+        """The mapping from values to [0, 1] for matplotlib."""
         kind = LogNorm if self.log else Normalize
         return kind(self.vmin, self.vmax, clip=True)
 
@@ -68,7 +68,7 @@ class Scale:
 
 
 def choose(fields: Sequence[Field], look: Look) -> Scale:
-    """Find the scale for panels that are to be compared. Raises InputError where none can be."""
+    """Choose the common scale of several panels. Raises InputError if there is none."""
     percent = any(field.percent for field in fields)
     finite = np.concatenate([field.finite for field in fields]) if fields else np.array([])
     top = look.clip if look.clip is not None else math.inf
@@ -90,7 +90,7 @@ def choose(fields: Sequence[Field], look: Look) -> Scale:
 
 
 def colormap(name: str) -> Colormap:
-    """A matplotlib colour map by name. Raises InputError, naming the nearest, for an unknown one."""
+    """A matplotlib colour map by name. Raises InputError, which suggests a similar name, for an unknown one."""
     if name not in matplotlib.colormaps:
         raise InputError(f"unknown colour map {name!r}{nearest(name, matplotlib.colormaps)}", key="cmap")
     return matplotlib.colormaps[name]
@@ -101,7 +101,7 @@ def _use_log(finite: np.ndarray, look: Look, percent: bool) -> bool:
     if look.log != "auto":
         if look.log and len(finite) and not len(positive):
             raise InputError(
-                f"a log scale needs positive values, {look.metric} has none; use --no-log", key="log"
+                f"a log scale needs positive values, but {look.metric} has none; use --no-log", key="log"
             )
         return look.log
     bounds = [bound for bound in (look.clip, look.vmin, look.vmax) if bound is not None]
@@ -121,7 +121,7 @@ def _range(finite: np.ndarray, log: bool) -> tuple[float, float]:
 def _ends(lo: float, hi: float, look: Look, log: bool) -> tuple[float, float]:
     vmin = lo if look.vmin is None else look.vmin
     vmax = hi if look.vmax is None else look.vmax
-    # A constant surface still needs two ends, and so does one that lies outside a single given end.
+    # Two distinct ends are needed also for a constant surface, and for one outside a single given end.
     if not is_flat(vmin, vmax):
         return vmin, vmax
     if look.vmax is None:

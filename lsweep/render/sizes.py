@@ -9,18 +9,18 @@ import numpy as np
 from lsweep.errors import InputError
 from lsweep.surface import Surface
 
-PANEL_WIDTHS = {1: 4.6, 2: 3.7}  # inches; more panels are narrower still
+PANEL_WIDTHS = {1: 4.6, 2: 3.7}  # inches, by number of panels; for more see NARROW
 NARROW = 3.2
-LEAST, MOST = 0.75, 1.6  # a panel's width by the mean: room for its title, and for the others
+LEAST, MOST = 0.75, 1.6  # bounds on a panel's width relative to the mean, to leave room for all titles
 
 
 def figure_size(
     kind: str, surfaces: Sequence[Surface], width: float | None
 ) -> tuple[tuple[float, float], list[float]]:
-    """Width and height of a figure in inches, and the widths of its panels by their mean.
+    """Width and height of a figure in inches, and the widths of its panels relative to their mean.
 
-    Planes are drawn with equal units: those of unlike proportions get widths that bring them to about one height.
-    Raises InputError for a width that is none.
+    Planes are drawn with equal units; those of different proportions get widths that make their heights about equal.
+    Raises InputError for an invalid width.
     """
     if width is not None and not 0.5 <= width <= 100:
         raise InputError(f"width must be 0.5 to 100 inches, got {width}", key="width")
@@ -40,7 +40,7 @@ def figure_size(
 
 
 def _ratio(surface: Surface) -> float:
-    """Height by width of a plane drawn with equal units, or of a slightly wide panel where that is too thin."""
+    """Height by width of a plane drawn with equal units, or of a slightly wide panel if that is too thin."""
     if surface.ndim < 2:
         return 0.8
     x, y = (float(axis[-1]) - float(axis[0]) for axis in (surface.x, surface.y))

@@ -13,7 +13,7 @@ from lsweep.render.axes import figure_of, settle
 from lsweep.tools.files import write_bytes
 
 POINTS = 2000
-LINE, TICKS = "#0072B2", "#D55E00"  # as for lines: told apart by all eyes
+LINE, TICKS = "#0072B2", "#D55E00"  # the colour-blind safe colours of line plots
 
 
 def save(
@@ -28,24 +28,24 @@ def save(
 ) -> Path:
     """Draw a spectral density into a PNG, PDF or SVG file.
 
-    The curve is the measure of `nodes` and `weights`, smoothed by a Gaussian whose width, 1 % of the range, is written
-    into the figure. One eigenvalue among `size` has a peak of about 1 / (size · width · √2π): the axis ends a
-    decade below that.
+    The curve is the discrete measure given by `nodes` and `weights`, smoothed by a Gaussian whose width, 1 % of the
+    range, is noted in the figure. A single eigenvalue among `size` gives a peak of about 1 / (size · width · √2π); the
+    axis ends a decade below.
 
     Args:
-        path: where to; the suffix says the format.
+        path: the output file; its suffix gives the format.
         nodes: eigenvalues, (k,).
         weights: their shares, (k,); they sum to 1.
         size: the dimension of the space.
-        eigenvalues: known ones, marked below the curve.
-        title: above the axes.
+        eigenvalues: known eigenvalues, marked below the curve.
+        title: title above the axes.
         dpi: pixels per inch of a PNG.
 
     Returns:
         The path.
 
     Raises:
-        InputError: an unknown suffix, or the file cannot be written.
+        InputError: the suffix is unknown, or the file cannot be written.
     """
     path = Path(path)
     fmt = output.format_of(path)
@@ -70,7 +70,7 @@ def save(
 
 
 def smoothed(grid: np.ndarray, nodes: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:
-    """The density at eigenvalues (k,), smoothed by a Gaussian of that standard deviation: its integral is 1."""
+    """The density on the grid, smoothed by a Gaussian with standard deviation `width`; its integral is 1."""
     distance = (grid[:, None] - nodes[None, :]) / width
     found: np.ndarray = np.exp(-0.5 * distance**2) @ weights / (width * np.sqrt(2 * np.pi))
     return found

@@ -1,4 +1,4 @@
-"""Named styles: defaults for options that the user leaves open."""
+"""Named styles: defaults for options that the user does not set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lsweep.errors import InputError, nearest
 from lsweep.render.look import Look
 
 STYLES = ("lsweep", "li2018")
-# What the released code of [Li18] draws with: the colour map of each kind, and contours of 0.1 to 10 in steps of 0.5.
+# Settings of the released code of [Li18]: the colour map of each kind, and contours from 0.1 to 10 in steps of 0.5.
 LI2018_MAPS = {
     "contour": "summer",
     "filled": "summer",
@@ -21,12 +21,12 @@ LI2018_LEVELS = tuple(0.1 + 0.5 * k for k in range(20))
 
 
 def styled(look: Look, style: str | None, kind: str) -> Look:
-    """A look in a style: what it leaves open is filled in. Raises InputError for a style that does not exist.
+    """A look with unset options filled in from a style. Raises InputError for an unknown style.
 
     Args:
-        look: what was asked for, which stands.
-        style: one of `STYLES`, or None for lsweep's own.
-        kind: of figure, as `look.KINDS`, "auto" resolved.
+        look: the options set by the user, which take precedence.
+        style: one of `STYLES`, or None for the default style.
+        kind: kind of figure, one of `look.KINDS` except "auto".
     """
     if style is not None and style not in STYLES:
         raise InputError(f"unknown style {style!r}{nearest(style, STYLES)}", key="style")

@@ -324,10 +324,10 @@ def test_save_leaves_the_users_settings_alone(plane, tmp_path):
         ({"vmin": 2, "vmax": 1}, "vmin must be below vmax, got 2 and 1"),
         ({"log": True, "clip": -1}, "on a log scale clip must be above 0, got -1"),
         ({"log": True, "levels": [-1, 1]}, "on a log scale levels must be above 0, got -1"),
-        ({"levels": 0}, "levels must be 1 to 1000 of them, got 0"),
+        ({"levels": 0}, "the number of levels must be 1 to 1000, got 0"),
         ({"clip": np.nan}, "clip must be a finite number, got nan"),
-        ({"titles": ["a", "b"]}, "1 surfaces need as many titles, got 2"),
-        ({"titles": ["$\\nonsense$"]}, "title '$\\\\nonsense$' holds a formula that cannot be set"),
+        ({"titles": ["a", "b"]}, "expected one title for each of the 1 surfaces, got 2"),
+        ({"titles": ["$\\nonsense$"]}, "title '$\\\\nonsense$' has a formula that matplotlib cannot typeset"),
         ({"dpi": 0}, "dpi must be above 0"),
         ({"width": 1e6}, "width must be 0.5 to 100 inches"),
     ],
@@ -345,7 +345,7 @@ def test_bad_places_are_one_clear_line(plane, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write .*a\.png"):
         render.save(plane, tmp_path / "file" / "a.png", dpi=20)
-    with pytest.raises(InputError, match="too few for a plane"):
+    with pytest.raises(InputError, match="too few axes for a plane"):
         render.contour(make((X,), LOSS[0]))
     with pytest.raises(InputError, match="cannot share a figure"):
         render.save([plane, make((X,), LOSS[0])], tmp_path / "a.png")
@@ -405,7 +405,7 @@ def test_command_line_output_names(tmp_path):
     with pytest.raises(InputError, match="different formats"):
         output_path("x.png", files, "line", "pdf")
     assert parse_levels("12") == 12 and parse_levels("0.1,1") == [0.1, 1.0]
-    with pytest.raises(InputError, match="--levels takes"):
+    with pytest.raises(InputError, match="--levels must be"):
         parse_levels("many")
 
 
@@ -475,7 +475,7 @@ def test_evaluated_points_of_a_line():
 
 def test_evaluated_points_are_not_shown_on_a_relief(tmp_path):
     surface, _ = refined()
-    with pytest.raises(InputError, match="flat figures and lines only"):
+    with pytest.raises(InputError, match="only in flat figures and line plots"):
         render.save(surface, tmp_path / "a.png", kind="surface", show_evaluated=True)
     path = render.save(surface, tmp_path / "a.png", kind="contour", show_evaluated=True)
     assert path.read_bytes() != render.save(surface, tmp_path / "b.png", kind="contour").read_bytes()

@@ -160,7 +160,7 @@ def test_the_command(tmp_path, capsys):
         (["--html", "p.html", "-o", "a.png"], "--output is for figures"),
         (["--html", "p.html", "--dpi", "100"], "--dpi is for figures"),
         (["--html", "p.html", "--metric", "loss_test"], "no metric 'loss_test'"),
-        (["--html", "p.html", "--title", "a", "--title", "b"], "as many titles"),
+        (["--html", "p.html", "--title", "a", "--title", "b"], "expected one title for each"),
         (["--html", "p.html", "--cmap", "viridi"], "did you mean 'viridis'?"),
         (["--html", "/dev/null/p.html"], "cannot write /dev/null/p.html"),
     ],

@@ -227,10 +227,10 @@ def test_pending_points_are_holes(tmp_path: Path) -> None:
         ("a.pdf", {}, "ends in .png"),
         ("a.png", {"metric": "acc"}, "no metric 'acc'"),
         ("a.png", {"background": "red"}, "unknown background 'red'"),
-        ("a.png", {"titles": ["a", "b"]}, "1 surfaces need as many titles"),
+        ("a.png", {"titles": ["a", "b"]}, "expected one title for each of the 1 surfaces"),
         ("a.png", {"dpi": 5.0}, "size must be 64 to 16384 pixels"),
-        ("a.png", {"show_evaluated": True}, "flat figures and lines only"),
-        ("a.png", {"kind": "contour", "background": "black"}, "is for scenes"),
+        ("a.png", {"show_evaluated": True}, "only in flat figures and line plots"),
+        ("a.png", {"kind": "contour", "background": "black"}, "only for scenes"),
     ],
 )
 def test_bad_requests_are_one_clear_line(tmp_path: Path, name: str, options: dict, complaint: str) -> None:
@@ -297,7 +297,7 @@ def test_a_movie_without_room_is_not_there(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
     try:
-        with pytest.raises(InputError, match="no movie that can be played"):
+        with pytest.raises(InputError, match="wrote no playable movie"):
             save_movie(plane(), tmp_path / "a.mp4", film=Film(seconds=0.2, fps=10), size=(64, 64))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -345,16 +345,16 @@ def test_progress_hears_of_every_frame(tmp_path: Path) -> None:
     "arguments,complaint",
     [
         (["-o", "a.avi"], "ends in .mp4 or .gif"),
-        (["-o", "a.mp4", "--size", "101x100"], "width and height must be even, got 101x100"),
-        (["-o", "a.gif", "--size", "100x1000"], "no room for 1 panels and a colour bar"),
-        (["-o", "a.gif", "--fps", "60"], "shows at most 50 frames per second, got 60"),
-        (["-o", "a.mp4", "--size", "big"], "--size takes width x height"),
+        (["-o", "a.mp4", "--size", "101x100"], "width and height of an MP4 must be even, got 101x100"),
+        (["-o", "a.gif", "--size", "100x1000"], "too few for 1 panels and a colour bar"),
+        (["-o", "a.gif", "--fps", "60"], "supports at most 50 frames per second, got 60"),
+        (["-o", "a.mp4", "--size", "big"], "--size must be width x height"),
         (["-o", "a.mp4", "--seconds", "nan"], "seconds must be a number above 0"),
         (["-o", "a.mp4", "--fps", "-1"], "fps must be a number above 0"),
-        (["-o", "a.mp4", "--seconds", "1e9"], "frames, expected 2 to 20000"),
-        (["-o", "a.mp4", "--seconds", "0.01"], "frames, expected 2 to 20000"),
+        (["-o", "a.mp4", "--seconds", "1e9"], "expected 2 to 20000 frames"),
+        (["-o", "a.mp4", "--seconds", "0.01"], "expected 2 to 20000 frames"),
         (["-o", "file/a.gif", "--size", "64x64", "--seconds", "0.1"], "cannot write"),
-        (["-o", "a.gif", "--title", "a", "--title", "b"], "1 surfaces need as many titles"),
+        (["-o", "a.gif", "--title", "a", "--title", "b"], "expected one title for each of the 1 surfaces"),
     ],
 )
 def test_bad_movies_are_one_clear_line(

@@ -1,4 +1,4 @@
-"""Assembles the interactive page from template, style, script and data."""
+"""Assembles the interactive page from template, style, scripts and data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lsweep.render.page.payload import payload
 from lsweep.surface import Surface
 from lsweep.tools.files import write_bytes
 
-# In this order: each part is a constant that uses those before it.
+# The order matters: each part is a constant that uses earlier ones.
 PARTS = (
     "data",
     "scale",
@@ -42,7 +42,7 @@ PARTS = (
     "page",
     "script",
 )
-# A page that follows a running sweep has these too; one that waits for its file these alone.
+# Additional parts of a page that follows a running sweep, and all parts of a page that waits for its file.
 LIVE_PARTS = ("strip", "follow", "live")
 WAITING_PARTS = ("strip", "follow", "waiting")
 SUFFIXES = (".html", ".htm")
@@ -64,27 +64,27 @@ def save_page(
     index: int | None = None,
     show_evaluated: bool = False,
 ) -> Path:
-    """Write an interactive page: 3D surface and map of each sweep, linked, with the values under the pointer.
+    """Write an interactive page with linked 3D surface and map of each sweep, and the values under the pointer.
 
-    Everything is in the one file, the data as float64; it opens from a disk and needs a browser with WebGL 2
-    (without, the maps are still there).
+    The page is one file, with the data as float64. It can be opened from disk in a browser with WebGL 2; without
+    WebGL 2 it shows only the maps.
 
     Args:
-        surfaces: what to show, left to right; all lines or all planes.
-        path: where to; a name that ends in .html. Folders are made; the file appears whole or not at all.
-        metric, log, clip, vmin, vmax, levels, cmap, index, show_evaluated: how the page looks when it opens,
-            see `look.LookOptions`; `index` is for good.
+        surfaces: the surfaces, left to right; all lines or all planes.
+        path: the output file, ending in .html. Folders are created; the file is written atomically.
+        metric, log, clip, vmin, vmax, levels, cmap, index, show_evaluated: initial display options, see
+            `look.LookOptions`; `index` cannot be changed in the page.
         titles: one per surface; by default the networks' names.
 
     Returns:
         The path.
 
     Raises:
-        InputError: nothing can be shown like that, or the file cannot be written.
+        InputError: the surfaces cannot be shown with these options, or the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"cannot write a page into {path}: expected a name that ends in .html", key="html")
+        raise InputError(f"cannot write a page to {path}: expected a name that ends in .html", key="html")
     several = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     look = Look(metric, log, clip, vmin, vmax, levels, cmap, index, None, None, show_evaluated)
     write_bytes(path, assemble(payload(several, look, titles)).encode("utf-8"))
@@ -92,9 +92,9 @@ def save_page(
 
 
 def assemble(data: Mapping[str, Any]) -> str:
-    """The page's text. No string of the data can end the element it lies in.
+    """The text of the page. Data are escaped, so that no string can close its HTML element.
 
-    With "live" among the data the page follows a running sweep: it asks the server that it came from for more.
+    If the data have "live", the page follows a running sweep and polls the server that it came from.
     """
     names = [sweep["title"] or sweep["file"] for sweep in data["sweeps"]]
     live = "live" in data
@@ -102,7 +102,7 @@ def assemble(data: Mapping[str, Any]) -> str:
 
 
 def assemble_waiting(name: str, live: Mapping[str, Any]) -> str:
-    """The text of a page that waits for a sweep's file of that name; `live` as `assemble` has it."""
+    """The text of a page that waits for the file of a sweep; `live` as in `assemble`."""
     return _joined("waiting.html", printable(name), WAITING_PARTS, live, True)
 
 
@@ -123,7 +123,7 @@ def _joined(template: str, title: str, parts: Sequence[str], data: Mapping[str, 
 
 
 def embedded(data: Mapping[str, Any]) -> str:
-    """JSON for a script element: whatever HTML could read as markup is written as an escape of JSON's."""
+    """JSON for a script element; characters that HTML could read as markup are replaced by JSON escapes."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -133,10 +133,10 @@ def _asset(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """What a content security policy calls an inline script or style that it lets in."""
+    """The hash source with which a content security policy allows an inline script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
 
 
 def _fill(template: str, parts: Mapping[str, str]) -> str:
-    """Put each part in its place, once: a place that a part itself brings along is left as it is."""
+    """Insert each part at its placeholder, in one pass: placeholders inside parts are not replaced."""
     return _PLACE.sub(lambda place: parts[place[1]], template)

@@ -25,29 +25,31 @@ from lsweep.render.paths import drops_of, share_of
 from lsweep.render.scale import LEVELS, LOG_RATIO, SHARED_LEVELS, colormap
 from lsweep.surface import Surface
 
-MAPS = ("viridis", "cividis", "magma")  # perceptually uniform; the first is the figures' own
+MAPS = ("viridis", "cividis", "magma")  # perceptually uniform; the first is the default of figures
 NAMES = {"eig_min": "λmin", "eig_max": "λmax", "eig_ratio": "|λmin/λmax|"}
 ERROR = "_stderr"
 
 
 def payload(surfaces: Sequence[Surface], look: Look, titles: Sequence[str] | None = None) -> dict[str, Any]:
-    """Everything that the page draws, in JSON's types.
+    """All data of the page, as JSON types.
 
     Args:
-        surfaces: all lines or all planes (of a box one slice is taken, see `look.LookOptions.index`).
-        look: how the page looks when it opens.
-        titles: one per surface; None takes the networks' names.
+        surfaces: all lines or all planes (of a box one slice is used, see `look.LookOptions.index`).
+        look: initial display options of the page.
+        titles: one per surface; None uses the networks' names.
 
     Raises:
-        InputError: nothing given, lines and planes mixed, or a surface without the metric.
+        InputError: there are no surfaces, lines and planes are mixed, or a surface lacks the metric.
     """
     if not surfaces:
-        raise InputError("nothing to draw: no surface was given", key="surfaces")
+        raise InputError("nothing to draw; give at least one surface", key="surfaces")
     if titles is not None and len(titles) != len(surfaces):
-        raise InputError(f"{len(surfaces)} surfaces need as many titles, got {len(titles)}", key="title")
+        raise InputError(
+            f"expected one title for each of the {len(surfaces)} surfaces, got {len(titles)}", key="title"
+        )
     dims = {min(wide_axes(surface), 2) for surface in surfaces}
     if len(dims) > 1:
-        raise InputError("lines and planes cannot share a page; draw them apart", key="html")
+        raise InputError("lines and planes cannot share a page; write two pages", key="html")
     names = titles or network_names(surfaces)
     sweeps = [_sweep(s, name, dims.copy().pop(), look) for s, name in zip(surfaces, names, strict=True)]
     order = dict.fromkeys(name for sweep in sweeps for name in sweep["values"])
@@ -69,18 +71,18 @@ def label(metric: str) -> str:
 
 
 def errors_of(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Which metric is which other's standard error: "loss_test" → "loss_stderr_test"."""
+    """Metric → metric with its standard error: "loss_test" → "loss_stderr_test"."""
     pairs = {name.replace(ERROR, "", 1): name for name in metrics if ERROR in name}
     return {name: error for name, error in pairs.items() if name in metrics}
 
 
 def packed(values: np.ndarray, dtype: str) -> str:
-    """An array's bytes, row by row, in base64."""
+    """The bytes of an array in C order, in base64."""
     return base64.b64encode(np.ascontiguousarray(values, dtype=dtype).tobytes()).decode("ascii")
 
 
 def _sweep(surface: Surface, title: str, dims: int, look: Look) -> dict[str, Any]:
-    """One sweep: axes, status, and for each quantity its values and, where known, their standard errors."""
+    """One sweep: axes, status, and for each quantity its values and, if known, their standard errors."""
     first = extract(surface, look.metric, dims, look.index)
     errors = errors_of(surface.metrics)
     shown = [
@@ -108,7 +110,7 @@ def _sweep(surface: Surface, title: str, dims: int, look: Look) -> dict[str, Any
 
 
 def _meaning(surface: Surface, name: str) -> str:
-    """What an axis is: its direction, and with a training's path how much of it lies along it."""
+    """Description of an axis: its direction and, with a training path, the share of the path along it."""
     column = AXIS_NAMES.index(name)
     direction = f"along d{'₁₂₃'[column]}"
     path = surface.trajectory
@@ -119,7 +121,7 @@ def _meaning(surface: Surface, name: str) -> str:
 
 
 def _paths(surface: Surface, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The trails that a file holds, on the axes that are drawn; where the learning rate drops after a checkpoint."""
+    """The trails in a file, projected onto the drawn axes, with the checkpoints before learning-rate drops."""
     path = surface.trajectory
     if path is None:
         return []
@@ -137,19 +139,19 @@ def _any(surface: Surface, metric: str) -> bool:
 
 
 def _error(field: Field) -> np.ndarray:
-    """Standard errors where there was an evaluation; nothing is known of that of an interpolated value."""
+    """Standard errors of evaluated points; that of an interpolated value is unknown."""
     return np.where(field.evaluated, field.values, np.nan)
 
 
 def _maps(first: str | None) -> dict[str, str]:
-    """Colour maps, 256 RGB triples of bytes each; the one to begin with first."""
+    """Colour maps, 256 RGB triples of bytes each; the initial one comes first."""
     names = dict.fromkeys([first or MAPS[0], *MAPS])
     grades = np.linspace(0.0, 1.0, 256)
     return {name: packed(np.rint(colormap(name)(grades)[:, :3] * 255), "u1") for name in names}
 
 
 def _rules(look: Look) -> dict[str, Any]:
-    """The figures' rules for scales and levels, so that the page follows the same."""
+    """The rules of figures for scales and levels, which the page shares."""
     return {
         "decades": DECADES,
         "mostShared": MOST_SHARED,
@@ -164,7 +166,7 @@ def _rules(look: Look) -> dict[str, Any]:
 
 
 def _start(look: Look) -> dict[str, Any]:
-    """The controls' first positions."""
+    """The initial state of the controls."""
     tops = [bound for bound in (look.clip, look.vmax) if bound is not None]
     return {
         "quantity": look.metric,

@@ -1,1 +1,1 @@
-"""Lit 3D scenes of planes with PyVista, off screen: pictures and movies."""
+"""Off-screen rendering of lit 3D scenes with PyVista: pictures and movies of planes."""

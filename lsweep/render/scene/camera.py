@@ -1,4 +1,4 @@
-"""Camera views of a scene, framing, and motions of a movie."""
+"""Camera views of a scene, framing, and the camera motions of movies."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-ANGLE = 26.0  # degrees, of the panel's height: a long lens keeps the far side from shrinking
+ANGLE = 26.0  # vertical field of view in degrees; small, so that perspective hardly shrinks the far side
 
 
 @dataclass(frozen=True)
 class View:
-    """An eye that looks at a point.
+    """Position of the camera relative to its focus.
 
     Attributes:
-        azimuth, elevation: degrees; at azimuth -90 the eye is in front (y < 0), at elevation 90 above.
-        distance: from the focus.
-        focus: (3,), what it looks at.
+        azimuth, elevation: degrees; at azimuth -90 the camera is in front (y < 0), at elevation 90 above.
+        distance: distance from the focus.
+        focus: (3,), the point that the camera looks at.
     """
 
     azimuth: float
@@ -26,7 +26,7 @@ class View:
     focus: tuple[float, float, float]
 
     def axes(self) -> np.ndarray:
-        """Unit vectors right, up and towards the eye, as rows of a (3, 3) matrix."""
+        """Unit vectors to the right, up and towards the camera, as rows of a (3, 3) matrix."""
         a, e = np.radians([self.azimuth, self.elevation])
         back = np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
         right = np.array([-np.sin(a), np.cos(a), 0.0])
@@ -34,11 +34,11 @@ class View:
 
     @property
     def eye(self) -> np.ndarray:
-        """Where the eye is, (3,)."""
+        """The position of the camera, (3,)."""
         return np.asarray(self.focus) + self.distance * self.axes()[2]
 
     def project(self, points: np.ndarray, width: int, height: int) -> np.ndarray:
-        """Points, (k, 3), to pixels (k, 2) from the upper left corner of a panel."""
+        """Project points, (k, 3), to pixels, (k, 2), from the upper left corner of a panel."""
         right, up, back = ((np.asarray(points) - self.focus) @ self.axes().T).T
         zoom = height / 2 / np.tan(np.radians(ANGLE) / 2) / (self.distance - back)
         return np.stack([width / 2 + right * zoom, height / 2 - up * zoom], axis=-1)
@@ -48,17 +48,17 @@ Motion = Callable[[View, float], View]
 
 
 def framed(view: View, motion: Motion, points: np.ndarray, aspect: float, margin: float) -> View:
-    """The view from as near as it can be, its focus raised or lowered, such that all points fill the panel.
+    """The closest view in which all points are visible, with the focus moved along z to centre them.
 
     Args:
-        view: azimuth and elevation count, and where along z its focus stands.
-        motion: all points stay in sight on its whole way.
+        view: initial view; azimuth and elevation are kept.
+        motion: all points stay visible during the whole motion.
         points: (k, 3).
         aspect: width by height of the panel.
-        margin: in [0, 1), of the panel's half size, left free around.
+        margin: free margin in [0, 1), in units of half the panel's size.
     """
     tangent = np.tan(np.radians(ANGLE) / 2) * (1 - margin)
-    for _ in range(12):  # both depend on each other
+    for _ in range(12):  # distance and focus depend on each other
         ways = [motion(view, t) for t in np.linspace(0.0, 1.0, 49)]
         seen = [((points - way.focus) @ way.axes().T).T for way in ways]
         needed = [
@@ -81,12 +81,12 @@ def still(view: View, t: float) -> View:
 
 
 def turntable(view: View, t: float) -> View:
-    """Once around; t = 1 is where t = 0 was."""
+    """A full rotation; t = 1 equals t = 0."""
     return replace(view, azimuth=view.azimuth + 360.0 * (t % 1.0))
 
 
 def fly_in(view: View, t: float) -> View:
-    """From above, where the surface is a map, a third of a turn down to the view itself."""
+    """From above, where the surface looks like a map, down to the view itself in a third of a turn."""
     s = t * t * (3 - 2 * t)
     return replace(
         view,

@@ -21,43 +21,42 @@ def add_parser(subparsers: Any) -> None:
 
     parser = subparsers.add_parser(
         "movie",
-        help="film sweeps as lit surfaces, into an MP4 or GIF",
-        description="Film one or several planes side by side, on one shared scale, as lit surfaces with contour lines"
-        " and the path of a training. Needs the extra [movie].",
+        help="make a movie of sweeps as lit surfaces, as MP4 or GIF",
+        description="Make a movie of one or several planes side by side, on a common scale, as lit surfaces with"
+        " contour lines and the training path. Needs the extra [movie].",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="HDF5 file of a sweep")
     group = parser.add_argument_group("movie")
     group.add_argument(
-        "-o", "--output", metavar="OUT", required=True, help="the movie, a name in .mp4 or .gif"
+        "-o", "--output", metavar="OUT", required=True, help="output file, ending in .mp4 or .gif"
     )
     group.add_argument(
         "--motion",
         choices=("turntable", "fly-in"),
         default="turntable",
-        help="turntable: once around, for a loop (the default); fly-in: from above down to the view of a picture",
+        help="turntable: one full rotation that can be looped (the default); fly-in: from above to the view of a"
+        " picture",
+    )
+    group.add_argument("--seconds", type=float, default=5.0, metavar="S", help="duration (default: 5)")
+    group.add_argument(
+        "--fps", type=float, metavar="N", help="frames per second (default: 30; for a GIF 20, at most 50)"
     )
     group.add_argument(
-        "--seconds", type=float, default=5.0, metavar="S", help="how long it lasts (default: 5)"
+        "--size", metavar="WxH", help="width and height in pixels (default: 1280x720; for a GIF 640x360)"
     )
     group.add_argument(
-        "--fps", type=float, metavar="N", help="frames per second (default: 30, of a GIF 20 and at most 50)"
-    )
-    group.add_argument(
-        "--size", metavar="WxH", help="width and height in pixels (default: 1280x720, of a GIF 640x360)"
-    )
-    group.add_argument(
-        "--background", choices=("white", "black"), default="white", help="what is behind (default: white)"
+        "--background", choices=("white", "black"), default="white", help="background colour (default: white)"
     )
     group.add_argument("--title", action="append", metavar="T", help="title of a panel; once per FILE")
-    group.add_argument("--quiet", action="store_true", help="no progress")
+    group.add_argument("--quiet", action="store_true", help="show no progress")
     add_scale(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Film what the arguments ask for and print the path of the movie. Raises InputError."""
+    """Make the movie and print its path. Raises InputError."""
     from lsweep.render.cli import scale_options
     from lsweep.render.look import Look
     from lsweep.render.scene.encode import format_of
@@ -84,5 +83,5 @@ def parse_size(text: str) -> tuple[int, int]:
         return int(width), int(height)
     except ValueError:
         raise InputError(
-            f"--size takes width x height in pixels, as in 1280x720, got {text!r}", key="size"
+            f"--size must be width x height in pixels, as in 1280x720, got {text!r}", key="size"
         ) from None

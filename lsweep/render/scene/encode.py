@@ -1,4 +1,4 @@
-"""Encodes frames as MP4 (H.264, by imageio-ffmpeg) or GIF (by Pillow)."""
+"""Encodes frames as MP4 (H.264, with imageio-ffmpeg) or GIF (with Pillow)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from lsweep.errors import InputError, MissingExtra
 from lsweep.tools.files import writing
 
 Frames = Iterable[np.ndarray]
-# Near what the eye can tell from the frames themselves; "faststart" lets a browser begin before it has all.
+# Visually almost lossless; "faststart" lets a browser start playing before the download is complete.
 H264 = ["-f", "mp4", "-crf", "18", "-preset", "medium", "-movflags", "+faststart", "-fflags", "+bitexact"]
-HUNDREDTHS = 100  # GIF counts time in these
+HUNDREDTHS = 100  # time units of GIF per second
 
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of movie file.
+    """A movie file format.
 
     Attributes:
-        size, fps: what a movie of this kind has by default.
-        most_fps: more frames per second it does not show.
-        check: refuses a width and height that the format cannot have.
-        write: frames of (height, width, 3) uint8 into a file; the path, the frames, (width, height), fps.
+        size, fps: the defaults of the format.
+        most_fps: the maximum number of frames per second.
+        check: raises InputError for a width and height that the format does not support.
+        write: writes frames of (height, width, 3) uint8; takes the path, the frames, (width, height) and fps.
     """
 
     size: tuple[int, int]
@@ -40,11 +40,13 @@ class Format:
 
 
 def format_of(path: Path) -> Format:
-    """The format that a path's suffix names. Raises InputError."""
+    """The format given by the suffix of a path. Raises InputError."""
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         valid = " or ".join(FORMATS)
-        raise InputError(f"cannot film into {path}: expected a name that ends in {valid}", key="output")
+        raise InputError(
+            f"cannot write a movie to {path}: expected a name that ends in {valid}", key="output"
+        )
     return FORMATS[suffix]
 
 
@@ -64,16 +66,18 @@ def _write_mp4(path: Path, frames: Frames, size: tuple[int, int], fps: float) ->
             writer.send(None)
             for frame in frames:
                 writer.send(frame)
-        # Nobody has asked for ffmpeg's exit status: where it had no room, half a movie is there, or nothing.
+        # imageio-ffmpeg ignores the exit status of ffmpeg: if the disk was full, the movie is incomplete or missing.
         try:
             ffmpeg.count_frames_and_secs(str(temporary))
         except RuntimeError as error:
-            raise OSError("ffmpeg left no movie that can be played") from error
+            raise OSError("ffmpeg wrote no playable movie; check the free disk space") from error
 
 
 def _write_gif(path: Path, frames: Frames, size: tuple[int, int], fps: float) -> None:
     image = _need("PIL.Image", "GIF needs Pillow")
-    with writing(path) as temporary:  # frames take long: whether there is a place for them is known before
+    with writing(
+        path
+    ) as temporary:  # opened first, because frames take long and the path may not be writable
         pictures = [
             image.fromarray(frame).quantize(256, dither=image.Dither.FLOYDSTEINBERG) for frame in frames
         ]
@@ -97,15 +101,15 @@ def _need(module: str, what: str) -> Any:
 
 def _even(width: int, height: int) -> None:
     if width % 2 or height % 2:
-        raise InputError(f"an MP4's width and height must be even, got {width}x{height}", key="size")
+        raise InputError(f"width and height of an MP4 must be even, got {width}x{height}", key="size")
 
 
 def _any_size(width: int, height: int) -> None:
-    """A GIF may be of any."""
+    """Accept any size, for GIF."""
 
 
 FORMATS = {
     ".mp4": Format((1280, 720), 30.0, math.inf, _even, _write_mp4),
-    # Viewers take a frame of less than two hundredths of a second for one of ten.
+    # Viewers show a frame of less than two hundredths of a second for ten hundredths.
     ".gif": Format((640, 360), 20.0, 50.0, _any_size, _write_gif),
 }

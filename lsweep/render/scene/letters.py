@@ -1,4 +1,4 @@
-"""Titles, colour bar and axis labels of a scene, set by matplotlib."""
+"""Titles, colour bar and axis labels of a scene, rendered with matplotlib."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from lsweep.render.scene.camera import View
 from lsweep.render.scene.relief import FLOOR, RIM, Relief
 
 DPI = 100.0
-BAR = 0.13  # of the picture's height: the room for a colour bar, right of the panels
-HIGHEST = 65.0  # degrees: seen from above, the surface hides the floor and its letters
-TYPE = 0.032  # height of the type, of the picture's
+BAR = 0.13  # width reserved for the colour bar right of the panels, relative to the picture's height
+HIGHEST = 65.0  # maximum elevation in degrees; seen from above, the surface hides the floor and its labels
+TYPE = 0.032  # font size relative to the picture's height
 
 
 def bar_width(height: int) -> int:
-    """The room for the colour bar in pixels."""
+    """The width reserved for the colour bar, in pixels."""
     return round(BAR * height * 1.35)
 
 
 def layer(
     size: tuple[int, int], captions: Sequence[tuple[str, Sequence[str]]], scale: Scale, name: str, color: str
 ) -> np.ndarray:
-    """Titles and colour bar on nothing: (height, width, 4) uint8, colours multiplied by alpha.
+    """Titles and colour bar on a transparent background: (height, width, 4) uint8, colours premultiplied by alpha.
 
     Args:
         size: width and height in pixels.
         captions: title and remarks of each panel, left to right.
-        scale: of the colours.
-        name: of the metric.
-        color: of the letters.
+        scale: scale of the colours.
+        name: name of the metric.
+        color: colour of the text.
     """
     width, height = size
     panel = (width - bar_width(height)) / len(captions)
@@ -60,7 +60,7 @@ def layer(
 
 
 def sprite(text: str, height: int, color: str, scale: float = 1.0) -> np.ndarray:
-    """A short text as small a picture as holds it, premultiplied like `layer`."""
+    """A short text as a tightly cropped picture, premultiplied like `layer`."""
     with matplotlib.rc_context(_style(round(height * scale), color)):
         figure = _figure((round(0.3 * height), round(0.12 * height)))
         figure.text(0.5, 0.5, text, ha="center", va="center")
@@ -70,7 +70,7 @@ def sprite(text: str, height: int, color: str, scale: float = 1.0) -> np.ndarray
 
 
 class EdgeLetters:
-    """The names of a plane's axes and the coordinates at their ends, along the two edges nearest to the eye."""
+    """Labels of a plane's axes and of the coordinates at their ends, along the two edges nearest to the camera."""
 
     def __init__(self, field: Field, height: int, color: str) -> None:
         self._names = [sprite(LETTERS[name], height, color) for name in field.names]
@@ -82,7 +82,7 @@ class EdgeLetters:
     def placed(
         self, relief: Relief, view: View, width: int, height: int
     ) -> list[tuple[np.ndarray, tuple[int, int]]]:
-        """Each text with the pixel of its upper left corner in a panel of that size."""
+        """Each text with the pixel of its upper left corner in a panel of the given size."""
         if view.elevation > HIGHEST:
             return []
         sides = [1 if at >= 0 else -1 for at in view.eye[:2]]

@@ -22,16 +22,16 @@ MOST_FRAMES = 20_000
 
 @dataclass(frozen=True)
 class Film:
-    """How a movie goes.
+    """Settings of a movie.
 
     Attributes:
-        motion: "turntable" (once around; it can be shown in a loop) or "fly-in" (from above down to a picture's view).
-        seconds: how long it lasts.
+        motion: "turntable" (one full rotation, can be looped) or "fly-in" (from above down to the view of a picture).
+        seconds: duration.
         fps: frames per second.
         background: "white" or "black".
 
     Raises:
-        InputError: it makes no sense.
+        InputError: a setting is invalid.
     """
 
     motion: str = "turntable"
@@ -44,7 +44,7 @@ class Film:
             raise InputError(f"unknown motion {self.motion!r}{nearest(self.motion, MOTIONS)}", key="motion")
         if self.background not in ("white", "black"):
             raise InputError(
-                f"the background of a movie is white or black, got {self.background!r}", key="background"
+                f"the background of a movie must be white or black, got {self.background!r}", key="background"
             )
         for key in ("seconds", "fps"):
             value = getattr(self, key)
@@ -52,14 +52,14 @@ class Film:
                 raise InputError(f"{key} must be a number above 0, got {value}", key=key)
         if not 2 <= self.frames <= MOST_FRAMES:
             raise InputError(
-                f"{self.seconds:g} s at {self.fps:g} frames per second are {self.frames} frames, expected 2 to"
-                f" {MOST_FRAMES}",
+                f"expected 2 to {MOST_FRAMES} frames, got {self.frames} ({self.seconds:g} s at {self.fps:g} frames per"
+                " second); change seconds or fps",
                 key="seconds",
             )
 
     @property
     def frames(self) -> int:
-        """How many there are."""
+        """Number of frames."""
         return round(min(self.seconds * self.fps, 1e9))
 
 
@@ -73,23 +73,23 @@ def save_movie(
     size: tuple[int, int] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Film planes side by side, on one scale, as lit surfaces.
+    """Make a movie of planes side by side, on a common scale, as lit surfaces.
 
     Args:
-        surfaces: left to right.
-        path: where to; a name that ends in .mp4 or .gif. Folders are made; the file appears whole or not at all.
-        look: as for figures; None is the default.
-        film: motion, length, background; None is the default, with 20 frames per second in a GIF.
-        titles: one per surface; None takes the networks' names.
-        size: width and height in pixels, even for an MP4; by default 1280 × 720, and 640 × 360 for a GIF.
-        progress: told of every frame.
+        surfaces: the surfaces, left to right.
+        path: the output file, ending in .mp4 or .gif. Folders are created; the file is written atomically.
+        look: as for figures; None for the default.
+        film: motion, duration and background; None for the default, with 20 frames per second in a GIF.
+        titles: one per surface; None uses the networks' names.
+        size: width and height in pixels, both even for an MP4; by default 1280 × 720, and 640 × 360 for a GIF.
+        progress: advanced with every frame.
 
     Returns:
         The path.
 
     Raises:
-        InputError: nothing can be filmed like that, or the file cannot be written.
-        MissingExtra: PyVista, imageio-ffmpeg (for .mp4) or Pillow (for .gif) is absent.
+        InputError: the surfaces cannot be drawn with these options, or the file cannot be written.
+        MissingExtra: PyVista, imageio-ffmpeg (for .mp4) or Pillow (for .gif) is not installed.
     """
     path = Path(path)
     form = encode.format_of(path)
@@ -98,11 +98,11 @@ def save_movie(
     form.check(whole.width, whole.height)
     if film.fps > form.most_fps:
         raise InputError(
-            f"{path.suffix} shows at most {form.most_fps:g} frames per second, got {film.fps:g}", key="fps"
+            f"{path.suffix} supports at most {form.most_fps:g} frames per second, got {film.fps:g}", key="fps"
         )
     several = [surfaces] if isinstance(surfaces, Surface) else list(surfaces)
     if not several:
-        raise InputError("nothing to film: no surface was given", key="surfaces")
+        raise InputError("nothing to draw; give at least one surface", key="surfaces")
     show = Show(several, look or Look(), titles, whole, background=film.background)
     progress = progress or Silent()
     progress.start(film.frames, 0)
@@ -115,7 +115,7 @@ def save_movie(
 
 
 def _frames(show: Show, film: Film, progress: Progress) -> Iterator[np.ndarray]:
-    """(height, width, 3) uint8, each. A turntable's last frame is one step before its first, a fly-in's at its end."""
+    """Frames, (height, width, 3) uint8. A turntable stops one step before its first frame; a fly-in ends at t = 1."""
     motion = MOTIONS[film.motion]
     start = show.view(motion)
     last = film.frames if film.motion == "turntable" else film.frames - 1

@@ -1,7 +1,7 @@
 """Ambient occlusion of a height field.
 
-VTK's own ambient occlusion, in screen space, works off screen too. But where OpenGL is software it made a
-frame several times slower, it flickers while the camera moves, and here what hides the sky is known exactly.
+VTK's screen-space ambient occlusion also works off screen. However, with software OpenGL it made frames several times
+slower, and it flickers while the camera moves; for a height field the occlusion can be computed exactly.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import numpy as np
 
 DIRECTIONS = 16
-STEPS = 20  # along each direction, denser near the point
-REACH = 0.5  # how far, of the plane's longer side
+STEPS = 20  # samples along each direction, denser near the point
+REACH = 0.5  # maximum distance in units of the plane's longer side
 
 
 def visibility(height: np.ndarray, dx: float, dy: float) -> np.ndarray:
-    """The cosine-weighted share of the sky above each point, (rows, columns) in [0, 1]; 1 on an open plain.
+    """The cosine-weighted share of the sky visible from each point, (rows, columns) in [0, 1]; 1 on a flat surface.
 
     Args:
-        height: (rows, columns), in the units of the steps; a NaN hides nothing.
+        height: (rows, columns), in the units of the steps; NaN points occlude nothing.
         dx, dy: the steps between columns and between rows.
     """
     solid = np.where(np.isnan(height), np.nanmin(height), height)
@@ -34,7 +34,7 @@ def visibility(height: np.ndarray, dx: float, dy: float) -> np.ndarray:
 
 
 def _shifted(height: np.ndarray, right: float, up: float) -> np.ndarray:
-    """The heights that lie so many columns and rows away, bilinear; beyond the edge there is none (−∞)."""
+    """The heights shifted by the given columns and rows, interpolated bilinearly; −∞ beyond the edge."""
     padded = height
     for axis, shift in ((1, right), (0, up)):
         whole = int(np.floor(shift))
@@ -45,7 +45,7 @@ def _shifted(height: np.ndarray, right: float, up: float) -> np.ndarray:
 
 
 def _moved(grid: np.ndarray, by: int, axis: int) -> np.ndarray:
-    """`grid[k + by]` along an axis, −∞ where that is outside."""
+    """`grid[k + by]` along an axis; −∞ outside the grid."""
     moved = np.full_like(grid, -np.inf)
     count = grid.shape[axis] - abs(by)
     if count > 0:

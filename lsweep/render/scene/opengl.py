@@ -8,7 +8,7 @@ import sys
 
 from lsweep.errors import InputError, MissingExtra
 
-# Without any OpenGL library VTK does not raise: the process dies.
+# Without an OpenGL library VTK does not raise an error but kills the process.
 PROBE = """
 import vtkmodules.vtkRenderingOpenGL2
 from vtkmodules.vtkRenderingCore import vtkRenderWindow
@@ -21,11 +21,11 @@ window.Render()
 
 @functools.cache
 def require() -> None:
-    """See that PyVista is installed and that a scene can be drawn; asked once per process.
+    """Check that PyVista is installed and that scenes can be drawn; the result is cached per process.
 
     Raises:
-        MissingExtra: PyVista is absent.
-        InputError: there is no OpenGL.
+        MissingExtra: PyVista is not installed.
+        InputError: there is no OpenGL that works without a display.
     """
     try:
         import pyvista  # noqa: F401
@@ -43,6 +43,6 @@ def require() -> None:
         works = False
     if not works:
         raise InputError(
-            "scenes need OpenGL, and VTK finds none that draws without a display; Mesa's does on any machine"
-            " (Debian: apt-get install libegl1 libgl1-mesa-dri); --kind surface and --html need none"
+            "scenes need OpenGL, but VTK found none that works without a display; install Mesa"
+            " (Debian: apt-get install libegl1 libgl1-mesa-dri), or use --kind surface or --html instead"
         )

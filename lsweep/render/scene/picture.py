@@ -18,7 +18,7 @@ from lsweep.surface import Surface
 from lsweep.tools.files import write_bytes
 
 OVERSAMPLE = 2
-LARGEST = 8000  # pixels along a side that are still drawn twice as large
+LARGEST = 8000  # maximum pixels along a side for oversampling
 
 
 def save_scene(
@@ -30,13 +30,13 @@ def save_scene(
     size: tuple[int, int],
     background: str = "white",
 ) -> Path:
-    """Draw planes side by side, on one scale, as lit surfaces with contour lines, and the training's path on them.
+    """Draw planes side by side, on a common scale, as lit surfaces with contour lines and the training path.
 
     Args:
-        surfaces: left to right.
-        path: where to; a name that ends in .png.
+        surfaces: the surfaces, left to right.
+        path: the output file, ending in .png.
         look: as for figures.
-        titles: one per surface; None takes the networks' names.
+        titles: one per surface; None uses the networks' names.
         size: width and height in pixels.
         background: "white", "black" or "transparent".
 
@@ -44,13 +44,11 @@ def save_scene(
         The path.
 
     Raises:
-        InputError: nothing can be drawn like that, or the file cannot be written.
-        MissingExtra: PyVista is absent.
+        InputError: the surfaces cannot be drawn with these options, or the file cannot be written.
+        MissingExtra: PyVista is not installed.
     """
     if path.suffix.lower() != ".png":
-        raise InputError(
-            f"a scene is made of pixels: expected a name that ends in .png, got {path}", key="output"
-        )
+        raise InputError(f"cannot write a scene to {path}: expected a name that ends in .png", key="output")
     show = Show(
         surfaces,
         look,

@@ -1,4 +1,4 @@
-"""Height field of a scene: positions in the drawn box, levels, colours. Numpy only."""
+"""Height field of a scene: positions in the drawn box, levels and colours. Numpy only."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lsweep.render.scene.draping import FINEST, along, cut, sampled
 from lsweep.render.scene.occlusion import visibility
 from lsweep.render.scene.smooth import refined, subdivided
 
-HALF = 1.0  # the longer side of the plane goes from -HALF to HALF
-HEIGHT = 1.15  # of the whole scale, in the same units
-FLOOR = -0.16  # below the box, so that the deepest funnel does not touch it
-RIM = 0.07  # of floor around the plane
-FACETS = 240  # along a side, at most, about: cells are cut into parts until there are so many
-DARKEST = 0.45  # the colour of a point that sees no sky, of its own
+HALF = 1.0  # the longer side of the plane extends from -HALF to HALF
+HEIGHT = 1.15  # height of the whole scale, in the same units
+FLOOR = -0.16  # below the box, so that the deepest minimum does not touch it
+RIM = 0.07  # width of the floor around the plane
+FACETS = 240  # approximate maximum number of facets along a side, to which cells are subdivided
+DARKEST = 0.45  # brightness of a point from which no sky is visible
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Relief:
     """A plane as a height field in the drawn box, whose floor is z = 0.
 
     Attributes:
-        x: (n,) rising.
-        y: (m,) rising.
+        x: (n,) increasing.
+        y: (m,) increasing.
         height: (m, n), in [0, HEIGHT]; NaN where there is no surface.
-        colors: (m, n, 3) in [0, 1], darker where little of the sky is seen.
+        colors: (m, n, 3) in [0, 1], darker where less of the sky is visible.
         ends: the coordinates α and β of the plane's edges: ((left, right), (front, back)).
     """
 
@@ -39,7 +39,7 @@ class Relief:
     ends: tuple[tuple[float, float], tuple[float, float]]
 
     def place(self, alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
-        """Points of the plane on the relief: (k,) and (k,) to (k, 3); z is NaN off the surface."""
+        """Map points of the plane onto the relief: (k,) and (k,) to (k, 3); z is NaN off the surface."""
         sides = zip((self.x, self.y), self.ends, (alpha, beta), strict=True)
         x, y = (
             side[0] + (np.asarray(at) - low) / (high - low) * (side[-1] - side[0])
@@ -49,9 +49,9 @@ class Relief:
 
 
 def build(field: Field, scale: Scale, facets: int = FACETS) -> Relief:
-    """The relief of a plane; the colours and, on a log scale, the heights are those of log10.
+    """The relief of a plane; on a log scale, colours and heights follow log10 of the values.
 
-    A sweep that is not complete is drawn from every so many-th point, see `Field.thinned`.
+    For an incomplete sweep pass the coarser grid of `Field.thinned`.
     """
     low, high = scale.linear(np.array([scale.vmin, scale.vmax]))
     drawn = scale.linear(np.clip(scale.drawn(field.values), scale.vmin, scale.vmax))
@@ -68,9 +68,9 @@ def build(field: Field, scale: Scale, facets: int = FACETS) -> Relief:
 
 
 def draped(relief: Relief, alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
-    """A path over the plane laid onto the relief: (k,) and (k,) to (n, 3) with n ≥ k, z NaN off the surface.
+    """A path on the plane draped over the relief: (k,) and (k,) to (n, 3) with n ≥ k; z is NaN off the surface.
 
-    Straight steps between the checkpoints are cut so finely that the path follows what lies between.
+    The segments between checkpoints are subdivided finely, so that the path follows the surface.
     """
     corners = relief.place(alpha, beta)[:, :2]
     x, y = along(corners, cut(corners, 2 * HALF / FINEST)).T
@@ -78,12 +78,12 @@ def draped(relief: Relief, alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
 
 
 def box(axes: tuple[np.ndarray, ...]) -> list[np.ndarray]:
-    """Coordinates as they lie in the drawn box: equal units where that leaves the plane neither slit nor strip."""
+    """Coordinates in the drawn box, with equal units unless the plane would get too thin."""
     widths = [float(axis[-1]) - float(axis[0]) for axis in axes]
     ratio = widths[1] / widths[0]
     longest = max(widths) if 1 / 3 <= ratio <= 3 else None
     halves = [HALF * (width / longest if longest else 1.0) for width in widths]
-    # Divided first: the width of an axis may be tiny or huge.
+    # Divide first, because the width of an axis may be tiny or huge.
     return [
         ((axis - axis[0]) / width * 2 - 1) * half
         for axis, width, half in zip(axes, widths, halves, strict=True)

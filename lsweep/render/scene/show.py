@@ -1,4 +1,4 @@
-"""Renders surfaces side by side as one scene, frame by frame."""
+"""Renders surfaces side by side as frames of one scene."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from lsweep.render.scene.relief import FLOOR, RIM, Relief, build, draped
 from lsweep.surface import Surface
 
 WHITE, BLACK, NOTHING = (255, 255, 255, 255), (14, 16, 20, 255), (0, 0, 0, 0)
-# What lies behind, and the colour of the letters before it.
+# Background colour and text colour.
 BACKGROUNDS = {"white": (WHITE, "#1d1f23"), "black": (BLACK, "#e8eaee"), "transparent": (NOTHING, "#1d1f23")}
 AZIMUTH, ELEVATION = -62.0, 33.0
-MARGIN = 0.03  # of a panel's half size, around what is shown from where a movie comes nearest
-LEVELS = 14  # more lines than in a flat figure, where each has a label
-TOP = 0.1  # of the picture's height, for the titles
+MARGIN = 0.03  # margin in units of half a panel's size, at the closest view of a movie
+LEVELS = 14  # more contour lines than in a flat figure, where each has a label
+TOP = 0.1  # share of the picture's height for the titles
 LEAST, MOST = 64, 16_384  # pixels along a side
-NARROWEST = 16  # pixels, of a panel
-PIXELS = 4  # along a facet, about
-SAMPLES = 4  # more cost much where OpenGL is software
+NARROWEST = 16  # minimum width of a panel in pixels
+PIXELS = 4  # approximate size of a facet in pixels
+SAMPLES = 4  # multisampling; more is slow with software OpenGL
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,20 @@ class Size:
 
 
 class Show:
-    """Planes on one scale, ready to be seen from any view.
+    """Renders planes on a common scale from any view.
 
     Args:
-        surfaces: left to right.
+        surfaces: the surfaces, left to right.
         look: as for figures.
-        titles: one per surface; None takes the networks' names.
-        size: of the whole picture.
+        titles: one per surface; None uses the networks' names.
+        size: size of the whole picture.
         background: "white", "black" or "transparent".
-        oversample: how many times larger, along each side, frames are drawn than they come out; with 1 their
-            edges are multisampled instead, which is faster.
+        oversample: factor by which frames are drawn larger along each side and then reduced; with 1, edges are
+            multisampled instead, which is faster.
 
     Raises:
-        InputError: nothing can be shown like that.
-        MissingExtra: PyVista is absent.
+        InputError: the surfaces cannot be drawn with these options.
+        MissingExtra: PyVista is not installed.
     """
 
     def __init__(
@@ -79,16 +79,19 @@ class Show:
                 f"unknown background {background!r}{nearest(background, BACKGROUNDS)}", key="background"
             )
         if titles is not None and len(titles) != len(surfaces):
-            raise InputError(f"{len(surfaces)} surfaces need as many titles, got {len(titles)}", key="title")
+            raise InputError(
+                f"expected one title for each of the {len(surfaces)} surfaces, got {len(titles)}", key="title"
+            )
         if look.show_evaluated:
             raise InputError(
-                "evaluated points can be shown on flat figures and lines only", key="show_evaluated"
+                "evaluated points can be shown only in flat figures and line plots; omit show_evaluated",
+                key="show_evaluated",
             )
         self.size = size
         self._wide = (size.width - bar_width(size.height)) // len(surfaces)
         if self._wide < NARROWEST:
             raise InputError(
-                f"{size.width}x{size.height} pixels leave no room for {len(surfaces)} panels and a colour bar",
+                f"{size.width}x{size.height} pixels are too few for {len(surfaces)} panels and a colour bar; use more",
                 key="size",
             )
         opengl.require()
@@ -126,13 +129,13 @@ class Show:
         ]
 
     def view(self, motion: Motion = still) -> View:
-        """The view of a picture, or from which a movie starts: all is in sight and in the middle, all the way."""
+        """The view of a picture or the first view of a movie; all is visible and centred during the whole motion."""
         seen = np.concatenate([_outline(relief) for relief in self._reliefs])
         aspect = self._wide / (self.size.height - self._top)
         return framed(View(AZIMUTH, ELEVATION, 1.0, (0.0, 0.0, 0.0)), motion, seen, aspect, MARGIN)
 
     def frame(self, view: View) -> np.ndarray:
-        """The scene from there: (height, width, 4) uint8, colours multiplied by alpha."""
+        """The scene from a view: (height, width, 4) uint8, colours premultiplied by alpha."""
         picture = np.empty((self.size.height, self.size.width, 4), dtype=np.uint8)
         picture[:] = self._behind
         for k, (stage, relief) in enumerate(zip(self._stages, self._reliefs, strict=True)):
@@ -144,17 +147,17 @@ class Show:
         return picture
 
     def close(self) -> None:
-        """Let go of the windows."""
+        """Close the windows."""
         for stage in self._stages:
             stage.close()
 
 
 def _outline(relief: Relief) -> np.ndarray:
-    """What must be in sight, (n, 3): the floor with its letters, and the surface's points, some thousand of them."""
+    """Points that must be visible, (n, 3): the floor with its labels, and about a thousand points of the surface."""
     x, y = relief.x[-1] + 2.5 * RIM, relief.y[-1] + 2.5 * RIM
     floor = np.array([(sx * x, sy * y, FLOOR) for sx in (-1, 1) for sy in (-1, 1)])
     thin = [slice(None, None, 1 + n // 40) for n in relief.height.shape]
-    # The ends of the axes always, for there the corners are.
+    # The ends of the axes are always included, because of the corners.
     rows, columns = (
         np.unique(np.append(np.arange(n)[part], n - 1))
         for n, part in zip(relief.height.shape, thin, strict=True)
@@ -165,7 +168,7 @@ def _outline(relief: Relief) -> np.ndarray:
 
 
 def _paths(surface: Surface, field: Field, relief: Relief) -> list[tuple[np.ndarray, str]]:
-    """The training's paths on the relief, and a colour for each; none where the plane cannot hold them."""
+    """The training paths on the relief, each with a colour; empty without a trajectory."""
     path = surface.trajectory
     if path is None:
         return []

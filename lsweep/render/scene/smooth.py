@@ -6,17 +6,17 @@ import numpy as np
 
 
 def refined(values: np.ndarray, parts: int) -> np.ndarray:
-    """Cut every cell of a (rows, columns) grid into parts²: ((rows - 1) * parts + 1, (columns - 1) * parts + 1).
+    """Subdivide every cell of a (rows, columns) grid: ((rows - 1) * parts + 1, (columns - 1) * parts + 1).
 
-    Along each axis a piecewise cubic with the slopes of Fritsch and Butland (1984, equal steps): the values
-    stay, what rises between two of them rises, so no minimum is deeper than what was measured. NaN fills the
-    cells that touch a NaN.
+    Uses along each axis a piecewise cubic with the slopes of Fritsch and Butland (1984, equal steps). It interpolates
+    the values and is monotone between them, so no minimum is deeper than a measured one. Cells that touch a NaN become
+    NaN.
     """
     return _along(_along(values, parts).T, parts).T
 
 
 def subdivided(axis: np.ndarray, parts: int) -> np.ndarray:
-    """The coordinates that belong to `refined`: (n,) to ((n - 1) * parts + 1,)."""
+    """The coordinates of the points of `refined`: (n,) to ((n - 1) * parts + 1,)."""
     at = np.arange((len(axis) - 1) * parts + 1) / parts
     return np.interp(at, np.arange(len(axis)), axis)
 
@@ -34,14 +34,14 @@ def _along(values: np.ndarray, parts: int) -> np.ndarray:
         + (3 * t**2 - 2 * t**3) * b
         + (t**3 - t**2) * db
     )
-    cubic[:, 0] = values[:-1]  # also beside a NaN
+    cubic[:, 0] = values[:-1]  # also next to a NaN
     return np.concatenate([cubic.reshape(-1, values.shape[1]), values[-1:]])
 
 
 def _slopes(values: np.ndarray) -> np.ndarray:
-    """Slopes at the points along axis 0: the harmonic mean of those on both sides, 0 at a turn.
+    """Slopes at the points along axis 0: the harmonic mean of the slopes on both sides, 0 at an extremum.
 
-    At an end, and beside a NaN, the slope of the one side that there is.
+    At an end or next to a NaN, the slope of the one available side is used.
     """
     steps = np.diff(values, axis=0)
     none = np.full((1, values.shape[1]), np.nan)

@@ -1,4 +1,4 @@
-"""PyVista plotter of a scene: surface, contour lines, path, ground plane, lights. The only importer of PyVista."""
+"""PyVista plotter of a scene: surface, contour lines, path, ground plane, lights. The only module to import PyVista."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ from lsweep.render.scene.draping import runs
 from lsweep.render.scene.relief import FLOOR, HEIGHT, RIM, Relief
 
 LINE, MAPPED, PATH, DOT = 0.0045, 0.0035, 0.012, 0.036  # radii
-INK = 0.38  # a contour line has so much of the surface's colour
-ABOVE = 0.006  # how far a path lies above the surface, so that it is not half sunk
-# In the camera's frame, so that a turning surface turns under them: (place, intensity).
+INK = 0.38  # brightness of a contour line relative to the surface
+ABOVE = 0.006  # height of a path above the surface, so that it is not half hidden
+# (position, intensity) in the frame of the camera, so that a turning surface turns under the lights.
 LIGHTS = (((-0.75, 0.75, 0.6), 0.62), ((0.9, 0.25, 0.5), 0.22), ((0.0, 1.0, -0.35), 0.2))
 MATERIAL: dict[str, Any] = {"ambient": 0.34, "diffuse": 0.86, "specular": 0.12, "specular_power": 24}
-PAINT = {**MATERIAL, "ambient": 0.6}  # of paths, which must be told from the surface in its shade too
+PAINT = {
+    **MATERIAL,
+    "ambient": 0.6,
+}  # material of paths, which must contrast with the surface also in the shade
 
 
 class Stage:
-    """One relief, drawn as often as asked.
+    """Renders one relief from any view.
 
     Args:
-        relief: what to show.
-        levels: rising, in [0, 1] of the box's height.
-        cmap: for the lines on the floor.
-        paths: (k, 3) points each, with the colour of each.
+        relief: the relief to draw.
+        levels: contour levels, increasing, as fractions in [0, 1] of the box's height.
+        cmap: colour map of the lines on the floor.
+        paths: (k, 3) points and colour of each path.
         size: width and height in pixels.
-        dark: whether what lies behind is dark.
-        samples: of the multisampling; 0 where the picture is drawn larger and shrunk instead.
+        dark: whether the background is dark.
+        samples: number of multisampling samples; 0 if the picture is oversampled instead.
     """
 
     def __init__(
@@ -51,7 +54,7 @@ class Stage:
         with _hushed():
             make: Any = pyvista.Plotter
             self._plotter = make(off_screen=True, window_size=list(size), lighting="none")
-            self._plotter.set_background("black")  # what edges blend into: a black that is transparent
+            self._plotter.set_background("black")  # edges blend into transparent black
             if samples:
                 self._plotter.enable_anti_aliasing("msaa", multi_samples=samples)
             else:
@@ -64,18 +67,18 @@ class Stage:
                 self._plotter.add_light(light)
 
     def frame(self, view: View) -> np.ndarray:
-        """The stage seen so: (height, width, 4) uint8, colours multiplied by alpha, nothing behind."""
+        """The relief from a view: (height, width, 4) uint8, colours premultiplied by alpha, transparent background."""
         camera = self._plotter.camera
         camera.position, camera.focal_point = tuple(view.eye), tuple(view.focus)
         camera.up = tuple(view.axes()[1])
         camera.view_angle = ANGLE
         camera.clipping_range = (0.01, 100.0)
         with _hushed():
-            self._plotter.render()  # the first time the screenshot does that, and later it does not
+            self._plotter.render()  # only the first screenshot would render by itself
             return np.asarray(self._plotter.screenshot(None, transparent_background=True, return_img=True))
 
     def close(self) -> None:
-        """Let go of the window."""
+        """Close the window."""
         self._plotter.close()
 
     def _add_surface(self, relief: Relief, levels: np.ndarray, cmap: Colormap, dark: bool) -> None:
@@ -99,7 +102,7 @@ class Stage:
         self._plotter.add_mesh(lines.tube(radius=MAPPED, n_sides=6), scalars="map", rgb=True, lighting=False)
 
     def _add_path(self, points: np.ndarray, color: str) -> None:
-        """Tubes along each run of points that are on the surface, a ball at the end of the training."""
+        """Add tubes along each run of points on the surface, and balls at the start and end of the training."""
         lifted = points + np.array([0, 0, ABOVE])
         for run in runs(~np.isnan(points[:, 2])):
             if len(run) > 1:
@@ -112,7 +115,7 @@ class Stage:
 
 
 def surface_mesh(relief: Relief) -> Any:
-    """Quadrilaterals where all four corners are, with smooth normals; point data "color" and "level"."""
+    """Quadrilaterals with four known corners, with smooth normals and the point data "color" and "level"."""
     known = ~np.isnan(relief.height)
     x, y = np.meshgrid(relief.x, relief.y)
     points = np.stack([x, y, np.nan_to_num(relief.height)], axis=-1).reshape(-1, 3)
@@ -135,7 +138,7 @@ def _bytes(colors: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Without VTK's warnings: it says on standard error that there is no display, and draws all the same."""
+    """Suppress VTK's warning on standard error that there is no display, which it does not need."""
     before = vtkLogger.GetCurrentVerbosityCutoff()
     vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)
     try:
