@@ -262,7 +262,7 @@ def test_the_keyboard(show, recorded):
     assert after("Escape")["cursor"] is None
     browser.keys("?")
     assert browser.ask("document.getElementById('keys').open")
-    assert "nothing interpolated" in browser.ask("document.getElementById('keys').innerText")
+    assert "without interpolation" in browser.ask("document.getElementById('keys').innerText")
     browser.click("#keys button")
     assert not browser.ask("document.getElementById('keys').open")
     assert after("r") == first

@@ -240,7 +240,7 @@ def test_what_cannot_be_shown_is_waited_for(tmp_path: Path, serve: Callable[...,
     whole.write(pages.make((axis, axis), {"loss": np.ones((2, 2))}), path)
     state = json.loads(ask(server, "/state")[1])
     assert (state["phase"], state["version"]) == ("unreadable", "") and "cannot be drawn" in state["note"]
-    assert "can be shown yet" in ask(server, "/")[1].decode()
+    assert "cannot be shown yet" in ask(server, "/")[1].decode()
 
 
 @pytest.mark.parametrize(

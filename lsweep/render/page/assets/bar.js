@@ -1,9 +1,9 @@
 // A colour bar with round numbers, and triangles at the values under the pointer.
 const bar = (() => {
-  const HIGH = 20; // of the coloured strip
+  const HIGH = 20; // height of the coloured strip
 
-  // `chosen` is the scale that colours follow, over `span`, the whole range that the sliders choose from. Without
-  // colours (there are several scales, or lines) it shows which part of the range is drawn.
+  // `chosen` is the scale of the colours, `span` the whole range of the sliders. Without colours (for several scales,
+  // or for lines) the bar shows which part of the range is drawn.
   function draw(canvas, chosen, span, colours, marked) {
     const { ctx, w } = pen.fit(canvas);
     const line = chosen.log ? Math.log10 : (value) => value;

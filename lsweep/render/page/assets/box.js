@@ -1,10 +1,10 @@
-// What stands around a surface: walls with grid lines behind it, numbers and names outside.
+// The box around a surface: walls with grid lines behind it, numbers and labels outside.
 const box = (() => {
   const TOP = camera.HEIGHT / 2;
   const HALF = [0.5, 0.5, TOP];
 
   function signs(eye) {
-    const back = [eye[0] > 0 ? -1 : 1, eye[1] > 0 ? -1 : 1, -1]; // the sides that face away; the floor always
+    const back = [eye[0] > 0 ? -1 : 1, eye[1] > 0 ? -1 : 1, -1]; // sides facing away; always the floor
     return { back, front: [-back[0], -back[1], -1] };
   }
 
@@ -21,7 +21,7 @@ const box = (() => {
     return [...plane, upright];
   }
 
-  // Before the surface: the floor and the two walls behind it.
+  // Drawn before the surface: the floor and the two walls behind it.
   function behind(ctx, view, ticks) {
     const { back } = signs(view.eye);
     for (let normal = 0; normal < 3; normal++) {
@@ -43,14 +43,14 @@ const box = (() => {
     }
   }
 
-  // A place outside an edge: `point` moved away from the middle of the drawing by some pixels.
+  // `point` on an edge, moved outwards (away from `inner`) by a number of pixels.
   function outside(view, point, inner, pixels) {
     const [[x, y], [ix, iy]] = [view.project(point), view.project(inner)];
     const far = Math.hypot(x - ix, y - iy) || 1;
     return [x + ((x - ix) / far) * pixels, y + ((y - iy) / far) * pixels];
   }
 
-  // After the surface: numbers and names along the edges in front.
+  // Drawn after the surface: numbers and labels along the edges in front.
   function around(ctx, view, ticks, names) {
     const { front } = signs(view.eye);
     const standing = leftmost(view);
@@ -62,7 +62,7 @@ const box = (() => {
         return found;
       };
       for (const { at, text } of ticks[axis]) {
-        // Where two axes meet their numbers would too.
+        // Where two axes meet, their numbers would overlap.
         if (Math.abs(at - front[axis] * 0.5) < 0.04) continue;
         if (standing[other] === front[other] * 0.5 && Math.abs(at - standing[axis]) < 0.04) continue;
         const [x, y] = outside(view, edge(at, 0.5), edge(at, 0.4), 18);
@@ -75,7 +75,7 @@ const box = (() => {
     upright(ctx, view, ticks[2], names[2], standing);
   }
 
-  // Of the two outer edges the one at the left: there the vertical axis stands.
+  // The left one of the two outer edges, which has the vertical axis.
   function leftmost(view) {
     const { back, front } = signs(view.eye);
     const edges = [[front[0], back[1]], [back[0], front[1]]].map(([x, y]) => [0.5 * x, 0.5 * y]);
@@ -93,7 +93,7 @@ const box = (() => {
     pen.text(ctx, name, Math.max(6, px - 40), py - 16, { align: "left", size: 13, ink: pen.colour("ink") });
   }
 
-  // The pointer's place on a surface: a plumb line to the floor, and a ring, faint where the surface hides it.
+  // The pointer's position on a surface: a vertical line to the floor, and a ring, faint if the surface hides it.
   function marker(ctx, view, shape, [u, v, unit]) {
     const top = [u, v, (unit - 0.5) * camera.HEIGHT];
     const [x, y] = view.project(top);
@@ -107,7 +107,7 @@ const box = (() => {
     ctx.restore();
   }
 
-  // Whether the surface lies before a place on it.
+  // Whether the surface hides one of its own points.
   function isHidden(view, shape, point) {
     const [x, y, depth] = view.project(point);
     const hit = relief.hit(shape, view.ray(x, y));

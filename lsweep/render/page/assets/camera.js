@@ -1,8 +1,8 @@
-// One camera for all surfaces, that turns around the middle of a box of 1 × 1 × HEIGHT with z upwards.
+// The camera of all surfaces, which turns around the centre of a box of 1 × 1 × HEIGHT with z upwards.
 const camera = (() => {
-  const HEIGHT = 0.62; // and the first view: those of the figures (lsweep/render/relief.py)
+  const HEIGHT = 0.62; // as in the figures, like the first view (lsweep/render/relief.py)
   const START = { azimuth: -58, elevation: 32, zoom: 1, panX: 0, panY: 0 };
-  const TAN = Math.tan((13 * Math.PI) / 180); // of half the field of view: long, so that little is distorted
+  const TAN = Math.tan((13 * Math.PI) / 180); // of half the field of view; small, for little distortion
   const state = { ...START };
   const radians = (degrees) => (degrees * Math.PI) / 180;
   const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
@@ -17,7 +17,7 @@ const camera = (() => {
     state.zoom = Math.max(0.5, Math.min(12, state.zoom * factor));
   }
 
-  // By fractions of the canvas.
+  // Pan by fractions of the canvas.
   function pan(x, y) {
     state.panX = Math.max(-1, Math.min(1, state.panX + x));
     state.panY = Math.max(-1, Math.min(1, state.panY + y));
@@ -34,12 +34,12 @@ const camera = (() => {
     };
   }
 
-  // How far away the box with its labels just fills a canvas of these proportions.
+  // The distance at which the box with its labels just fills a canvas with this aspect ratio.
   function distance(aspect) {
     return Math.max(0.74 / TAN, 0.95 / (TAN * aspect));
   }
 
-  // What a canvas of w × h pixels sees: the matrix for WebGL (column by column), and both ways between box and pixels.
+  // The view of a canvas of w × h pixels: the matrix for WebGL (by columns), and the maps from box to pixels and back.
   function view(w, h) {
     const { back, right, up } = axes();
     const far = distance(w / h);
@@ -49,7 +49,7 @@ const camera = (() => {
     const [tx, ty] = [2 * state.panX, -2 * state.panY + 0.1];
     const [near, end] = [0.05, far + 3];
     const [p, q] = [-(end + near) / (end - near), (-2 * end * near) / (end - near)];
-    // Clip coordinates: (sx·r + tx·d, sy·u + ty·d, −p·d + q, d) with d the depth before the eye.
+    // Clip coordinates: (sx·r + tx·d, sy·u + ty·d, −p·d + q, d) with d the depth in front of the camera.
     const column = (k) => [sx * right[k] - tx * back[k], sy * up[k] - ty * back[k], p * back[k], -back[k]];
     const matrix = new Float32Array([...column(0), ...column(1), ...column(2), tx * far, ty * far, -p * far + q, far]);
 

@@ -1,9 +1,9 @@
-// The tools above the panels: what they show follows from the state, and what they do changes it.
+// The controls above the panels. They show the state of the page and change it.
 const controls = (() => {
   const STEPS = 1000;
-  const SWITCHES = ["cells", "evaluated", "path", "own", "spin"]; // of the state, by the same names
+  const SWITCHES = ["cells", "evaluated", "path", "own", "spin"]; // named like the entries of the state
   const get = (id) => document.getElementById(id);
-  let span = [0, 1]; // of the sliders
+  let span = [0, 1]; // range of the sliders
   let log = false;
 
   const line = (value) => (log ? Math.log10(value) : value);
@@ -21,7 +21,7 @@ const controls = (() => {
   const press = (id, on) => get(id).setAttribute("aria-pressed", String(on));
   const short = (value) => String(Number(value.toPrecision(4)));
 
-  // `act`: what the page can do, see page.js.
+  // `act`: the actions of the page, see page.js.
   function begin(act) {
     options(get("map"), [...data.maps.keys()].map((name) => [name, name]));
     get("quantity").addEventListener("change", (event) => act.choose(event.target.value));
@@ -38,16 +38,16 @@ const controls = (() => {
     get("cells").hidden = get("map").parentElement.hidden = data.kind === "line";
   }
 
-  // What depends on how far a sweep is.
+  // Update the controls that depend on the progress of a sweep.
   function renew() {
     const entries = data.quantities.map(({ key, name }) => [key, name]);
     const select = get("quantity");
-    // An open list would close.
+    // Replacing the options would close an open list.
     if (String(entries.map(([key]) => key)) !== String([...select.options].map(({ value }) => value))) options(select, entries);
     get("evaluated").hidden = data.kind === "line" || !data.sweeps.some(({ status }) => status.includes(3));
   }
 
-  // An end that is slid to its stop is the values' own again.
+  // An end moved to the stop of its slider follows the values again.
   function slide(act, end, at) {
     const other = Number(get(end === "low" ? "highest" : "lowest").value);
     const kept = end === "low" ? Math.min(at, other - 10) : Math.max(at, other + 10);
@@ -65,12 +65,12 @@ const controls = (() => {
     if (!wrong) act.bound(end, value);
   }
 
-  // Move an end by some steps of the slider.
+  // Move an end by a number of slider steps.
   function nudge(act, end, steps) {
     slide(act, end, Number(get(end === "low" ? "lowest" : "highest").value) + steps);
   }
 
-  // Show the state: `all` is the scale of all sweeps, `reach` what the sliders choose from.
+  // Show the state: `all` is the scale of all sweeps, `reach` the range of the sliders.
   function show(state, look, all, reach, logPossible, marked, colours) {
     [span, log] = [reach, look.log];
     get("quantity").value = state.quantity;

@@ -1,10 +1,10 @@
-// A line through weight space: the quantity in every split on the left axis, beside a loss the accuracy on the right.
+// A line through weight space: the quantity in every split on the left axis and, for a loss, the accuracy on the right.
 const curves = (() => {
   const ROOM = { left: 62, right: 16, top: 26, bottom: 42 };
   const DASHES = [[], [6, 4], [1.5, 3], [7, 3, 1.5, 3]]; // one per split
-  const NARROW = 480; // pixels; below, the legend has a row for each axis
+  const NARROW = 480; // pixels; on a narrower canvas, the legend has a row for each axis
   const ROW = 17;
-  const FEW = 61; // points; up to here each has a dot
+  const FEW = 61; // up to this many points, each has a dot
 
   const head = (key) => key.split("_")[0];
 
@@ -27,7 +27,7 @@ const curves = (() => {
       x: ROOM.left, y: top, w: wide, h: high, limits: [lo, hi],
       across: (value) => ROOM.left + ((value - lo) / (hi - lo)) * wide,
       place: (px) => lo + ((px - ROOM.left) / wide) * (hi - lo),
-      up: (unit) => top + high * (0.96 - 0.92 * unit), // a little air above and below
+      up: (unit) => top + high * (0.96 - 0.92 * unit), // with a small margin above and below
     };
   }
 
@@ -47,7 +47,7 @@ const curves = (() => {
     });
     ctx.stroke();
     ctx.restore();
-    // A point between two gaps has no line, only its dot.
+    // A point between two gaps has no line but only a dot.
     const gaps = units.some(Number.isNaN);
     units.forEach((unit, k) => {
       if (Number.isNaN(unit) || (at.length > FEW && !gaps)) return;
@@ -82,7 +82,7 @@ const curves = (() => {
     pen.text(ctx, names[1], area.x + area.w + 44, area.y + area.h / 2, { size: 12.5, ink: inks[1], angle: Math.PI / 2 });
   }
 
-  // Which line is what, above the axes.
+  // The legend of the lines, above the axes.
   function legend(ctx, x, y, entries) {
     for (const { name, ink, dash } of entries) {
       ctx.save();
@@ -94,7 +94,7 @@ const curves = (() => {
     }
   }
 
-  // Draw a sweep; returns the frame, in which the pointer is looked up.
+  // Draw a sweep; returns the frame, which maps the pointer to a coordinate.
   function draw(canvas, sweep, scene, chosen) {
     const { ctx, w, h } = pen.fit(canvas);
     const { left, right } = families(sweep, scene.quantity);

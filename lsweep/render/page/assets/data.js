@@ -1,4 +1,4 @@
-// The payload as arrays. Grids are stored row by row: column i of row j is at [j * nx + i]; y is the slow axis.
+// The payload as arrays. Grids are stored row by row: column i of row j is at [j * nx + i], so y is the slow axis.
 const data = (() => {
   const raw = JSON.parse(document.getElementById("data").textContent);
   const STATUS = ["pending", "evaluated", "failed", "interpolated"];
@@ -10,7 +10,7 @@ const data = (() => {
     return found;
   }
 
-  // Little-endian, as is every machine that runs a browser.
+  // The data are little-endian, like every machine that runs a browser.
   const doubles = (text) => new Float64Array(bytes(text).buffer);
   const unpack = (packed) => new Map(Object.entries(packed).map(([key, text]) => [key, doubles(text)]));
 
@@ -29,19 +29,19 @@ const data = (() => {
     };
   }
 
-  // Whether another payload is of the same sweeps, only further on.
+  // Whether another payload is a later state of the same sweeps.
   function fits(fresh) {
     const form = ({ kind, sweeps }) =>
       JSON.stringify([kind, sweeps.map(({ title, file, axes, paths }) => [title, file, axes, paths])]);
     return form(fresh) === form(raw);
   }
 
-  // Go on with a payload that fits.
+  // Replace the data by a payload that fits.
   function take({ quantities, sweeps }) {
     Object.assign(known, { quantities, sweeps: sweeps.map(sweep) });
   }
 
-  // The index of the point nearest to a coordinate on a rising axis.
+  // The index of the point nearest to a coordinate on an increasing axis.
   function nearest(axis, at) {
     let low = 0;
     let high = axis.length - 1;
@@ -53,17 +53,17 @@ const data = (() => {
     return at - axis[low] <= axis[high] - at ? low : high;
   }
 
-  // The index of the cell of a rising axis that holds a coordinate, and how far inside it lies, in [0, 1].
+  // The index of the cell of an increasing axis that contains a coordinate, and the position in it, in [0, 1].
   function locate(axis, at) {
     const last = axis.length - 2;
-    let cell = Math.floor(((at - axis[0]) / (axis[last + 1] - axis[0])) * (last + 1)); // right where steps are equal
+    let cell = Math.floor(((at - axis[0]) / (axis[last + 1] - axis[0])) * (last + 1)); // exact for equal steps
     cell = Math.max(0, Math.min(last, cell));
     while (cell > 0 && at < axis[cell]) cell--;
     while (cell < last && at > axis[cell + 1]) cell++;
     return [cell, (at - axis[cell]) / (axis[cell + 1] - axis[cell])];
   }
 
-  // Between the four corners of a cell; NaN where one that counts is missing.
+  // Bilinear interpolation between the corners of a cell; NaN if a corner with non-zero weight is missing.
   function bilinear(values, nx, i, fx, j, fy) {
     const mix = (a, b, part) => (part === 0 ? a : part === 1 ? b : a + part * (b - a));
     const k = j * nx + i;
@@ -75,7 +75,7 @@ const data = (() => {
     kind: raw.kind,
     rules: raw.rules,
     start: raw.start,
-    live: raw.live ?? null, // of a page that follows a running sweep, see follow.js
+    live: raw.live ?? null, // only in a page that follows a running sweep, see follow.js
     quantities: raw.quantities,
     maps: new Map(Object.entries(raw.maps).map(([name, text]) => [name, bytes(text)])),
     sweeps: raw.sweeps.map(sweep),

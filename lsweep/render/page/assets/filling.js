@@ -1,7 +1,7 @@
-// A sweep that is being filled in, for the eye: where a point is still pending, the mean of its neighbours on the
-// lattice before. Points are evaluated coarse to fine, every second one of the next lattice (lsweep/grid.py).
+// Preview of a running sweep: a pending point shows the mean of its neighbours on the coarser lattice.
+// Points are evaluated from coarse to fine; each lattice halves the spacing of the one before (lsweep/grid.py).
 const filling = (() => {
-  // { sweep, units } on all points, for drawing alone; the readout keeps to what is known.
+  // { sweep, units } on all points, only for drawing; the readout shows only known values.
   function of(sweep, units) {
     if (!data.live || sweep.stride === 1 || sweep.ny === 1) return { sweep, units };
     const filled = units.slice();
@@ -20,7 +20,7 @@ const filling = (() => {
     }
   }
 
-  // The indices around one, or itself, on the lattice twice as coarse; none where that ends before.
+  // The neighbours of an index on the lattice twice as coarse, or the index itself; none beyond the end of the lattice.
   function parents(at, stride, count) {
     const beside = at % (2 * stride);
     if (!beside) return [at];
@@ -30,7 +30,7 @@ const filling = (() => {
   function mean(filled, nx, columns, rows) {
     let sum = 0;
     for (const j of rows) for (const i of columns) sum += filled[j * nx + i];
-    return sum / (rows.length * columns.length); // NaN where one is missing
+    return sum / (rows.length * columns.length); // NaN if a neighbour is missing
   }
 
   return { of };

@@ -1,4 +1,4 @@
-// Asks the server how far the sweep is, and for what is new.
+// Polls the server for the progress of the sweep and for new data.
 const follow = (() => {
   async function ask(address) {
     const answer = await fetch(address, { cache: "no-cache" });
@@ -6,7 +6,7 @@ const follow = (() => {
     return answer.json();
   }
 
-  // `version`: of what is shown; `renew` is called where there is another one, and returns its version.
+  // `version`: version of the data shown; `renew` is called if it has changed, and returns the new version.
   function begin({ version, pause, state: first }, renew) {
     let busy = false;
     let next = 0;
@@ -21,11 +21,11 @@ const follow = (() => {
         strip.show(state);
         if (state.version && state.version !== version) version = await renew();
       } catch (error) {
-        if (!(error instanceof TypeError)) console.error(error); // a TypeError: nobody listens there
+        if (!(error instanceof TypeError)) console.error(error); // a TypeError means that the server does not answer
         strip.lost();
       }
       busy = false;
-      next = setTimeout(round, Math.max(1000 * pause, 4 * (performance.now() - began))); // a slow way is not crowded
+      next = setTimeout(round, Math.max(1000 * pause, 4 * (performance.now() - began))); // do not overload a slow connection
     }
 
     strip.show(first);

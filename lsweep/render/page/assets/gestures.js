@@ -1,8 +1,8 @@
-// Mouse, pen and fingers on a panel's views.
+// Mouse, pen and touch gestures on the views of a panel.
 const gestures = (() => {
-  const CLICK = 5; // pixels: what moves less is a click
+  const CLICK = 5; // pixels; a smaller movement is a click
 
-  // Turn, shift and zoom a surface. `act` has hover(x, y), leave(), click(x, y) and changed(), in pixels of the view.
+  // Rotate, pan and zoom a surface. `act` has hover(x, y), leave(), click(x, y) and changed(), in pixels of the view.
   function onRelief(view, act) {
     const fingers = new Map();
     let moved = 0;
@@ -16,7 +16,7 @@ const gestures = (() => {
       try {
         view.setPointerCapture(event.pointerId);
       } catch {
-        // the pointer is gone already
+        // the pointer no longer exists
       }
     });
     view.addEventListener("pointermove", (event) => {

@@ -1,14 +1,14 @@
-// Contour lines of a grid by marching squares, as polylines of [column, row] with fractions, and places for labels.
+// Contour lines of a grid by marching squares, as polylines of fractional [column, row], and positions for labels.
 const isolines = (() => {
-  // The two edges that a line crosses, by which corners lie above (bits: 1 lower left, 2 lower right, 4 upper
-  // right, 8 upper left). Edges: 0 below, 1 right, 2 above, 3 left.
+  // The two edges that a line crosses, indexed by the corners above the level (bits: 1 lower left, 2 lower right,
+  // 4 upper right, 8 upper left). Edges: 0 bottom, 1 right, 2 top, 3 left.
   const CROSSED = [
     [], [[3, 0]], [[0, 1]], [[3, 1]], [[1, 2]], null, [[0, 2]], [[3, 2]],
     [[2, 3]], [[2, 0]], null, [[2, 1]], [[1, 3]], [[1, 0]], [[0, 3]], [],
   ];
   const SADDLE = { 5: [[[3, 0], [1, 2]], [[3, 2], [1, 0]]], 10: [[[0, 1], [2, 3]], [[0, 3], [2, 1]]] };
 
-  // An edge's number in the whole grid, the same for both of its cells: columns run along even, rows along odd ones.
+  // Number of an edge in the whole grid, the same from both cells: even for edges along x, odd for edges along y.
   function edge(nx, i, j, side) {
     if (side === 0) return 2 * (j * nx + i);
     if (side === 2) return 2 * ((j + 1) * nx + i);
@@ -38,7 +38,7 @@ const isolines = (() => {
     return number & 1 ? [i, j + part] : [i + part, j];
   }
 
-  // Follow segments from edge to edge, as far as they go both ways.
+  // Join segments to chains from edge to edge, in both directions.
   function chains(pairs) {
     const at = new Map();
     pairs.forEach(([from, to], k) => {
@@ -80,11 +80,11 @@ const isolines = (() => {
     });
   }
 
-  // The place on a line of pixels where a label of that width is farthest from those that are there, or null.
+  // The position on a line (in pixels) where a label of this width is farthest from existing labels, or null.
   function spot(points, taken, width, bounds) {
     const along = measured(points);
     const total = along[along.length - 1];
-    if (total < 6 * width) return null; // a smaller ring has its neighbours under the label
+    if (total < 6 * width) return null; // on a smaller ring the label would cover its neighbours
     let best = null;
     for (let n = 1; n < 24; n++) {
       const [from, to] = [-0.5, 0.5].map((side) => (total * n) / 24 + side * width);
@@ -94,7 +94,7 @@ const isolines = (() => {
       const edge = Math.min(x - bounds.x, bounds.x + bounds.w - x, y - bounds.y, bounds.y + bounds.h - y);
       const room = Math.min(200, ...taken.map((t) => Math.hypot(t.x - x, t.y - y)));
       if (edge < 0.7 * width || room < 1.5 * width || chord < 0.9 * width) continue;
-      // Nested rings would else have all their labels where the lines happen to begin.
+      // Otherwise all labels of nested rings would be where the lines happen to begin.
       const score = room + 0.12 * (x - y);
       if (!best || score > best.score) best = { x, y, angle: Math.atan((b[1] - a[1]) / (b[0] - a[0] || 1e-9)), score };
     }

@@ -1,28 +1,28 @@
-// The keyboard, and the page that documents it.
+// Keyboard shortcuts, and the dialog that documents them.
 const keys = (() => {
   const TURN = 6; // degrees
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
   const HELP = [
-    ["← → ↑ ↓", "turn the surface; on a map or line plot: move from point to point"],
-    ["Shift + ← → ↑ ↓", "move from point to point, everywhere"],
+    ["← → ↑ ↓", "rotate the surface; on a map or line plot, move from point to point"],
+    ["Shift + ← → ↑ ↓", "move from point to point in all views"],
     ["+ −", "zoom"],
     ["q, Shift + q", "next, previous quantity"],
     ["l", "logarithmic or linear scale"],
     ["[ ]", "lower, raise the upper end of the scale (clip)"],
-    ["{ }", "lower, raise its lower end"],
+    ["{ }", "lower, raise the lower end of the scale"],
     ["m", "next colour map"],
-    ["c", "cells: every point as it is, nothing interpolated"],
-    ["e", "dots at evaluated points (refined sweeps)"],
-    ["p", "the path of a training, where the file holds one"],
-    ["o", "a scale of its own for each sweep"],
-    ["Space", "turn slowly"],
+    ["c", "draw every point as a cell, without interpolation"],
+    ["e", "mark evaluated points with dots (refined sweeps)"],
+    ["p", "show the training path, if the file has one"],
+    ["o", "use a separate scale for each sweep"],
+    ["Space", "rotate slowly"],
     ["s", "save a picture (PNG)"],
-    ["r", "back to the beginning"],
-    ["Esc", "let go of the point"],
-    ["?", "this list"],
-    ["Drag", "turn; with Shift or the right button: shift; two fingers: zoom and tilt"],
+    ["r", "reset the view and all options"],
+    ["Esc", "deselect the point"],
+    ["?", "show this list"],
+    ["Drag", "rotate; with Shift or the right button, pan; with two fingers, zoom and tilt"],
     ["Wheel", "zoom"],
-    ["Click, tap", "hold a point; again: let go"],
+    ["Click, tap", "select a point; again to deselect it"],
   ];
 
   function help() {
@@ -69,7 +69,7 @@ const keys = (() => {
     document.addEventListener("keydown", (event) => {
       const busy = event.target.matches?.("input, select") || document.getElementById("keys").open;
       if (busy || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.key === " " && event.target.matches?.("button")) return; // that presses the button
+      if (event.key === " " && event.target.matches?.("button")) return; // the space bar presses the button
       const run = event.key in ARROWS ? () => arrow(act, event) : simple[event.key];
       if (!run) return;
       event.preventDefault();

@@ -1,4 +1,4 @@
-// A page that follows a running sweep takes what is new.
+// A page that follows a running sweep loads new data.
 follow.begin(data.live, async () => {
   const fresh = await follow.ask("data");
   if (fresh.sweeps) page.renew(fresh);

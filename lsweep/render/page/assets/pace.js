@@ -1,7 +1,7 @@
-// How finely surfaces are drawn while they move: as finely as the machine can at a pleasant rate. At rest, and on
-// any GPU soon in motion too, more pixels are drawn than shown, which smooths edges and lines.
+// The resolution of moving surfaces: as fine as the machine allows at a smooth frame rate. At rest, and with a GPU soon
+// in motion too, more pixels are drawn than shown, which smooths edges and lines.
 const pace = (() => {
-  // Drawn pixels along a side for each of the canvas's, and the most points along a side of the surface.
+  // Drawn pixels per canvas pixel along a side, and the maximum number of points along a side of the surface.
   const LOOKS = [
     { detail: 0.5, facets: 90 },
     { detail: 0.75, facets: 130 },
@@ -9,13 +9,13 @@ const pace = (() => {
     { detail: 2, facets: Infinity },
   ];
   const [FAST, SLOW] = [22, 40]; // milliseconds between frames
-  const TRIAL = 12; // frames of one speed before it is changed
+  const TRIAL = 12; // frames at one level before it is raised
   let level = 2;
-  let ceiling = LOOKS.length - 1; // what was too slow once is not tried again
+  let ceiling = LOOKS.length - 1; // a level that was too slow once is not tried again
   let last = 0;
   let gaps = [];
 
-  // Told of every frame in motion.
+  // Called at every frame in motion.
   function tick(now) {
     const gap = now - last;
     last = now;
@@ -29,7 +29,7 @@ const pace = (() => {
     if (mean < FAST && level < ceiling) level += 1;
   }
 
-  // Milliseconds without a movement after which it is over: more than a slow frame takes.
+  // Milliseconds without movement after which the motion is over; longer than a slow frame.
   const rest = () => 160 + 2 * (gaps[gaps.length - 1] ?? 0);
 
   const look = (moving) => LOOKS[moving ? level : LOOKS.length - 1];

@@ -1,4 +1,4 @@
-// The page's state, what changes it, and when it is drawn.
+// The state of the page, the actions that change it, and the scheduling of redraws.
 const page = (() => {
   const SPIN = 12; // degrees a second
   const solid = data.kind === "plane" && shader.ready(afresh);
@@ -9,8 +9,8 @@ const page = (() => {
   let moving = false;
   let resting = 0;
   const main = document.getElementById("panels");
-  let drawn = ""; // what of the state the last drawing was of
-  let turned = 0; // when the last frame of a slow turn was drawn
+  let drawn = ""; // signature of the state that was drawn last
+  let turned = 0; // time of the last frame of a slow rotation
 
   function restart() {
     camera.reset();
@@ -29,7 +29,7 @@ const page = (() => {
     state.looks.set(state.quantity, first(state.quantity, data.start.low, data.start.high));
   }
 
-  // The arrays that share a scale, of some sweeps.
+  // The arrays of the given sweeps that share a scale.
   function arrays(sweeps, key) {
     const quantity = quantityOf(key);
     const shown = (sweep) => (data.kind === "line" ? curves.families(sweep, quantity).left : [quantity]);
@@ -60,7 +60,7 @@ const page = (() => {
     };
   }
 
-  // Everything; but of what only the camera has changed since the last time, the surfaces alone.
+  // Draw everything, or only the surfaces if only the camera has changed since the last time.
   function draw() {
     waiting = false;
     const scene = scenery();
@@ -112,14 +112,14 @@ const page = (() => {
     });
   }
 
-  // Nothing that was drawn counts any more.
+  // Discard all cached drawings.
   function afresh() {
     panels.forEach((made) => made.remember("ground", "", () => null));
     drawn = "";
     redraw();
   }
 
-  // The same sweeps, further on. Others are another page.
+  // Take new data of the same sweeps; reload the page if the sweeps are different ones.
   function renew(fresh) {
     if (!data.fits(fresh)) return location.reload();
     data.take(fresh);
@@ -130,7 +130,7 @@ const page = (() => {
     redraw();
   }
 
-  // The camera has moved: drawn at once as finely as there is time for, and finely when it has come to rest.
+  // The camera has moved: draw at once, as finely as time allows, and finely when it has come to rest.
   function moved() {
     moving = true;
     clearTimeout(resting);
@@ -141,7 +141,7 @@ const page = (() => {
     redraw();
   }
 
-  // Where a view's pixel points to: [α, β] of the nearest point of its sweep, or null.
+  // [α, β] of the point of the sweep nearest to a pixel of a view, or null.
   function placeUnder(made, view, x, y) {
     let place = null;
     if (view === made.relief && made.seen) {
@@ -176,7 +176,7 @@ const page = (() => {
     }
   }
 
-  // From point to point of the first sweep, starting at its middle.
+  // Move from point to point of the first sweep, starting at its centre.
   function step(dx, dy) {
     const { axes } = data.sweeps[0];
     const from = state.cursor ?? axes.map(({ at }) => (at[0] + at[at.length - 1]) / 2);
@@ -211,7 +211,7 @@ const page = (() => {
     help: () => keys.help(),
   };
 
-  // Ends at or below zero have no place on a logarithmic scale.
+  // Ends at or below zero are dropped on a logarithmic scale.
   function toggleLog() {
     const now = look();
     if (!now.log && !scale.canLog(arrays(data.sweeps, state.quantity))) return;
@@ -224,7 +224,7 @@ const page = (() => {
     main.append(...panels.map(({ root }) => root));
     main.className = panels.length === 1 ? "solo" : "several";
     if (!solid && data.kind === "plane") {
-      main.before(panel.element("p", "note", "This browser has no WebGL 2: maps only, no surfaces."));
+      main.before(panel.element("p", "note", "This browser has no WebGL 2, so only maps are shown."));
     }
     controls.begin(act);
     keys.begin(act);

@@ -15,7 +15,7 @@ const panel = (() => {
     return made;
   }
 
-  // What was computed for the same key is kept: most redraws only move the camera or the pointer.
+  // Cache results by key: most redraws only move the camera or the pointer.
   function memory() {
     const kept = new Map();
     return (name, key, make) => {
@@ -38,7 +38,7 @@ const panel = (() => {
       views.append(made.curves);
     } else {
       if (solid) {
-        made.relief = canvas("relief", `Surface of ${title} in three dimensions. Arrow keys turn it, plus and minus zoom.`);
+        made.relief = canvas("relief", `Surface of ${title} in three dimensions. Arrow keys rotate it, plus and minus zoom.`);
         made.ground = element("canvas");
         made.ground.setAttribute("aria-hidden", "true");
         const stack = element("div", "stack");
@@ -56,12 +56,12 @@ const panel = (() => {
     return made;
   }
 
-  // The same panel of a sweep that is further on.
+  // Give a panel new data of the same sweep.
   function renew(made, sweep) {
     Object.assign(made, { sweep, remember: memory() });
   }
 
-  // The index of the point of this sweep that is nearest to a place, or −1 outside.
+  // The index of the point of this sweep nearest to a place, or −1 outside.
   function pointAt(sweep, place) {
     const found = sweep.axes.map(({ at }, k) => {
       const [first, last] = [at[0], at[at.length - 1]];
@@ -77,7 +77,7 @@ const panel = (() => {
       ? [sweep.axes[0].at[k % sweep.nx], sweep.axes[1].at[Math.floor(k / sweep.nx)]]
       : [sweep.axes[0].at[k]];
 
-  // What is known of a point: rows of { term, words, now, status }.
+  // The data of a point as rows of { term, words, now, status }.
   function rows(sweep, k, quantity) {
     const found = placeOf(sweep, k).map((at, axis) => ({ term: sweep.axes[axis].letter, words: scale.digits(at) }));
     for (const { key, name, percent } of data.quantities) {
@@ -93,7 +93,7 @@ const panel = (() => {
 
   function readout(made, scene) {
     const k = scene.cursor ? pointAt(made.sweep, scene.cursor) : -1;
-    const hint = scene.cursor ? "outside of this sweep" : "Point at a picture, tap it, or press Shift and an arrow key.";
+    const hint = scene.cursor ? "outside this sweep" : "Point at or tap a picture, or press Shift and an arrow key, to see values.";
     const shown = k < 0 ? [] : rows(made.sweep, k, scene.quantity);
     const lines = shown.map(({ term, words, now, status }) => {
       const line = element("div", now ? "now" : status ? "status" : "");
@@ -106,7 +106,7 @@ const panel = (() => {
     return shown.map(({ term, words }) => `${term} ${words}`.trim()).join(", ");
   }
 
-  // The heights of a quantity in [0, 1], and the grid that is drawn of them.
+  // The heights of a quantity in [0, 1], and the grid drawn from them.
   function heights(made, scene, chosen) {
     const { sweep, remember } = made;
     const key = `${scene.quantity.key} ${chosen.key}`;
@@ -116,7 +116,7 @@ const panel = (() => {
     return { key, units, filled, shape };
   }
 
-  // The surface lies on a canvas of its own, below what the pointer changes. `fineness`: see pace.js.
+  // The surface has a separate canvas below the elements that follow the pointer. `fineness`: see pace.js.
   function drawRelief(made, scene, chosen, fineness) {
     if (!made.relief || !made.sweep.values.has(scene.quantity.key)) return;
     const { key, units, filled, shape } = heights(made, scene, chosen);
@@ -178,20 +178,20 @@ const panel = (() => {
     [made.seen, made.area] = [null, null];
   }
 
-  // What is to be said of a sweep as it is drawn now.
+  // Remarks on a sweep as currently drawn.
   function remarks({ sweep }, scene) {
     const values = sweep.values.get(scene.quantity.key);
     const { high } = scene.look;
     const cut = high !== null && values?.some((value) => value > high);
     return [
       ...sweep.notes,
-      ...(sweep.stride > 1 ? [data.live ? "pending points interpolated meanwhile" : `drawn at 1/${sweep.stride} resolution`] : []),
+      ...(sweep.stride > 1 ? [data.live ? "pending points interpolated" : `drawn at 1/${sweep.stride} resolution`] : []),
       ...(cut ? [`clipped at ${scale.write(high, scene.quantity.percent)}`] : []),
       ...(values?.some(Number.isFinite) === false ? ["no finite value"] : []),
     ];
   }
 
-  // Draw all of a sweep; returns what the readout says.
+  // Draw all views of a sweep; returns the text of the readout.
   function draw(made, scene, chosen, fineness) {
     made.notes.textContent = remarks(made, scene).join(" · ");
     if (!made.sweep.values.has(scene.quantity.key)) blank(made, scene);

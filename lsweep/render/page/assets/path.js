@@ -1,8 +1,8 @@
-// The path of a training over a plane: a square where it starts, a star where it ends, rings where the learning
-// rate drops. On a surface it lies on the surface, faint where that hides it.
+// The training path on a plane: a square at the start, a star at the end, rings at learning-rate drops.
+// On a surface the path follows the surface, and is faint where the surface hides it.
 const path = (() => {
-  const COLOURS = ["#d55e00", "#cc79a7", "#ffffff", "#56b4e9"]; // apart from viridis, as in the figures
-  const SAMPLES = 240; // places on a surface, about, that are looked up in each frame
+  const COLOURS = ["#d55e00", "#cc79a7", "#ffffff", "#56b4e9"]; // in contrast to viridis, as in the figures
+  const SAMPLES = 240; // approximate number of surface points evaluated per frame
 
   function sign(ctx, x, y, points, inner, ink) {
     ctx.beginPath();
@@ -17,7 +17,7 @@ const path = (() => {
     ctx.stroke();
   }
 
-  // The checkpoints themselves. `at` gives the pixels of one, or null where it is out of sight.
+  // Draw the checkpoints. `at` returns the pixel of a checkpoint, or null if it is not visible.
   function checkpoints(ctx, trail, ink, at) {
     const last = trail.x.length - 1;
     for (let k = 0; k <= last; k++) {
@@ -50,7 +50,7 @@ const path = (() => {
     ctx.restore();
   }
 
-  // A place of the plane as a point of the surface in the box, or null beside it.
+  // Map a place of the plane to a point of the surface in the box, or null off the surface.
   function raised(grid, sweep, x, y) {
     const [u, v] = [x, y].map((value, axis) => relief.boxed(sweep.axes[axis].at, value));
     const w = relief.height(grid, u, v);

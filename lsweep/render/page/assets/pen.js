@@ -1,11 +1,11 @@
-// What all drawings on 2D canvases share: sizes in CSS pixels, colours of the theme, text, colour maps.
+// Common functions for drawing on 2D canvases: sizes in CSS pixels, theme colours, text, colour maps.
 const pen = (() => {
   const FAMILY = 'system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", sans-serif';
   const NAMES = ["page", "card", "ink", "muted", "rule", "grid", "pane", "accent", "nan", "failed", "loss", "accuracy"];
   let theme = null;
-  let enlarged = 0; // device pixels per CSS pixel for a picture, 0 for the screen's own
+  let enlarged = 0; // device pixels per CSS pixel for a picture, 0 for the screen
 
-  // Read again when the reader's system has turned dark or light.
+  // Reread the theme colours when the system has switched between dark and light.
   function restyle() {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     if (theme?.dark === dark) return;
@@ -19,7 +19,7 @@ const pen = (() => {
   const ratio = () => enlarged || Math.min(2, window.devicePixelRatio || 1);
   const enlarge = (value) => (enlarged = value);
 
-  // Clear a canvas, at the size that it has on the page: { ctx, w, h }, in CSS pixels.
+  // Resize a canvas to its size on the page and clear it; returns { ctx, w, h } in CSS pixels.
   function fit(canvas) {
     const [w, h] = [canvas.clientWidth, canvas.clientHeight];
     const [wide, high] = [w, h].map((side) => Math.max(1, Math.round(side * ratio())));
@@ -58,7 +58,7 @@ const pen = (() => {
     ctx.stroke();
   }
 
-  // A ring that is seen on every colour.
+  // A ring that is visible on every colour.
   function ring(ctx, x, y, radius, inner = "#ffffff", outer = "rgb(0 0 0 / 65%)") {
     for (const [thick, ink] of [[4, outer], [2, inner]]) {
       ctx.beginPath();

@@ -1,8 +1,8 @@
 // The panels as one PNG.
 const picture = (() => {
-  const RATIO = 2; // device pixels per CSS pixel, at least
+  const RATIO = 2; // minimum device pixels per CSS pixel
 
-  // Draw what is in sight of the page into a canvas. `redraw` draws every panel anew, at the picture's resolution.
+  // Draw all panels into a canvas. `redraw` redraws every panel at the resolution of the picture.
   function compose(redraw) {
     pen.enlarge(Math.max(RATIO, window.devicePixelRatio || 1));
     redraw();

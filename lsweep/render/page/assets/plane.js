@@ -1,17 +1,17 @@
-// A plane from above: smooth colours with labelled contour lines, or every point as a cell.
+// A map of a plane: smooth colours with labelled contour lines, or every point as a cell.
 const plane = (() => {
   const ROOM = { left: 50, right: 12, top: 10, bottom: 40 };
   const FAILED = 3.2; // half the width of the cross on a failed point
 
-  // The bounds of the cells around rising coordinates.
+  // The bounds of the cells around increasing coordinates.
   function edges(axis) {
     const n = axis.length;
     const middles = Array.from({ length: n - 1 }, (_, k) => (axis[k] + axis[k + 1]) / 2);
     return [2 * axis[0] - middles[0], ...middles, 2 * axis[n - 1] - middles[n - 2]];
   }
 
-  // Where on a canvas the plane lies, and both ways between coordinates and pixels. Equal units, unless that
-  // leaves a slit.
+  // The area of the plane on a canvas, and the maps between coordinates and pixels. Units are equal unless the plane
+  // would get too thin.
   function frame(w, h, sweep, cells) {
     const limits = sweep.axes.map(({ at }) => (cells ? edges(at) : at)).map((at) => [at[0], at[at.length - 1]]);
     const [[left, right], [bottom, top]] = limits;
@@ -35,7 +35,7 @@ const plane = (() => {
     return new Uint32Array(probe.getImageData(0, 0, 1, 1).data.buffer)[0];
   };
 
-  // For each pixel along an axis [index of the nearest point, cell of the drawn grid, part of that cell].
+  // For each pixel along an axis: [index of the nearest point, cell of the drawn grid, position in that cell].
   function samples(count, at, axis, kept) {
     return Array.from({ length: count }, (_, k) => {
       const value = at(k + 0.5);
@@ -45,7 +45,7 @@ const plane = (() => {
     });
   }
 
-  // The colours as a picture of their own, at device pixels: made again only when something but the pointer moved.
+  // The colours as a separate picture in device pixels, which does not change when only the pointer moves.
   function raster(sweep, units, shape, area, { colours, cells }) {
     const picture = document.createElement("canvas");
     const [w, h] = [Math.round(area.w * pen.ratio()), Math.round(area.h * pen.ratio())];
@@ -134,7 +134,7 @@ const plane = (() => {
     pen.text(ctx, beta, area.x - 42, area.y + area.h / 2, { size: 12.5, ink: pen.colour("ink"), angle: -Math.PI / 2 });
   }
 
-  // Marks of single points: crosses on failed ones, on request dots on evaluated ones, a plus at the trained network.
+  // Marks of single points: crosses on failed ones, optional dots on evaluated ones, a plus at the trained network.
   function marks(ctx, area, sweep, evaluated) {
     const [xs, ys] = sweep.axes.map(({ at }) => at);
     for (let k = 0; k < sweep.status.length; k++) {

@@ -1,10 +1,10 @@
-// A grid of heights as triangles for WebGL, and where a ray meets it.
+// A grid of heights as triangles for WebGL, and its intersection with a ray.
 const relief = (() => {
-  const FACETS = 180; // along a side, about: the cells of a coarse grid are cut into parts until there are so many
-  const FLOATS = 7; // of a vertex: place (3), normal (3), how open its surroundings are (1)
+  const FACETS = 180; // approximate number of facets along a side, to which the cells of a coarse grid are subdivided
+  const FLOATS = 7; // floats per vertex: position (3), normal (3), openness of its surroundings (1)
   const { HEIGHT } = camera;
 
-  // A coordinate on an axis as one of the box.
+  // Convert a coordinate on an axis to one in the box.
   const boxed = (axis, at) => (at - axis[0]) / (axis[axis.length - 1] - axis[0]) - 0.5;
   const unboxed = (axis, at) => axis[0] + (at + 0.5) * (axis[axis.length - 1] - axis[0]);
 
@@ -19,7 +19,7 @@ const relief = (() => {
     return { at, x, y, nx: x.length, ny: y.length, heights };
   }
 
-  // Unit normals at the points: the mean over the whole cells around each.
+  // Normals at the points: the sum over the complete cells around each.
   function normals({ x, y, nx, ny, heights }) {
     const sums = new Float64Array(3 * nx * ny);
     for (let j = 0; j + 1 < ny; j++) {
@@ -37,17 +37,17 @@ const relief = (() => {
         }
       }
     }
-    return sums; // WebGL makes them unit vectors again after it has interpolated them
+    return sums; // the shader normalises them after interpolation
   }
 
-  // How far a point lies above its surroundings, by a box blur: hollows are darker than what stands free.
+  // Height of a point above its blurred surroundings (box blur): hollows are darker than exposed points.
   function openness({ nx, ny, heights }) {
     const reach = Math.max(1, Math.round(Math.max(nx, ny) * 0.035));
     const blurred = blur(blur(heights, nx, ny, reach, 1, nx), ny, nx, reach, nx, 1);
     return heights.map((height, k) => Math.max(0.45, Math.min(1.12, 1 + 2.2 * (height - blurred[k]) * HEIGHT)));
   }
 
-  // Means over a window along lines of `count` values, `step` apart; NaN are left out.
+  // Means over a window along lines of `count` values, `step` apart; NaN values are skipped.
   function blur(values, count, lines, reach, step, apart) {
     const found = new Float64Array(values.length);
     for (let line = 0; line < lines; line++) {
@@ -63,7 +63,7 @@ const relief = (() => {
     return found;
   }
 
-  // Points between the grid's, `parts` to a cell; the surface stays that of the values.
+  // Subdivide each cell into `parts`; the shape of the surface does not change.
   function refined(axis, parts) {
     const fine = [];
     for (let k = 0; k + 1 < axis.length; k++) {
@@ -122,7 +122,7 @@ const relief = (() => {
     return (data.bilinear(heights, nx, i, fx, j, fy) - 0.5) * HEIGHT;
   }
 
-  // Where along a ray the box around the surface begins and ends.
+  // The interval of a ray inside the box around the surface.
   function crossed({ origin, direction }) {
     let [from, to] = [0, Infinity];
     [0.5, 0.5, HEIGHT / 2 + 1e-6].forEach((half, k) => {

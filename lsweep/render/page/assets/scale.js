@@ -1,5 +1,5 @@
-// From values to [0, 1]: the rules of lsweep's figures (lsweep/render/scale.py and levels.py) in the browser, for
-// here the ends and the logarithm change under the reader's hands.
+// Map from values to [0, 1], by the rules of lsweep's figures (lsweep/render/scale.py and levels.py). They are
+// implemented in the browser because the reader can change the ends and the logarithm.
 const scale = (() => {
   const { rules } = data;
   const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
@@ -29,7 +29,7 @@ const scale = (() => {
     return [-1, 0, 1].flatMap((more) => rules.steps.map((step) => Number(`${step}e${exponent + more}`)));
   }
 
-  // About `count` round numbers strictly inside (lo, hi), rising; at least one where lo < hi.
+  // About `count` round numbers strictly inside (lo, hi), increasing; at least one if lo < hi.
   function roundLevels(lo, hi, count, log) {
     if (isFlat(lo, hi)) return [];
     const choices =
@@ -44,7 +44,7 @@ const scale = (() => {
     return best.length ? best : [log ? Math.sqrt(lo * hi) : (lo + hi) / 2];
   }
 
-  // Levels for several panels at once: of one density where that suits each, else dense where all have values.
+  // Common levels for several panels: uniformly dense if that suits each, else denser in the narrowest range.
   function sharedLevels(ranges, count, log) {
     const wide = ranges.filter(([lo, hi]) => !isFlat(lo, hi));
     if (!wide.length) return [];
@@ -62,7 +62,7 @@ const scale = (() => {
     return [...new Set([...inner, ...outside])].sort((a, b) => a - b);
   }
 
-  // What is to be known of the finite values of an array, once.
+  // Extremes of the finite values of an array, cached.
   function summary(values) {
     if (known.has(values)) return known.get(values);
     const found = { min: Infinity, max: -Infinity, positive: Infinity, top: -Infinity };
@@ -100,7 +100,7 @@ const scale = (() => {
     return Math.min(top, cut) > rules.logRatio * Math.min(positive, cut);
   }
 
-  // The finite range of the values, cut at `cut`; on a log scale above 0.
+  // The finite range of the values, clipped at `cut`; above 0 on a log scale.
   function range({ min, max, positive, top }, log, cut = Infinity) {
     const [lo, hi] = log ? [Math.min(positive, cut), Math.min(top, cut)] : [Math.min(min, cut), Math.min(max, cut)];
     if (!(lo <= hi)) return log ? [0.1, 1] : [0, 1];
@@ -118,7 +118,7 @@ const scale = (() => {
     return [vmin, vmax];
   }
 
-  // The scale of some arrays for a look { log, low, high }, where null leaves an end to the values.
+  // The common scale of arrays for a look { log, low, high }; null takes an end from the values.
   function choose(arrays, look, percent) {
     const all = merged(arrays);
     const [lo, hi] = range(all, look.log, look.high ?? Infinity);
@@ -150,14 +150,14 @@ const scale = (() => {
     return (Number(factor) === 1 ? "" : `${Number(factor)}×`) + `10${raised}`;
   }
 
-  // A number as a label: digits where they are few, a power of ten where not.
+  // A number as a label: plain digits if they are few, else a power of ten.
   function write(value, percent = false) {
     const size = Math.abs(value);
     const text = value !== 0 && !(size >= 1e-3 && size < 99999.5) ? powers(value.toExponential(2)) : null;
     return (text ?? `${Number(value.toPrecision(percent ? 4 : 5))}${percent ? "%" : ""}`).replace("-", "−");
   }
 
-  // A value as it is read off: six digits.
+  // A value in the readout, with six digits.
   function digits(value, percent = false) {
     if (Number.isNaN(value)) return "NaN";
     if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";

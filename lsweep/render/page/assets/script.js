@@ -1,6 +1,6 @@
-// What a console, a test or a benchmark can ask of the page: `window.lsweep`.
+// Interface of the page for the console, tests and benchmarks: `window.lsweep`.
 window.lsweep = (() => {
-  // Where in the window the point at column i, row j is, in a panel's "relief", "plane" or "curves".
+  // Window coordinates of the point at column i, row j in a panel's "relief", "plane" or "curves".
   function place(panelIndex, name, i, j = 0) {
     const made = page.panels[panelIndex];
     const bounds = made[name].getBoundingClientRect();
@@ -40,7 +40,7 @@ window.lsweep = (() => {
     );
   }
 
-  // Turn the surfaces once around, in steps of some degrees: the milliseconds between the frames.
+  // Rotate the surfaces by 360° in the given number of frames; returns the milliseconds between frames.
   async function turn(frames) {
     const between = [];
     let last = await new Promise(requestAnimationFrame);

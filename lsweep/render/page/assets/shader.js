@@ -1,4 +1,4 @@
-// Lit surfaces with WebGL 2. One context serves all panels: browsers allow few of them.
+// Lit surfaces with WebGL 2. All panels share one context, because browsers allow only a few.
 const shader = (() => {
   const { HEIGHT } = camera;
   const MOST_LEVELS = 64;
@@ -19,7 +19,7 @@ const shader = (() => {
       free = open;
       gl_Position = matrix * vec4(spot, 1.0);
     }`;
-  // Contour lines have the same width in pixels everywhere, and fade where they would run together.
+  // Contour lines have the same width in pixels everywhere, and fade where they would merge.
   const FRAGMENT = `#version 300 es
     precision highp float;
     in vec3 spot;
@@ -39,7 +39,7 @@ const shader = (() => {
       float lit = 0.54 + 0.52 * max(dot(n, light), 0.0);
       float gloss = 0.10 * pow(max(dot(n, normalize(light + normalize(eye - spot))), 0.0), 32.0);
       float slope = max(fwidth(level), 1e-7);
-      int next = 0; // the first level that is not below, by halving
+      int next = 0; // the first level that is not below, by bisection
       for (int end = count; next < end;) {
         int middle = (next + end) / 2;
         if (levels[middle] < level) next = middle + 1;
@@ -84,7 +84,7 @@ const shader = (() => {
     gl.clearColor(0, 0, 0, 0);
   }
 
-  // Whether there is WebGL 2. `redraw` is called when a lost context is back.
+  // Whether WebGL 2 is available. `redraw` is called when a lost context has been restored.
   function ready(redraw) {
     gl = canvas.getContext("webgl2", { antialias: false, alpha: true });
     if (!gl) return false;
@@ -113,8 +113,8 @@ const shader = (() => {
     return { mesh, array, made, count: mesh.indices.length };
   }
 
-  // The mesh that an owner draws now, on the device; of those before only the last stays, for it may come back
-  // when a motion begins or ends.
+  // The buffers of an owner's current mesh on the device. Only the previous mesh is kept too, because it may be needed
+  // again when a motion begins or ends.
   function resident(owner, mesh) {
     const kept = uploaded.get(owner) ?? [];
     const there = kept.find((one) => one.mesh === mesh);
@@ -138,14 +138,14 @@ const shader = (() => {
     ramp.key = colours.key;
   }
 
-  // The light keeps to the viewer's left, or half of all views would be of a surface in its own shade.
+  // The light stays on the viewer's left; otherwise half of all views would show the surface in its own shade.
   function lit(azimuth) {
     const angle = ((azimuth - camera.START.azimuth) * Math.PI) / 180;
     const [x, y, z] = LIGHT.map((value) => value / Math.hypot(...LIGHT));
     return [x * Math.cos(angle) - y * Math.sin(angle), x * Math.sin(angle) + y * Math.cos(angle), z];
   }
 
-  // Draw a mesh on nothing, w × h pixels: the lower left part of the canvas that is returned.
+  // Draw a mesh on a transparent background into the lower left w × h pixels of the returned canvas.
   function draw(owner, mesh, view, w, h, { colours, levels, thick }) {
     if (canvas.width < w || canvas.height < h) {
       [canvas.width, canvas.height] = [Math.max(canvas.width, w), Math.max(canvas.height, h)];

@@ -1,4 +1,4 @@
-// The strip above a page that follows a running sweep: how far it is, in a bar and in words.
+// The strip above a page that follows a running sweep: its progress as a bar and as text.
 const strip = (() => {
   const KINDS = ["done", "settled", "failed"];
   const make = (tag, className, ...within) => {
@@ -13,11 +13,11 @@ const strip = (() => {
   const parts = KINDS.map((kind) => make("span", kind));
   const gauge = make("div", "gauge", ...parts);
   gauge.setAttribute("role", "progressbar");
-  gauge.setAttribute("aria-label", "How far the sweep is");
+  gauge.setAttribute("aria-label", "Progress of the sweep");
   const facts = make("ul", "facts");
   const note = make("span", "note-of-phase");
   const root = make("section", "strip", phase, percent, gauge, facts, note);
-  root.setAttribute("aria-label", "The sweep");
+  root.setAttribute("aria-label", "Sweep");
   const name = document.title;
   let shown = null;
 
@@ -41,7 +41,7 @@ const strip = (() => {
   function lost() {
     root.dataset.phase = "lost";
     write(phase, "lost");
-    write(note, "lsweep watch does not answer; this is what it said last");
+    write(note, "lsweep watch does not answer; showing the last known state");
   }
 
   document.body.prepend(root);

@@ -1,2 +1,2 @@
-// Nothing can be shown yet: as soon as something can, the page is another one.
+// Nothing can be shown yet. As soon as the data can be shown, the page is reloaded.
 follow.begin(JSON.parse(document.getElementById("data").textContent), () => location.reload());
