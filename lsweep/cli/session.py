@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,7 +75,7 @@ def session(
 
     check_limit(time_limit)
     clock, stop = Stopwatch(), Stop()
-    with stop.on_signals():  # from the start: by default USR2 would end the process
+    with ExitStack() as last, stop.on_signals():  # from the start: by default USR2 would end the process
         with clock.span("importing modules"):
             need_torch(who)
         from lsweep import comm as ranks
@@ -83,14 +83,12 @@ def session(
         with clock.span("starting MPI"):
             # Without parallel HDF5 there is no use in starting MPI for the store, which will refuse.
             comm = ranks.alone() if one_rank else ranks.connect(need_mpi=mpio and parallel_hdf5())
+        if comm.size > 1:
+            last.callback(_ignore_signals)  # after `on_signals` has restored the handlers
         log_to_stderr(comm, level if comm.is_root else max(level, logging.WARNING))
-        try:
-            with errors_end_all(comm):
-                stop.deadline = comm.on_root(lambda: deadline(time_limit))
-                yield Session(comm, stop, clock)
-        finally:
-            if comm.size > 1:
-                _ignore_signals()
+        with errors_end_all(comm):
+            stop.deadline = comm.on_root(lambda: deadline(time_limit))
+            yield Session(comm, stop, clock)
 
 
 def log_level(args: argparse.Namespace) -> int:
