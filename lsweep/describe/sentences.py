@@ -188,7 +188,7 @@ def trajectory(known: Facts, style: Style) -> str:
     text = f"{table['checkpoints']:,} checkpoints{trails} were projected onto these directions"
     captured = get(table, NUMBER, "captured")
     return (
-        f"{text}, which capture {100 * captured:.3g} % of their squared displacement."
+        f"{text}, which capture {100 * captured:.3g}{style.escape(' %')} of their squared displacement."
         if captured is not None
         else f"{text}."
     )
