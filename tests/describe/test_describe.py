@@ -194,6 +194,7 @@ def test_a_trajectory_is_told() -> None:
         "4 checkpoints were projected onto these directions, which capture 90 % of their squared displacement."
         in said(bare(trajectory=path))
     )
+    assert r"which capture 90 \% of" in said(bare(trajectory=path), "latex")
     unknown = dataclasses.replace(path, captured=float("nan"))
     assert "4 checkpoints were projected onto these directions." in said(bare(trajectory=unknown))
 
