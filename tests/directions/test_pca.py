@@ -390,7 +390,7 @@ def test_a_file_without_a_path_says_so(here: Path, capsys: pytest.CaptureFixture
     sets = ("directions.kind=random", "directions.trail=[]", "model.weights=out/trail", "output=out/none.h5")
     assert run("sweep", "--quiet", sets=sets) == 0
     assert cli.main(["render", "out/none.h5", "--kind", "trajectory"]) == 2
-    assert "none.h5 holds no trajectory; sweep with directions.trail" in capsys.readouterr().err
+    assert "none.h5 has no trajectory; set directions.trail to" in capsys.readouterr().err
 
 
 def test_a_damaged_path_is_refused(here: Path) -> None:
