@@ -20,13 +20,14 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `certify` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "certify",
-        help="how far a sweep's values are off: a random sample of its points, evaluated in full",
-        description="Evaluate a random sample of a sweep's points with all examples in fp32 (fp64 in a sweep of fp64): "
-        "some of its evaluated points, and as many interpolated ones where grid.refine left any. Median, 95 % and "
-        "largest relative error go into the sweep's file (group certificate/), and `lsweep status` shows them. A sweep "
-        "that is not complete can be certified as far as it is. Stopped or killed, the same command goes on; a larger "
-        "--points adds to the sample. Exit status: 0 complete, 2 bad input, 3 complete but some points failed, 75 "
-        "stopped early (run it again).",
+        help="measure the errors of a sweep on a random sample of its points",
+        description="Evaluate a random sample of a sweep's points again, with all examples in fp32 (fp64 for a sweep "
+        "in fp64): N evaluated points, and N interpolated ones if grid.refine left any. The median, the "
+        "95 % quantile and the maximum of the relative error are stored in the sweep's file (group "
+        "certificate/), and `lsweep status` prints them. For an incomplete sweep the sample is taken from "
+        "the points that exist. After an interruption the same command resumes; a larger --points extends "
+        "the sample. Exit status: 0 complete, 2 bad input, 3 complete but some points failed, 75 stopped "
+        "early (run it again).",
         epilog="example: mpirun -n 4 lsweep certify resnet56.toml --points 200",
     )
     add_config(parser, text="the sweep's configuration, a TOML file")
@@ -34,13 +35,15 @@ def add_parser(subparsers: Any) -> None:
         "--points",
         type=int,
         metavar="N",
-        help="of each kind, or all where there are fewer (default: evaluate.certificate, or as many as before, or 20)",
+        help="number of points of each kind, or all if there are fewer (default: evaluate.certificate, the "
+        "previous number, or 20)",
     )
     parser.add_argument(
         "--seed",
         type=int,
         metavar="S",
-        help="of the sample (default: the present certificate's, else 0); another one begins a new sample",
+        help="seed of the sample (default: that of the existing certificate, or 0); a different seed starts a new "
+        "sample",
     )
     add_session(parser)
     parser.add_argument(

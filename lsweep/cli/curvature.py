@@ -22,24 +22,34 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `curvature` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "curvature",
-        help="the Hessian at the trained weights: top eigenvalues, trace, spectral density",
-        description="The Hessian of the mean loss at the trained weights, over the parameters that the directions "
-        "of CONFIG move: its largest eigenvalues and their vectors, the smallest one, its trace (Hutch++) and "
-        "spectral density (stochastic Lanczos quadrature). Writes OUT.json, OUT.h5 (with the eigenvectors, for "
-        'directions.kind = "file") and OUT.png. One process, with about 8 · N bytes per parameter for N --steps; '
-        "[curvature] in CONFIG says how hard to try.",
+        help="eigenvalues, trace and spectral density of the Hessian at the trained weights",
+        description="Analyse the Hessian of the mean loss at the trained weights, restricted to the parameters that "
+        "the directions of CONFIG move: largest eigenvalues with eigenvectors, smallest eigenvalue, trace "
+        "(Hutch++) and spectral density (stochastic Lanczos quadrature). Writes OUT.json, OUT.h5 (with "
+        'the eigenvectors, for directions.kind = "file") and OUT.png. It runs in one process and needs '
+        "about 8 · N bytes per parameter for N --steps. The table [curvature] in CONFIG sets tolerances "
+        "and limits.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_config(parser, text="the configuration of a sweep, a TOML file")
-    parser.add_argument("--top", type=int, default=5, metavar="K", help="largest eigenpairs (default: 5)")
-    parser.add_argument("--probes", type=int, default=10, metavar="N", help="for the density (default: 10)")
-    parser.add_argument("--steps", type=int, default=60, metavar="N", help="from each probe (default: 60)")
     parser.add_argument(
-        "--products", type=int, default=60, metavar="N", help="with the Hessian, for the trace (default: 60)"
+        "--top", type=int, default=5, metavar="K", help="number of largest eigenpairs (default: 5)"
     )
     parser.add_argument(
-        "-o", "--output", metavar="OUT", help="the files' stem (default: the sweep's output and _curvature)"
+        "--probes", type=int, default=10, metavar="N", help="random probes for the density (default: 10)"
+    )
+    parser.add_argument(
+        "--steps", type=int, default=60, metavar="N", help="Lanczos steps per probe (default: 60)"
+    )
+    parser.add_argument(
+        "--products", type=int, default=60, metavar="N", help="Hessian products for the trace (default: 60)"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="path of the files without suffix (default: the sweep's output and _curvature)",
     )
     parser.add_argument("--quiet", action="store_true", help="only warnings and errors")
     parser.set_defaults(run=run)

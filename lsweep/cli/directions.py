@@ -21,9 +21,9 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `directions` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "directions",
-        help="cosines between a sweep's directions, and their norms layer by layer",
-        description="Make the directions of a configuration and print the cosines between them, what is to be expected "
-        "of random ones, and their norms tensor by tensor beside those of the weights.",
+        help="print the cosines between a sweep's directions, and their norms per tensor",
+        description="Generate the directions of a configuration. Print the cosines between them, the expected cosines "
+        "of random directions, and the norm of each tensor next to that of the weights.",
         epilog="example: lsweep directions resnet56.toml --set directions.normalize=none",
     )
     add_config(parser)

@@ -24,22 +24,23 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `trajectory` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "trajectory",
-        help="principal axes of a training's path, and how much of it a plane shows",
-        description="Principal axes of the trails that directions.trail names, the variance that they explain, and the "
-        "share of the movement in their plane, in a random one, and in (initial to final, random). A sweep with "
-        'directions.kind = "pca" evaluates the loss in that plane. With --steps, checkpoint by checkpoint: the norm of '
-        "the weights, the way to the next one, and its cosine with -grad L, the way straight down.",
+        help="principal axes of a training path, and the share of it that a plane captures",
+        description="Compute the principal axes of the checkpoints in directions.trail, their explained variance, and "
+        "the share of the movement captured by their plane, by a random plane, and by the plane of (final "
+        '- initial, random). A sweep with directions.kind = "pca" evaluates the loss in the plane of the '
+        "principal axes. With --steps, print for each checkpoint the norm of the weights, the step to the "
+        "next one, and its cosine with -grad L.",
         epilog="example: lsweep trajectory vgg9.toml --set directions.trail=results/vgg9.trail -o vgg9_path.json",
     )
     add_config(parser)
     parser.add_argument(
-        "-o", "--output", metavar="OUT.json", help="write coordinates and shares there as well"
+        "-o", "--output", metavar="OUT.json", help="also write coordinates and shares to this file"
     )
     parser.add_argument(
         "--steps",
         action="store_true",
-        help="follow the trails as well: norms and histograms of the weights, steps beside the gradient of the loss "
-        "over all of the first split",
+        help="also analyse the steps: norms and histograms of the weights, and steps compared to the gradient of the "
+        "loss on the whole first split",
     )
     parser.set_defaults(run=run)
 

@@ -29,5 +29,5 @@ def add_session(parser: argparse.ArgumentParser) -> None:
     amount = parser.add_mutually_exclusive_group()
     amount.add_argument("--quiet", action="store_true", help="no progress, only warnings and errors")
     amount.add_argument(
-        "--verbose", action="store_true", help="details too, such as what was tuned or folded"
+        "--verbose", action="store_true", help="also log details, such as tuned settings and folded layers"
     )
