@@ -1,4 +1,4 @@
-"""Ranks: serial or MPI. The only package that imports mpi4py."""
+"""Communication between ranks, serial or over MPI. The only package that imports mpi4py."""
 
 from __future__ import annotations
 

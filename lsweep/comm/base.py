@@ -1,4 +1,4 @@
-"""Communicator: what a group of ranks can do, here for a single process; `MpiComm` overrides it for many."""
+"""Communicator: the operations of a group of ranks, here for a single process; `MpiComm` overrides them for many."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Handler = Callable[[int, Any], None]
 class Comm:
     """A group of ranks with a mailbox; this class is a group of one, without MPI.
 
-    Messages go by tag to handlers that `poll` calls between points.
+    `poll` is called between points and passes each message to the handler of its tag.
 
     Attributes:
-        rank, size: this rank and how many there are.
-        local_rank: this rank among those on its host.
+        rank, size: this rank and the number of ranks.
+        local_rank: this rank's number among those on its host.
         host: this host's name.
-        on_sign_of_life: told which rank a message came from, whatever it says.
-        on_listened: by name, told that all that had arrived was delivered.
+        on_sign_of_life: called with the source rank of every message.
+        on_listened: name → function that is called after all messages that had arrived were delivered.
     """
 
     rank = 0
@@ -48,7 +48,7 @@ class Comm:
         return self.rank == 0
 
     def on(self, tag: str, handler: Handler) -> None:
-        """Let `handler(source, message)` receive the messages of that tag, inside `poll` and `quiesce`."""
+        """Register `handler(source, message)` for a tag; `poll` and `quiesce` call it."""
         self._handlers[tag] = handler
 
     def _deliver(self, source: int, tag: str, message: Any) -> None:
@@ -60,7 +60,7 @@ class Comm:
             listener()
 
     def post(self, dest: int, tag: str, message: Any) -> None:
-        """Send without waiting; a message to oneself is delivered at once."""
+        """Send without waiting; a message to this rank itself is delivered at once."""
         self._deliver(0, tag, message)
 
     def poll(self) -> None:
@@ -68,23 +68,23 @@ class Comm:
         self._tell_listened()
 
     def quiesce(self) -> None:
-        """Collective: deliver messages until all that any rank has posted are delivered."""
+        """Collective: deliver messages until no message of any rank is outstanding."""
 
     def bcast(self, value: T) -> T:
-        """Collective: rank 0's value."""
+        """Collective: return rank 0's value."""
         return value
 
     def allgather(self, value: T) -> list[T]:
-        """Collective: every rank's value, in rank order."""
+        """Collective: return every rank's value, in rank order."""
         return [value]
 
     def barrier(self) -> None:
-        """Collective: wait for all."""
+        """Collective: wait for all ranks."""
 
     def share(self, nbytes: int, fill: Callable[[np.ndarray], None]) -> np.ndarray:
-        """Collective: so many bytes, once per host in memory that its ranks share: uint8 (nbytes,), read-only.
+        """Collective: allocate memory once per host, which its ranks share: uint8 (nbytes,), read-only.
 
-        `fill` writes them, on rank 0 alone, where they will stay: another copy there would be one too many.
+        Rank 0 calls `fill`, which writes the bytes in place, so that rank 0 needs no second copy.
         """
         memory = np.empty(nbytes, dtype=np.uint8)
         fill(memory)
@@ -92,20 +92,20 @@ class Comm:
 
     @contextmanager
     def temporary(self) -> Iterator[None]:
-        """Collective: memory that is shared inside the block is given back after it; nothing may point there then."""
+        """Collective: free the memory that is shared inside the block at its end; no reference to it may remain."""
         yield
 
     def counter(self) -> SharedCounter:
-        """Collective: a counter that all ranks draw from."""
+        """Collective: create a counter that all ranks share."""
         return SharedCounter()
 
     def all_here(self, seconds: float) -> bool:
-        """Whether all ranks call this within that time."""
+        """Whether all ranks call this within that many seconds."""
         return True
 
     @property
     def library(self) -> str:
-        """The MPI library in a few words, "" without one."""
+        """The name and version of the MPI library, "" without one."""
         return ""
 
     def file_hints(self) -> Any:
@@ -118,10 +118,10 @@ class Comm:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Collective: if the block fails on any rank, raise the first rank's error on all of them.
+        """Collective: if the block fails on any rank, raise the error of the lowest such rank on all ranks.
 
-        The block must not communicate. Errors of the input travel by message; an unexpected one is
-        raised where it happened, after its traceback was printed there.
+        The block must not communicate. An lsweep error is raised on every rank. For an unexpected error, the failed
+        rank prints the traceback and raises the original exception.
         """
         error: Exception | None = None
         try:
@@ -136,7 +136,7 @@ class Comm:
             raise error if error is not None and not isinstance(error, LsweepError) else first
 
     def on_root_only(self, function: Callable[[], T]) -> T | None:
-        """Collective: call `function` on rank 0 alone, return its value there; raise its error on all ranks."""
+        """Collective: call `function` on rank 0 and return its value there; raise its error on all ranks."""
         value = None
         with self.together():
             if self.is_root:
@@ -144,14 +144,14 @@ class Comm:
         return value
 
     def on_root(self, function: Callable[[], T]) -> T:
-        """Collective: call `function` on rank 0 alone, return its value or raise its error on all ranks."""
+        """Collective: call `function` on rank 0 and return its value, or raise its error, on all ranks."""
         value: Any = self.on_root_only(function)
         result: T = self.bcast(value)
         return result
 
 
 def _portable(error: Exception | None) -> Exception | None:
-    """An error that can be pickled and raised on another rank."""
+    """Convert an error to one that can be pickled and raised on another rank."""
     if error is None or isinstance(error, LsweepError):
         return error
     return LsweepError(f"{type(error).__name__}: {error}")

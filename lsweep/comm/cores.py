@@ -15,10 +15,10 @@ def bound_to() -> frozenset[int]:
 
 
 def threads_per_rank(comm: Comm) -> int:
-    """Collective: the threads for this rank.
+    """Collective: the number of threads for this rank.
 
-    `OMP_NUM_THREADS` where it is set; else the cores that the launcher bound this rank to, divided among
-    the ranks of the host that are bound to the same ones.
+    `OMP_NUM_THREADS` if it is set; otherwise the number of cores that the launcher bound this rank to, divided by the
+    number of ranks on the host that are bound to the same cores.
     """
     own = bound_to()
     everyone = comm.allgather((comm.host, own))
@@ -30,7 +30,7 @@ def threads_per_rank(comm: Comm) -> int:
 
 
 def overcrowded(comm: Comm) -> list[str]:
-    """Collective: the hosts whose ranks have more threads than cores to run them on, in words."""
+    """Collective: describe the hosts whose ranks have more threads than cores."""
     threads: dict[str, int] = {}
     cores: dict[str, frozenset[int]] = {}
     for host, count, bound in comm.allgather((comm.host, threads_per_rank(comm), bound_to())):

@@ -13,7 +13,7 @@ import numpy as np
 from lsweep.comm.base import Comm, T
 from lsweep.comm.shared_counter import MpiCounter, SharedCounter
 
-_NAP = 0.0005  # while waiting for the others: MPI itself would spin and take the core from a rank that works
+_NAP = 0.0005  # seconds between polls; MPI itself would spin and take the core from a rank that computes
 _CHUNK = 1 << 30  # bytes per broadcast: counts are 32-bit in MPI 3
 
 
@@ -24,23 +24,23 @@ class MpiComm(Comm):
         super().__init__()
         self._MPI = mpi_module
         self.mpi = communicator
-        # A communicator of its own for the mailbox: no tag of a library or of the store can meet ours.
+        # A separate communicator for the mailbox, so that its tags cannot collide with those of a library or the store.
         self._mail = communicator.Dup()
-        # And one for leaving: the barrier of a rank that leaves must not pass for that of another's `quiesce`.
+        # Another one for leaving: a leaving rank's barrier must not match that of another rank's `quiesce`.
         self._exit = communicator.Dup()
         self._node = communicator.Split_type(mpi_module.COMM_TYPE_SHARED)
         self.rank, self.size = communicator.rank, communicator.size
         self.local_rank = self._node.rank
         self._leaders = communicator.Split(0 if self.local_rank == 0 else 1, self.rank)
         self._sent: list[Any] = []
-        self._windows: list[Any] = []  # shared memory lives as long as its window
+        self._windows: list[Any] = []  # shared memory exists as long as its window
 
     def post(self, dest: int, tag: str, message: Any) -> None:
         """See `Comm.post`."""
         if dest == self.rank:
             self._deliver(dest, tag, message)
             return
-        # Synchronous mode: completion means received, which is what `quiesce` counts on.
+        # Synchronous mode, so that completion means receipt, on which `quiesce` relies.
         self._sent.append(self._mail.issend((tag, message), dest=dest))
 
     def poll(self) -> None:
@@ -63,7 +63,7 @@ class MpiComm(Comm):
                 self.poll()
                 time.sleep(_NAP)
             self.poll()
-            # A handler may have answered after its rank came to the barrier: then once more.
+            # A handler may have sent a message after its rank entered the barrier: repeat.
             if not self._mail.allreduce(len(self._sent)):
                 return
 
@@ -98,7 +98,7 @@ class MpiComm(Comm):
     def temporary(self) -> Iterator[None]:
         """See `Comm.temporary`."""
         kept = len(self._windows)
-        yield  # after an error the windows stay: freeing is collective, and the others may not come to it
+        yield  # after an error the windows stay: freeing is collective, and other ranks may not take part
         while len(self._windows) > kept:
             self._windows.pop().Free()
 
@@ -123,7 +123,7 @@ class MpiComm(Comm):
 
     def file_hints(self) -> Any:
         """See `Comm.file_hints`."""
-        # ROMIO's data sieving is read-modify-write: it would put back old bytes of other ranks' points.
+        # ROMIO's data sieving is read-modify-write: it would overwrite other ranks' points with old bytes.
         info = self._MPI.Info.Create()
         info.Set("romio_ds_write", "disable")
         return info

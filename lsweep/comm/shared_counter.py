@@ -1,7 +1,7 @@
 """Shared counter: gives each number to exactly one rank, for dynamic scheduling.
 
-A shared counter in the memory of rank 0, moved by `MPI_Fetch_and_op`: rank 0 takes no part in it, where the
-fabric completes one-sided operations by itself. Not every one does: see `come_while_rank_0_computes`.
+The counter lies in the memory of rank 0 and is incremented by `MPI_Fetch_and_op`. Rank 0 need not take part if the
+fabric completes one-sided operations without it, which not every fabric does: see `come_while_rank_0_computes`.
 """
 
 from __future__ import annotations
@@ -13,35 +13,36 @@ from typing import Any
 
 import numpy as np
 
-# Seconds for which rank 0 makes no MPI call while the others fetch. Long against a fetch, short against a start.
+# Seconds for which rank 0 makes no MPI call while the others fetch: long compared with a fetch, short compared with
+# the start of a run.
 _NAP = 0.3
 _TRIALS = 4
 
 
 class SharedCounter:
-    """0, 1, 2, …, each to one rank; this class serves a single process."""
+    """Counts 0, 1, 2, … and gives each number to one rank; this class is for a single process."""
 
     def __init__(self) -> None:
         self._numbers = count()
 
     def take(self) -> int:
-        """The next number. The one after it is requested at once, and arrives while this one is worked on."""
+        """Return the next number. The following one is prefetched, and arrives during the work on this one."""
         return next(self._numbers)
 
     def come_while_rank_0_computes(self) -> bool:
-        """Collective: whether a number can be had while rank 0 makes no MPI calls."""
+        """Collective: whether the other ranks can fetch a number while rank 0 makes no MPI calls."""
         return True
 
     def close(self) -> None:
-        """Collective."""
+        """Collective: free the counter."""
 
 
 class MpiCounter(SharedCounter):
-    """The counter of an MPI world.
+    """The shared counter of an MPI communicator; creating it is collective.
 
     Args:
-        mpi: the module `mpi4py.MPI`; `lsweep.comm` alone imports it.
-        communicator: collective; the counter lies with its rank 0.
+        mpi: the module `mpi4py.MPI`; only `lsweep.comm` imports it.
+        communicator: the counter lies in the memory of its rank 0.
     """
 
     def __init__(self, mpi: Any, communicator: Any) -> None:
@@ -64,9 +65,9 @@ class MpiCounter(SharedCounter):
         return ticket
 
     def come_while_rank_0_computes(self) -> bool:
-        """See `SharedCounter`. With `osc/pt2pt`, for one, a fetch waits until rank 0 comes back to MPI.
+        """See `SharedCounter`. With `osc/pt2pt`, for example, a fetch waits until rank 0's next MPI call.
 
-        Tried more than once: on an overcrowded machine a fetch may be late for want of a processor.
+        Tried several times, because on an overcrowded machine a fetch may be late for lack of a free core.
         """
         return any(self._fetches_in_time() for _ in range(_TRIALS))
 
@@ -76,18 +77,18 @@ class MpiCounter(SharedCounter):
             time.sleep(_NAP)
             taken = 0.0
         else:
-            time.sleep(_NAP / 6)  # until rank 0 has surely left the barrier
+            time.sleep(_NAP / 6)  # until rank 0 has left the barrier
             start = time.monotonic()
             self._ask(0)
             self._window.Flush(0)
             taken = time.monotonic() - start
         others = self._comm.allgather(taken)[1:]
-        # The median, for the same reason.
+        # The median, because single fetches may be late on an overcrowded machine.
         return not others or statistics.median(others) < _NAP / 3
 
     def close(self) -> None:
         """See `SharedCounter`."""
-        self._window.Flush(0)  # a number that was asked for and never taken
+        self._window.Flush(0)  # completes the fetch of a number that was never taken
         self._window.Unlock_all()
         self._window.Free()
 

@@ -1,4 +1,4 @@
-"""Shared memory: rank 0 loads, and the ranks of a host share one copy of the tensors."""
+"""Shared memory: rank 0 loads tensors, and the ranks of a host share one copy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALIGN = 64
 
 @dataclasses.dataclass(frozen=True)
 class _Slot:
-    """Where a tensor lies in the shared bytes. Its strides stay: kernels, and so bits, depend on them."""
+    """A tensor's place in the shared memory. Its strides are kept, because kernels, and so bits, depend on them."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -29,10 +29,9 @@ class _Slot:
 
 
 def share_tree(comm: Comm, load: Callable[[], Any]) -> Any:
-    """Collective: `load` on rank 0 a pytree of CPU tensors and picklable things; return it on every rank.
+    """Collective: `load` a pytree of CPU tensors and picklable objects on rank 0; return it on every rank.
 
-    The tensors of one host share their memory: treat them as read-only. An error of `load` is raised on
-    all ranks.
+    The ranks of a host share the tensors' memory: treat them as read-only. An error of `load` is raised on all ranks.
     """
     tree = comm.on_root_only(load)
     if comm.size == 1:
@@ -52,14 +51,14 @@ def share_tree(comm: Comm, load: Callable[[], Any]) -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Some versions of torch warn of how they themselves read a tree's structure from a pickle."""
+    """Suppress the warning of some torch versions about how they themselves unpickle a tree's structure."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
         yield
 
 
 def _plan(leaves: list[Any]) -> list[Any]:
-    """Where each tensor will lie; what is no tensor stands for itself."""
+    """Return a slot for each tensor; other objects are kept unchanged."""
     slots, end = [], 0
     for leaf in leaves:
         if not isinstance(leaf, torch.Tensor):

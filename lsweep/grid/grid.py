@@ -11,7 +11,7 @@ import numpy as np
 from lsweep.errors import ConfigError
 
 AXIS_NAMES = ("x", "y", "z")
-MOST_POINTS = 10**8  # 10,000 × 10,000: the order of evaluation alone takes a gigabyte there
+MOST_POINTS = 10**8  # 10,000 × 10,000, for which the order of evaluation alone takes a gigabyte
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,21 @@ class Axis:
         if self.min > self.max:
             raise ConfigError(f"an axis needs min <= max, got min = {self.min} > max = {self.max}", key="min")
         if not math.isfinite(self.max - self.min):
-            raise ConfigError(f"an axis from {self.min} to {self.max} is too long for a number", key="min")
+            raise ConfigError(
+                f"an axis needs a finite length, and max - min overflows: min = {self.min}, max = {self.max}",
+                key="min",
+            )
         if self.num > 1 and self.min == self.max:
             raise ConfigError(
-                f"an axis of {self.num} points needs min < max, got {self.min} twice; set num = 1", key="min"
+                f"an axis of {self.num} points needs min < max, got min = max = {self.min}; set num = 1",
+                key="min",
             )
 
     @cached_property
     def values(self) -> np.ndarray:
-        """The coordinates, float64 (num,), read-only. Made once: every point asks for its own."""
+        """The coordinates, float64 (num,), read-only. Computed once, because every point looks up its own."""
         values = np.linspace(self.min, self.max, self.num)
-        # linspace(-1, 1, 99)[49] is 1.1e-16: the centre is the centre, to the last bit.
+        # linspace(-1, 1, 99)[49] is 1.1e-16, but the centre must be exactly 0.
         rounding = 4 * np.finfo(np.float64).eps * max(abs(self.min), abs(self.max))
         values[1:-1][np.abs(values[1:-1]) < rounding] = 0.0
         values.flags.writeable = False
@@ -51,11 +55,11 @@ class Axis:
 
 @dataclass(frozen=True)
 class Refine:
-    """Evaluate only where interpolation would not do; see `lsweep.grid.refine`.
+    """Settings of adaptive refinement, which interpolates where it can; see `lsweep.grid.refine`.
 
     Attributes:
-        tolerance: the relative error of an interpolated loss that is aimed at.
-        levels: contour levels that are to be drawn: near them a loss is looked at more closely.
+        tolerance: the target relative error of an interpolated loss.
+        levels: contour levels to be drawn; near them the tolerance is smaller.
     """
 
     tolerance: float = 0.02
@@ -66,7 +70,7 @@ class Refine:
             raise ConfigError(f"tolerance must be > 0 and < 1, got {self.tolerance}", key="tolerance")
         if not all(0 < level < math.inf for level in self.levels):
             raise ConfigError(
-                f"levels must be losses, finite and > 0, got {', '.join(f'{v:g}' for v in self.levels)}",
+                f"levels must be losses, finite and > 0; got {', '.join(f'{v:g}' for v in self.levels)}",
                 key="levels",
             )
 
@@ -82,7 +86,9 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.z is not None and self.y is None:
-            raise ConfigError("grid.z needs grid.y: a box has three axes", key="grid.z")
+            raise ConfigError(
+                "grid.z needs grid.y, because a box has three axes; set grid.y too", key="grid.z"
+            )
         if self.size > MOST_POINTS:
             raise ConfigError(f"a grid has at most {MOST_POINTS:.0e} points, got {self.size:.3g}", key="grid")
 
@@ -122,10 +128,10 @@ class Grid:
         return found
 
     def levels(self) -> np.ndarray:
-        """For each point, flat, how early it is worth evaluating: 0 is the coarsest subgrid.
+        """The level of each point, flat: points of low level are evaluated first; 0 is the coarsest subgrid.
 
         A subgrid of level l takes every 2^(L-l)-th index along each axis, so the points of levels 0…l
-        together draw the whole picture at a lower resolution.
+        together show the whole surface at a lower resolution.
         """
         finest = max((int(n - 1).bit_length() for n in self.shape), default=0)
         level = np.zeros((), dtype=np.int64)

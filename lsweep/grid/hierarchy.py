@@ -1,10 +1,10 @@
 """Hierarchy of nested grids, and interpolation from a coarse grid to the next finer one.
 
-A ladder of nested lattices: each step halves the stride along one axis, so a new point lies between two old
-ones of that axis, and a cubic through the four nearest predicts it (Deslauriers, Dubuc 1989). A point that was
-not evaluated takes its prediction and serves as an old point of the steps after (Harten's multiresolution,
-Donoho's interpolating wavelets: a detail that was not measured counts as zero). So every step sees a full
-lattice, whatever was evaluated, and one function fills gaps for the planner (`lsweep.grid.refine`) and for readers.
+The levels are nested lattices. Each step to the next level halves the stride along one axis, so a new point lies
+between two old ones of that axis, and a cubic through the four nearest predicts it (Deslauriers, Dubuc 1989). A point
+that was not evaluated takes its prediction and serves as an old point at the finer levels (Harten's multiresolution,
+Donoho's interpolating wavelets: an unmeasured detail coefficient is zero). So every step starts from a full lattice,
+whatever was evaluated, and one function fills gaps for the planner (`lsweep.grid.refine`) and for readers.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ LEAST = 8  # intervals along an axis of the coarsest lattice of which every poin
 
 @dataclass(frozen=True)
 class Step:
-    """One halving.
+    """A step from one level to the next, which halves the stride along one axis.
 
     Attributes:
-        axis: along which.
-        before, after: indices into the grid per axis, of the lattice that is refined and of the result.
-        strides: of the result, per axis.
-        whole: whether it belongs to the coarse lattice of which every point is evaluated.
+        axis: the axis whose stride is halved.
+        before, after: the lattices of the two levels, as indices into the grid per axis.
+        strides: the strides of `after`, per axis.
+        whole: whether `after` belongs to the coarse lattice of which every point is evaluated.
     """
 
     axis: int
@@ -45,7 +45,7 @@ class Step:
         return tuple(a[self._is_new] if axis == self.axis else a for axis, a in enumerate(self.after))
 
     def predict(self, filled: np.ndarray) -> np.ndarray:
-        """Values at the new points, from those of the lattice before; NaN where they are of no help.
+        """Predict the values at the new points from those of the lattice before.
 
         Args:
             filled: (…, *lattice before) float64, NaN where unknown.
@@ -58,12 +58,12 @@ class Step:
         return np.moveaxis(result, -1, self.axis - len(self.after))
 
     def sides(self, array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """An array over the lattice before, taken at the old points to the left and right of each new one."""
+        """Values of an array over the lattice before, at the old points to the left and right of each new one."""
         right = np.searchsorted(self.before[self.axis], self.points[self.axis])
         return np.take(array, right - 1, self.axis), np.take(array, right, self.axis)
 
     def merge(self, old: np.ndarray, new: np.ndarray) -> np.ndarray:
-        """An array over the lattice after, from those over the lattice before and over the new points."""
+        """Merge arrays over the lattice before and over the new points into one over the lattice after."""
         leading = old.ndim - len(self.after)
         merged = np.empty((*old.shape[:leading], *map(len, self.after)), dtype=new.dtype)
         along: Any = (slice(None),) * (leading + self.axis)
@@ -73,7 +73,7 @@ class Step:
 
 
 def hierarchy_levels(shape: tuple[int, ...]) -> list[Step]:
-    """The steps from the coarsest lattice to the grid: first one per axis, x first, then the widest stride."""
+    """The steps from the coarsest level to the full grid: one per axis, x first, then always the widest stride."""
     steps = []
     strides = [2 * _base(n) for n in shape]
     order = [(axis, True) for axis in reversed(range(len(shape)))]
@@ -87,7 +87,7 @@ def hierarchy_levels(shape: tuple[int, ...]) -> list[Step]:
 
 
 def point_levels(shape: tuple[int, ...]) -> np.ndarray:
-    """(size,) int64, by flat index: the step of the ladder, counted from 1, at which a point is new; 0 at its foot."""
+    """The level at which each point is new, (size,) int64 by flat index: 0 is the coarsest, step k leads to level k."""
     found = np.zeros(shape, dtype=np.int64)
     for number, step in enumerate(hierarchy_levels(shape), start=1):
         found[np.ix_(*step.points)] = number
@@ -95,12 +95,12 @@ def point_levels(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def coarsest(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    """The lattice at the foot of the ladder, as indices per axis."""
+    """The lattice of the coarsest level, as indices per axis."""
     return _lattice(shape, [2 * _base(n) for n in shape])
 
 
 def usable(values: np.ndarray, known: np.ndarray, *, log: bool) -> np.ndarray:
-    """Values to interpolate: NaN where unknown or not finite; logarithms on request, then NaN of what is not > 0."""
+    """Values to interpolate, NaN where unknown or not finite; with `log` their logarithms, NaN where not positive."""
     good = known & np.isfinite(values) & ((values > 0) | (not log))
     safe = np.where(good, values, 1.0)
     return np.where(good, np.log(safe) if log else safe, np.nan)
@@ -111,13 +111,13 @@ def interpolate(values: np.ndarray, known: np.ndarray, *, log: bool) -> np.ndarr
 
     Args:
         values: of any shape with one to three axes, float64.
-        known: boolean, alike: where `values` are results; those that cannot be used stand for themselves alone.
-        log: interpolate logarithms, as the planner does with losses. Else the result is cut to the range of
+        known: boolean, same shape: where `values` are results. Unusable results are kept but not interpolated from.
+        log: interpolate logarithms, as the planner does with losses. Otherwise the result is clipped to the range of
             the known values, as an accuracy must be.
 
     Returns:
-        Alike: `values` at known points; elsewhere interpolated, or NaN where a neighbour that it takes is not
-        known, not finite or, with `log`, not positive.
+        Same shape: `values` at known points; elsewhere interpolated, or NaN where a neighbour that is needed is
+        unknown, not finite or, with `log`, not positive.
     """
     measured = usable(values, known, log=log)
     filled = measured[np.ix_(*coarsest(values.shape))]
@@ -133,7 +133,7 @@ def interpolate(values: np.ndarray, known: np.ndarray, *, log: bool) -> np.ndarr
 
 
 def between(values: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Interpolate along the last axis, from values (…, old) at points of which each of `new` lies between two.
+    """Interpolate along the last axis, from values (…, old) to points `new`, each between two old points.
 
     Returns:
         (…, new): cubic; linear where one of the outer two points is NaN; NaN where an inner one is.
@@ -150,7 +150,7 @@ def _lagrange(values: np.ndarray, old: np.ndarray, new: np.ndarray, first: Any, 
     """Interpolate along the last axis by the polynomials through old points first, …, first + count - 1."""
     at = [old[first + k].astype(np.float64) for k in range(count)]
     total = np.zeros((*values.shape[:-1], len(new)))
-    for k in range(count):  # term by term: a matrix product's bits depend on the library
+    for k in range(count):  # term by term, because the bits of a matrix product depend on the library
         weight = np.ones(len(new))
         for other in range(count):
             if other != k:
@@ -165,7 +165,7 @@ def _base(n: int) -> int:
 
 
 def _lattice(shape: tuple[int, ...], strides: list[int]) -> tuple[np.ndarray, ...]:
-    """Every stride-th index and the last one: nothing is ever extrapolated."""
+    """Every stride-th index and the last one, so that nothing is extrapolated."""
     return tuple(np.unique(np.append(np.arange(0, n, s), n - 1)) for n, s in zip(shape, strides, strict=True))
 
 

@@ -1,12 +1,12 @@
 """Adaptive refinement: a coarse grid first, then points where interpolation and evaluation disagree.
 
-Every step of the ladder (`lsweep.grid.hierarchy`) has new points and their predictions. Where the points of the last
-steps were predicted well, the new ones will be still better, and take their predictions; elsewhere they are
-evaluated, and each that surprises has its neighbours evaluated too, until the surprises are fenced in.
-That is Harten's multiresolution criterion (Comm. Pure Appl. Math. 48, 1995) with a guard of one point.
-python-adaptive's learners choose one point at a time from a queue, by a triangulation of all that has come in:
-what they choose depends on who answered first. Here a point's fate follows from the values of coarser steps
-alone, so any number of ranks, interrupted at any time, evaluate the same points.
+Each level of the hierarchy (`lsweep.grid.hierarchy`) has new points and their predictions. Where the points of the
+previous levels were predicted well, the new ones will be predicted even better, and take their predictions. Elsewhere
+they are evaluated, and the neighbours of every badly predicted point too, until all neighbours are predicted well.
+This is Harten's multiresolution criterion (Comm. Pure Appl. Math. 48, 1995) with a guard of one point.
+python-adaptive's learners choose one point at a time from a queue, by a triangulation of all results so far, so their
+choice depends on the order in which results arrive. Here the choice depends only on the values at coarser levels, so
+any number of ranks, interrupted at any time, evaluate the same points.
 """
 
 from __future__ import annotations
@@ -16,40 +16,41 @@ import numpy as np
 from lsweep.grid import Grid
 from lsweep.grid.hierarchy import Step, coarsest, hierarchy_levels, usable
 
-# How much smaller the errors of a step are taken to be than those around it a halving before. A cubic's fall by 16
-# where the loss is smooth; on the paper's networks the median fell by 4 with shortcuts and by 2.7 without. Tried from
-# 1/8 to 1/2 on both, at tolerances of 1 to 10 %: from 1/5 up, 95 % of the errors stay below 1.4 tolerances. 1/5
-# evaluates 6 % fewer points of the network with shortcuts; but of what it settles within the chaos of the other, at a
-# tolerance of 2 % and from losses that are themselves known to 2 % only, 95 % were off by up to 4.6 %.
+# The assumed ratio of the errors of a step to those nearby one halving earlier. The errors of a cubic fall by a factor
+# of 16 where the loss is smooth; on the paper's networks the median fell by 4 with shortcuts and by 2.7 without.
+# Values from 1/8 to 1/2 were tried on both, at tolerances of 1 to 10 %: from 1/5 up, 95 % of the errors stay below 1.4
+# tolerances. 1/5 evaluates 6 % fewer points of the network with shortcuts. But of the points that it settles in the
+# chaotic region of the other network, at a tolerance of 2 % and from losses that are themselves known to 2 % only,
+# 95 % had errors of up to 4.6 %.
 DECAY = 1 / 4
-CORE = 2  # points to each side of the origin, at every step, that are evaluated: a trained network's sharp minimum
+CORE = 2  # points on each side of the origin that are evaluated at every level: a trained network's minimum is sharp
 
 
 def is_judged(name: str) -> bool:
-    """Whether a metric decides where to look: the losses of all splits."""
+    """Whether a metric decides which points are evaluated: true for the losses of all splits."""
     head, *rest = name.split("_")
     return head == "loss" and "stderr" not in rest
 
 
 def plan(grid: Grid, values: np.ndarray, evaluated: np.ndarray) -> np.ndarray:
-    """Which points to evaluate, as far as this can be told from those that are.
+    """Choose the points to evaluate, from the results so far.
 
     Args:
         grid: with `refine` set.
-        values: (losses, size) float64: what is judged, flat; NaN where not evaluated or failed.
-        evaluated: (size,) boolean: nothing more is to be learned there.
+        values: (losses, size) float64, the losses, flat; NaN where not evaluated or failed.
+        evaluated: (size,) boolean, the points that have been evaluated, failed ones included.
 
     Returns:
-        (size,) boolean. Some are not evaluated yet: evaluate these, and ask again. All are: the sweep is
-        complete, and points outside of the plan are settled, each interpolated within the tolerance as far
-        as its neighbours can tell.
+        (size,) boolean, the points to evaluate. If some of them are not evaluated yet, evaluate these and call `plan`
+        again. If all are, the sweep is complete and the other points are settled: judged by its neighbours, each is
+        interpolated within the tolerance.
     """
     shape = grid.shape
     return _Planner(grid, values.reshape(-1, *shape), evaluated.reshape(shape)).plan().reshape(-1)
 
 
 def coarse(shape: tuple[int, ...]) -> np.ndarray:
-    """Boolean, of that shape: the points that are evaluated whatever the losses are."""
+    """Boolean mask of that shape: the coarse lattice, whose points are always evaluated."""
     whole = np.zeros(shape, dtype=bool)
     for lattice in (coarsest(shape), *(step.after for step in hierarchy_levels(shape) if step.whole)):
         whole[np.ix_(*lattice)] = True
@@ -57,7 +58,7 @@ def coarse(shape: tuple[int, ...]) -> np.ndarray:
 
 
 class _Planner:
-    """One climb of the ladder. Arrays are over the lattice reached, with a leading axis for several losses."""
+    """One pass through the levels. Arrays are over the lattice of the current level; losses have a leading axis."""
 
     def __init__(self, grid: Grid, values: np.ndarray, evaluated: np.ndarray) -> None:
         assert grid.refine is not None
@@ -68,7 +69,7 @@ class _Planner:
         self._origin = _origin(grid)
         self._asked = np.zeros(grid.shape, dtype=bool)
         self._taken: list[int] = []  # axes
-        # Per axis: the larger surprise of its last step to either side.
+        # Per axis: the prediction errors at its last step, each the maximum with its two neighbours.
         self._reach: dict[int, np.ndarray] = {}
 
     def plan(self) -> np.ndarray:
@@ -82,7 +83,7 @@ class _Planner:
         return self._asked
 
     def _climb(self, step: Step) -> bool:
-        """Take a step; False where points must be evaluated first."""
+        """Go to the next level; False if points must be evaluated first."""
         new = np.ix_(*step.points)
         predicted, measured = step.predict(self._filled), self._losses_at(step.points)
         surprise = _surprise(predicted, measured)
@@ -106,16 +107,16 @@ class _Planner:
         return self._values[np.ix_(np.arange(len(self._values)), *indices)]
 
     def _forecast(self, step: Step) -> np.ndarray:
-        """How far off the predictions are taken to be: from the last step along this axis, and other recent ones.
+        """The expected errors of the predictions, from the last step along this axis and other recent steps.
 
-        An axis whose steps are long past, since it is short, says nothing of the others.
+        The last step of a short axis may be many levels ago; it is not used for the other axes.
         """
         axes = {step.axis, *self._taken[-len(step.after) :]} & set(self._reach)
         sides = [np.maximum(*step.sides(self._reach[axis])) for axis in sorted(axes)]
         return DECAY * np.maximum.reduce([np.zeros(tuple(map(len, step.points))), *sides])
 
     def _carry(self, step: Step, surprise: np.ndarray) -> None:
-        """Take what is known of the neighbourhoods to the lattice after the step."""
+        """Transfer the errors in each neighbourhood to the lattice after the step."""
         for axis, reach in self._reach.items():
             self._reach[axis] = step.merge(reach, np.maximum(*step.sides(reach)))
         self._taken.append(step.axis)
@@ -123,7 +124,7 @@ class _Planner:
         self._reach[step.axis] = _along(step.merge(nothing, surprise), step.axis)
 
     def _limit(self, step: Step, forecast: np.ndarray) -> np.ndarray | float:
-        """The error that is tolerated: near a contour line, at most what displaces it by half a cell."""
+        """The tolerated error; near a contour line at most the error that displaces it by half a cell."""
         if not len(self._levels):
             return float(self._tolerance)
         losses = self._filled[0]
@@ -137,7 +138,7 @@ class _Planner:
         return np.where(crossed, np.minimum(self._tolerance, half_a_cell), self._tolerance)
 
     def _core(self, step: Step) -> np.ndarray:
-        """The new points around the origin, boolean."""
+        """Boolean mask of the new points around the origin."""
         near = np.array(self._origin is not None)
         for axis, points in enumerate(step.points):
             middle = self._origin[axis] if self._origin is not None else 0
@@ -146,19 +147,19 @@ class _Planner:
 
 
 def _origin(grid: Grid) -> tuple[int, ...] | None:
-    """The index of the point nearest to the origin; None where the grid does not hold it."""
+    """The index of the point nearest to the origin; None if the grid does not contain the origin."""
     if not all(axis.min <= 0.0 <= axis.max for axis in grid.axes):
         return None
     return tuple(int(np.abs(axis.values).argmin()) for axis in reversed(grid.axes))
 
 
 def _surprise(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """How far off the worst loss was; infinite where there is no number to compare."""
+    """The largest prediction error over the losses; infinite where there is nothing to compare."""
     return np.nan_to_num(np.abs(predicted - measured), nan=np.inf, posinf=np.inf).max(axis=0)
 
 
 def _around(array: np.ndarray) -> np.ndarray:
-    """The maximum over each point and its neighbours, diagonal ones too."""
+    """The maximum over each point and its neighbours, diagonal ones included."""
     for axis in range(array.ndim):
         array = _along(array, axis)
     return array

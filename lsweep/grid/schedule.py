@@ -27,9 +27,10 @@ class Tile:
 
 
 class Work(Sequence[Tile]):
-    """Tiles in the order in which they are taken; each is made when it is asked for.
+    """The tiles in the order in which they are taken; each is created on access.
 
-    A rank of ten thousand takes one in ten thousand tiles of a grid of millions: a list would be all its memory.
+    One of ten thousand ranks takes one in ten thousand tiles of a grid of millions; a list of all tiles would fill
+    its memory.
 
     Args:
         order: the tiles' indices.
@@ -48,7 +49,7 @@ class Work(Sequence[Tile]):
     @overload
     def __getitem__(self, which: slice) -> Work: ...
     def __getitem__(self, which: int | slice) -> Tile | Work:
-        """A tile, or some of them in their order."""
+        """A tile, or a slice of the tiles in the same order."""
         if isinstance(which, slice):
             return Work(self._order[which], self._pending, self._size)
         index = int(self._order[which])
@@ -56,7 +57,7 @@ class Work(Sequence[Tile]):
         return Tile(index, start + np.flatnonzero(self._pending[start:stop]), range(start, stop))
 
     def first(self, most: int) -> Work:
-        """So many tiles that they hold `most` pending points, or a few more: tiles stay whole."""
+        """The first tiles that hold `most` pending points together, or slightly more because tiles are not split."""
         total = np.cumsum(_per_tile(np.add, self._pending.astype(np.int64), self._size)[self._order])
         return self[: int(np.searchsorted(total, most)) + 1]
 
@@ -70,15 +71,15 @@ def tiles(
 ) -> Work:
     """Cut the grid into runs of `size` points and list those with pending points, coarse to fine.
 
-    The partition depends on the grid and `size` alone, so whatever a tile computes jointly has the same bits
-    whoever computes it and whenever. A tile is as coarse as its coarsest point.
+    The partition depends only on the grid and `size`, so the joint results of a tile have the same bits on any rank
+    and at any time. The level of a tile is that of its coarsest point.
 
     Args:
         grid: the grid.
         pending: boolean, flat (grid.size,).
         size: points per tile.
         later: boolean, flat; tiles that have no other pending points come last.
-        levels: integer, flat: how early each point is worth evaluating; by default `Grid.levels`.
+        levels: integer, flat; points of low level are evaluated first; by default `Grid.levels`.
     """
     now = pending if later is None else pending & ~later
     found = np.flatnonzero(_per_tile(np.logical_or, pending, size))
@@ -88,19 +89,19 @@ def tiles(
 
 
 def static_cyclic(work: Sequence[Tile], rank: int, size: int) -> Sequence[Tile]:
-    """Deal the tiles in turn: rank r takes r, r + size, r + 2·size, …
+    """Assign the tiles cyclically: rank r takes r, r + size, r + 2·size, …
 
-    Needs no communication; grid points cost the same, so it balances to within one tile.
+    Needs no communication. Grid points cost the same, so the load is balanced to within one tile.
     """
     return work[rank::size]
 
 
 def dynamic(work: Sequence[Tile], take: Callable[[], int]) -> Iterator[Tile]:
-    """Whatever tile is next, to whoever asks first: balances ranks of unlike speed.
+    """Yield the next unclaimed tile, which balances ranks of different speed.
 
     Args:
         work: the same on every rank.
-        take: a number from a counter that all ranks share, each number once; see `lsweep.comm.shared_counter`.
+        take: returns the next number of a counter that all ranks share; see `lsweep.comm.shared_counter`.
     """
     while (ticket := take()) < len(work):
         yield work[ticket]

@@ -16,17 +16,17 @@ from lsweep.errors import InputError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on leaving without an error it takes `path`'s place at once.
+    """Yield a temporary path beside `path`; if the block succeeds, the temporary file replaces `path` atomically.
 
     Raises:
-        OSError: the folder cannot be written to.
+        OSError: the folder is not writable.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp's files are for their owner alone; who may read what was there may read what comes.
+        # mkstemp's files are readable by their owner only; the new file takes the permissions of the old one.
         temporary.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask())
         os.replace(temporary, path)
     finally:
@@ -35,10 +35,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """`replacing` with the folder made, and an error that says what is wrong.
+    """Like `replacing`, but create the folder and raise a readable error.
 
     Raises:
-        InputError: that is impossible; the message says why.
+        InputError: the file cannot be written; the message gives the reason.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, making its folder. Raises InputError as `writing` does."""
+    """Write a file atomically, creating its folder. Raises InputError as `writing` does."""
     with writing(path) as temporary:
         temporary.write_bytes(content)
 
@@ -60,7 +60,7 @@ def _umask() -> int:
     return mask
 
 
-# Shared over a network, so that ranks on several hosts can write one file.
+# File systems shared over a network, where ranks on several hosts can write one file.
 NETWORK_FILESYSTEMS = (
     "nfs",
     "nfs4",
@@ -78,7 +78,7 @@ NETWORK_FILESYSTEMS = (
 
 
 def existing_parent(path: Path) -> Path:
-    """The nearest folder above `path` that is there already."""
+    """The nearest existing folder above `path`."""
     folder = path.absolute().parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -95,14 +95,14 @@ def filesystem_kind(folder: Path) -> str:
     for line in mounts:
         fields, _, after = line.partition(" - ")
         mount = Path(_unescaped(fields.split()[4]))
-        # Of several mounts on one place the last hides the others.
+        # If several file systems are mounted at one place, the last one hides the others.
         if place.is_relative_to(mount) and len(mount.parts) >= deepest:
             found, deepest = after.split()[0], len(mount.parts)
     return found
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that an ordinary user may still write there."""
+    """Bytes that an unprivileged user can still write there."""
     state = os.statvfs(folder)
     return state.f_bavail * state.f_frsize
 
@@ -111,24 +111,24 @@ def _unescaped(name: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), name)
 
 
-# Images and weights hardly compress; a bomb expands a thousandfold, by bzip2 or lzma a million.
-FREE_BYTES = 1 << 30  # may be declared without proof
-MOST_EXPANSION = 64  # of what is beyond
+# Images and weights hardly compress; a zip bomb expands a thousandfold, with bzip2 or lzma a millionfold.
+FREE_BYTES = 1 << 30  # archives that unpack to no more than this are always accepted
+MOST_EXPANSION = 64  # largest accepted ratio of unpacked to packed bytes beyond that
 
 
 def is_zip(path: str | Path) -> bool:
-    """Whether the file begins as a zip archive does, an empty one included."""
+    """Whether the file begins like a zip archive, possibly an empty one."""
     with open(path, "rb") as file:
         return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
 def zip_bomb(members: list[zipfile.ZipInfo]) -> str:
-    """Why these members must not be unpacked, or "" where they may.
+    """The reason why these members must not be unpacked, or "" if they are safe.
 
-    `zipfile` unpacks no more of a member than it declares, so a lie here ends in an error there.
+    `zipfile` never unpacks more of a member than its declared size, so a false size leads to an error there.
     """
     declared = sum(member.file_size for member in members)
     held = sum(member.compress_size for member in members)
     if declared > FREE_BYTES and declared > MOST_EXPANSION * held:
-        return f"it would unpack to {declared:,} bytes from {held:,}, which no honest file does"
+        return f"it would unpack to {declared:,} bytes from {held:,}, like a zip bomb"
     return ""

@@ -1,7 +1,6 @@
-"""Lazy packages, whose names are loaded when they are first used (PEP 562), and aliases of modules that moved.
+"""Lazy packages, whose names are loaded on first use (PEP 562), and aliases of modules that moved.
 
-scientific-python's `lazy_loader` does the same, but for names that are called alike where they live: `lsweep.open` is
-`lsweep.store.reader.read`.
+scientific-python's `lazy_loader` does the same, but cannot rename: `lsweep.open` is `lsweep.store.reader.read`.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from typing import Any
 def attach(
     package: str, homes: Mapping[str, str], modules: Sequence[str] = (), moved: Collection[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """A package's `__getattr__`, `__dir__` and `__all__`.
+    """Return a package's `__getattr__`, `__dir__` and `__all__`.
 
     Args:
-        package: its name.
-        homes: module of the package → its public names, separated by spaces; "open=read" is a name that
-            is `read` there. No module of the package may bear a public name: importing it would hide what is meant.
-        modules: of the package, to be had as its attributes without a further import.
-        moved: old names of modules, likewise, but not listed by `dir`; see `alias_modules`.
+        package: the package's name.
+        homes: module of the package → its public names, separated by spaces; "open=read" exports the module's
+            `read` as `open`. No module may have the same name as a public object: importing it would hide the object.
+        modules: submodules that are available as attributes without a separate import.
+        moved: old names of modules, also available as attributes, but not listed by `dir`; see `alias_modules`.
     """
     found = {}
     for module, names in homes.items():
@@ -43,29 +42,29 @@ def attach(
 
 
 class _Aliases:
-    """A finder and loader of modules under old names: `sys.modules` then has one object under both names."""
+    """Finds and loads modules under their old names; `sys.modules` holds one object under both names."""
 
     def __init__(self, present: Mapping[str, str]) -> None:
         self._present = present
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        loader: Any = self  # typeshed asks for the abstract class, whose import takes 5 ms
+        loader: Any = self  # typeshed requires the abstract class, whose import takes 5 ms
         return ModuleSpec(fullname, loader) if fullname in self._present else None
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """An empty module, to be replaced."""
+        """Create an empty module, which `exec_module` replaces."""
 
     def exec_module(self, module: ModuleType) -> None:
         sys.modules[module.__name__] = importlib.import_module(self._present[module.__name__])
 
 
 def alias_modules(package: str, moved: Mapping[str, str]) -> None:
-    """Let the modules of a package be imported under their old names too.
+    """Make the modules of a package importable under their old names too.
 
     Args:
-        package: its name.
+        package: the package's name.
         moved: old name → present name, both relative to the package.
     """
     present = {f"{package}.{old}": f"{package}.{new}" for old, new in moved.items()}
-    # First in line: else an alias of a package would load its files once more under the old name.
+    # Inserted first: otherwise an alias of a package would load its files a second time under the old name.
     sys.meta_path.insert(0, _Aliases(present))

@@ -1,4 +1,4 @@
-"""File lock: one writer per output, by a sidecar file that names its holder."""
+"""File lock: a sidecar file that names its holder ensures one writer per output."""
 
 from __future__ import annotations
 
@@ -17,58 +17,58 @@ from typing import Any
 from lsweep.errors import InputError, LockError
 from lsweep.tools import slurm_job
 
-# Seconds before a holder on this host is taken at its word: ranks outlive a launcher that was killed by about one.
+# Seconds to wait for a holder on this host to exit: ranks outlive a killed launcher by about one second.
 PATIENCE = 4.0
 
 
 @dataclass(frozen=True)
 class Lock:
-    """A held lock: `path` is the sidecar file, `token` this session's mark in it."""
+    """A held lock: `path` is the sidecar file, `token` identifies this session in it."""
 
     path: Path
     token: str
 
     def check(self) -> None:
-        """Raise if the lock is no longer this session's: another one has taken the file over.
+        """Check that this session still holds the lock.
 
         Raises:
-            LockError: stop writing at once.
+            LockError: another session has taken the lock over; stop writing at once.
         """
         if _read(self.path).get("token") != self.token:
             raise LockError(
-                f"{str(self.path)!r} is no longer held by this run (another one took over, or it was removed); "
-                "it stops writing"
+                f"the lock {str(self.path)!r} is no longer held by this run, which stops writing: "
+                "another run took it over, or it was removed"
             )
 
     def release(self) -> None:
-        """Let go, if it is still ours."""
+        """Remove the lock if this session still holds it."""
         if _read(self.path).get("token") == self.token:
             self.path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock: `who` in words, `dead` if it is surely gone."""
+    """The holder of a lock: `who` describes it, `dead` is true if it certainly no longer exists."""
 
     who: str
     dead: bool
 
 
 def look(output: Path) -> Holder | None:
-    """Who holds the lock of an output file, without touching it."""
+    """Return the holder of an output file's lock without changing the lock; None if it is free."""
     holder = _read(_path(output))
     return Holder(_name(holder), _is_dead(holder)) if holder else None
 
 
 def acquire(output: Path, *, break_lock: bool = False) -> Lock:
-    """Take the lock of an output file.
+    """Acquire the lock of an output file.
 
-    A holder that is no longer alive is replaced: on this host when its process is gone or the machine was
-    rebooted, elsewhere when Slurm says that its job has ended or was requeued. Any other one is respected
-    unless `break_lock`. One on this host gets a moment to go.
+    The lock of a dead holder is taken over: on this host if its process no longer exists or the machine was
+    rebooted, on another host if Slurm reports that its job has ended or was requeued. The lock of any other holder is
+    respected unless `break_lock` is set. A holder on this host has `PATIENCE` seconds to exit.
 
     Raises:
-        InputError: another session holds it; the message names host, process and job.
+        InputError: another session holds the lock; the message names host, process and job.
     """
     path = _path(output)
     token = uuid.uuid4().hex
@@ -85,8 +85,8 @@ def acquire(output: Path, *, break_lock: bool = False) -> Lock:
                 time.sleep(0.1)
             else:
                 raise InputError(
-                    f"{str(output)!r} is being written by {_name(holder)}; if that is surely gone, use "
-                    "--break-lock",
+                    f"{str(output)!r} is being written by {_name(holder)}; wait for it to end, or use --break-lock if "
+                    "that process is certainly dead",
                     key=str(path),
                 ) from None
         except OSError as error:
@@ -94,20 +94,20 @@ def acquire(output: Path, *, break_lock: bool = False) -> Lock:
 
 
 def _bury(path: Path, holder: dict[str, Any]) -> None:
-    """Remove the lock of `holder`, and no other: whoever was faster may have put its own there by now.
+    """Remove the lock of `holder` only: a faster session may have replaced it by its own meanwhile.
 
     Raises:
-        InputError: what is there is no file.
+        InputError: the lock's path is not a regular file.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"cannot lock: {str(path)!r} is no file of lsweep's; remove it", key=str(path))
+            raise InputError(f"cannot lock: {str(path)!r} is not a regular file; remove it", key=str(path))
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return
     try:
-        # Only who has this very file locked removes it. Without, on a file system that has no locks, a moment is left
-        # between looking and removing.
+        # Only the process that holds an flock on this file removes it. On a file system without locks a short race
+        # remains between the check and the removal.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if _is_at(path, descriptor) and _read(path).get("token") == holder.get("token"):
@@ -117,7 +117,7 @@ def _bury(path: Path, holder: dict[str, Any]) -> None:
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether an open file is still the one at that path."""
+    """Whether the open file is still the file at that path."""
     try:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
@@ -136,7 +136,7 @@ def _create(path: Path, token: str) -> None:
         "restart": os.environ.get("SLURM_RESTART_COUNT", ""),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    # Written aside and linked into place: nobody ever reads half a lock.
+    # Written under another name and then linked, so that no process ever reads half a lock.
     draft = path.with_name(f"{path.name}.{token}")
     try:
         draft.write_text(json.dumps(holder))
@@ -147,7 +147,7 @@ def _create(path: Path, token: str) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if not path.is_file():  # a pipe would be waited for
+        if not path.is_file():  # reading a named pipe would block
             return {}
         holder = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
@@ -158,9 +158,9 @@ def _read(path: Path) -> dict[str, Any]:
 def _is_dead(holder: dict[str, Any]) -> bool:
     same_job = holder.get("job") and holder.get("job") == os.environ.get("SLURM_JOB_ID")
     if same_job and holder.get("restart") != os.environ.get("SLURM_RESTART_COUNT", ""):
-        return True  # an earlier life of this very job, ended by its requeue
+        return True  # an earlier run of this job, which ended when it was requeued
     if holder.get("host") != socket.gethostname():
-        # Whether a process elsewhere lives only its scheduler knows.
+        # Only the scheduler knows whether a process on another host is alive.
         job, restart, cluster = (str(holder.get(key, "")) for key in ("job", "restart", "cluster"))
         return bool(job) and slurm_job.is_gone(job, restart, cluster)
     if holder.get("boot_id") != _boot_id():
@@ -172,13 +172,13 @@ def _is_dead(holder: dict[str, Any]) -> bool:
         return True
     except PermissionError:
         pass
-    # Numbers of processes are used again; another one that bears this number was started at another time.
+    # Process ids are reused; another process with this id has a different start time.
     started = holder.get("started", "")
     return bool(started) and _started(pid) not in ("", started)
 
 
 def _started(pid: int) -> str:
-    """When a process was started, in ticks since the boot; "" where the system does not say."""
+    """A process's start time in clock ticks since boot; "" if the system does not report it."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

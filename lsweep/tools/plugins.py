@@ -1,7 +1,7 @@
-"""Plugins: the user's functions and classes, named by text in a configuration.
+"""Plugins: the user's functions and classes, named by strings in a configuration.
 
-`"package.module:name"` is imported as `python -m` would, the working directory included;
-`"path/to/file.py:name"` is read from that file, as if it were a module, and its folder serves its imports.
+`"package.module:name"` is imported as `python -m` does, with the working directory on the module path.
+`"path/to/file.py:name"` loads that file as a module, with its folder on the module path.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ def resolve(spec: str, *, what: str) -> Any:
 
     Args:
         spec: "package.module:name" or "path/to/file.py:name" (relative to the working directory); the name
-            may have dots.
-        what: whose value this is, for messages: a key such as "model.source".
+            may contain dots.
+        what: the configuration key whose value `spec` is, such as "model.source"; used in messages.
 
     Raises:
-        ConfigError: `spec` is of neither form, the module, file or name is absent, or importing it raised.
+        ConfigError: `spec` has neither form, the module, file or name does not exist, or importing it raised.
     """
     place, colon, name = spec.rpartition(":")
     is_file = place.endswith(".py")
@@ -46,7 +46,7 @@ def _is_dotted(text: str) -> bool:
 
 def _import_module(name: str, what: str) -> ModuleType:
     with _importing(Path.cwd()):
-        importlib.invalidate_caches()  # the file may be younger than the interpreter's view of its folder
+        importlib.invalidate_caches()  # the file may be newer than the interpreter's listing of its folder
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -66,15 +66,15 @@ def _load_file(path: str, what: str) -> ModuleType:
         content = file.read_bytes()
     except OSError as error:
         raise ConfigError(f"{what}: cannot read {path!r}: {error.strerror}", key=what) from None
-    # One name per path and content: a file named twice is one module, whose classes are the same and can be
-    # pickled; an edited file is a new one.
+    # One module name per path and content: a file that is named twice is loaded once, so that its classes are
+    # identical and can be pickled; an edited file is a new module.
     name = f"lsweep_user_{file.stem}_{hashlib.sha256(bytes(file) + content).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None  # true of every path that ends in .py
+    assert spec is not None and spec.loader is not None  # true for every path that ends in .py
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # before it runs: dataclasses look their module up
+    sys.modules[name] = module  # before it is executed, because dataclasses look up their module
     with _importing(file.parent, Path.cwd()):
         try:
             spec.loader.exec_module(module)
@@ -92,10 +92,10 @@ def _refuse(place: str, what: str, error: BaseException) -> NoReturn:
 
 @contextlib.contextmanager
 def _importing(*folders: Path) -> Iterator[None]:
-    """Put `folders` first on the module path; leave them last on it afterwards.
+    """Put `folders` first on the module path; move them to its end afterwards.
 
-    Last, so that an import inside a user's function works when it is called, and a file there that bears the
-    name of a library cannot hide it.
+    They stay on the path so that an import inside a user's function works when it is called. They are last so that a
+    file with the name of a library cannot hide the library.
     """
     added = [str(folder) for folder in folders]
     sys.path[:0] = added
@@ -117,6 +117,6 @@ def _attribute(module: ModuleType, name: str, where: str, what: str) -> Any:
         except AttributeError:
             public = [option for option in dir(found) if not option.startswith("_")]
             raise ConfigError(
-                f"{where}: there is no {part!r} there{nearest(part, public)}", key=what
+                f"{where}: there is no {part!r} in it{nearest(part, public)}", key=what
             ) from None
     return found

@@ -9,26 +9,26 @@ from typing import Any
 
 
 class Progress:
-    """Notified of every batch that became durable, on rank 0. This one displays nothing."""
+    """Progress listener on rank 0, notified of every durable batch. This base class displays nothing."""
 
     def start(self, total: int, done: int) -> None:
-        """A sweep of `total` points begins, of which `done` are there already."""
+        """Begin a sweep of `total` points, of which `done` are already complete."""
 
     def advance(self, points: int) -> None:
-        """So many more points are durable."""
+        """Count `points` more durable points."""
 
     def settle(self, points: int) -> None:
-        """So many points need not be evaluated."""
+        """Subtract `points` points, which need not be evaluated, from the total."""
 
     def stop(self) -> None:
-        """The session ends."""
+        """End the session."""
 
 
 Silent = Progress
 
 
 class Bar(Progress):
-    """A bar that redraws itself, for terminals and notebooks; `unit` is what it counts."""
+    """Progress bar for terminals and notebooks; `unit` names what it counts."""
 
     def __init__(self, unit: str = "point") -> None:
         self._bar: Any = None
@@ -56,12 +56,12 @@ class Bar(Progress):
 
 
 class Lines(Progress):
-    """A line now and then, for batch logs: often at first, then every minute.
+    """Progress lines for batch logs: the first after 5 s, then at growing intervals of up to a minute.
 
     Args:
-        write: takes one line, without its end.
-        clock: seconds, monotonic.
-        unit: what is counted.
+        write: called with one line, without a line break.
+        clock: monotonic time in seconds.
+        unit: name of what is counted.
     """
 
     def __init__(
@@ -109,13 +109,13 @@ class Lines(Progress):
 
 
 def default(unit: str = "point") -> Progress:
-    """A bar in a notebook and where standard error is a terminal, lines elsewhere."""
+    """A bar in a notebook or if standard error is a terminal, lines otherwise."""
     return Bar(unit) if in_notebook() or sys.stderr.isatty() else Lines(unit=unit)
 
 
 def in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this; where tqdm finds ipywidgets, its bar is one of theirs."""
-    # What nobody has imported yet is not running either.
+    """Whether this process is a Jupyter kernel. There tqdm draws an ipywidgets bar if ipywidgets is installed."""
+    # If IPython has not been imported, this is not a kernel.
     get_shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
     return "IPKernelApp" in getattr(get_shell(), "config", ())
 

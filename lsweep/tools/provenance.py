@@ -17,7 +17,7 @@ _PACKAGES = ("torch", "torchvision", "numpy", "scipy", "h5py", "mpi4py")
 
 
 def collect() -> dict[str, Any]:
-    """What this process can say of itself, in JSON types. Nothing heavy is imported for it."""
+    """Describe this process in JSON types, without importing large packages."""
     return {
         "lsweep": __version__,
         "commit": commit(Path(__file__).resolve().parent),
@@ -32,9 +32,9 @@ def collect() -> dict[str, Any]:
 
 
 def commit(folder: Path) -> str:
-    """The commit that `folder` is checked out at, "-dirty" if changed since; "" outside a repository.
+    """The commit checked out in `folder`, with "-dirty" appended if files have changed; "" outside a repository.
 
-    Only a repository that tracks this very package counts: an installed copy may lie in somebody else's.
+    The repository must track this package: an installed copy may lie inside an unrelated repository.
     """
 
     def git(*arguments: str) -> str:
@@ -44,7 +44,7 @@ def commit(folder: Path) -> str:
 
     try:
         git("ls-files", "--error-unmatch", "__init__.py")
-        # Only tracked files make it dirty, and no results: those that this very run writes must not.
+        # Only tracked files count as changes, except results: this run may be writing them.
         changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
         dirty = "-dirty" if changed else ""
         return git("rev-parse", "HEAD") + dirty

@@ -1,7 +1,7 @@
-"""State of Slurm jobs: whether one still exists, and when the current one ends.
+"""State of Slurm jobs: whether a job still exists, and when the current one ends.
 
-Each question starts one of Slurm's commands: ask on rank 0 alone and pass the answer on, for ten thousand ranks that
-ask at once are an attack on the controller. Where Slurm is absent, silent or slow, the answer is None, never an error.
+Each query starts a Slurm command. Query on rank 0 only and broadcast the answer: ten thousand simultaneous queries
+would overload the controller. If Slurm is absent, silent or slow, the answer is None, never an error.
 """
 
 from __future__ import annotations
@@ -10,24 +10,25 @@ import os
 import subprocess
 from dataclasses import dataclass
 
-# The state of a job that Slurm does not know (any more): never submitted here, or ended long ago.
+# The state of a job that Slurm does not know: never submitted here, or ended long ago.
 NO_SUCH_JOB = "NO_SUCH_JOB"
-# States in which processes of a job may be alive. In any other one it waits for its (next) start, or has ended.
+# States in which processes of a job may be alive. In any other state the job waits for its (next) start or has ended.
 ENDING = {"COMPLETING", "REQUEUED", "REQUEUE_FED"}
 ALIVE = ENDING | {"RUNNING", "CONFIGURING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
-# Seconds for an answer. A busy controller takes some; with a broken configuration squeue itself tries for a minute.
+# Seconds to wait for an answer. A busy controller needs a few; if the configuration is broken, squeue retries for a
+# minute.
 PATIENCE = 10.0
 _FIELDS = "JobID:20,State:30,RestartCnt:10,EndTime:30"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job as Slurm sees it.
+    """A job as reported by Slurm.
 
     Attributes:
         state: "RUNNING", "PENDING", "COMPLETED", …, or `NO_SUCH_JOB`.
-        restarts: how often it was requeued; what `SLURM_RESTART_COUNT` says within the job, where it is unset for 0.
-        end: Unix time at which it ends, by its time limit if it runs; None where there is none.
+        restarts: how often it was requeued; equals `SLURM_RESTART_COUNT` within the job, which is unset for 0.
+        end: Unix time of its end, according to its time limit if it is running; None if there is none.
     """
 
     state: str
@@ -36,7 +37,7 @@ class Job:
 
 
 def ask(job_id: str) -> Job | None:
-    """The job of that `SLURM_JOB_ID`, or None where Slurm cannot be asked."""
+    """The job with that `SLURM_JOB_ID`, or None if Slurm cannot be queried."""
     if not (job_id.isascii() and job_id.isdecimal()):
         return None
     ran = _run("squeue", "--noheader", "--all", "--states=all", f"--jobs={job_id}", f"--Format={_FIELDS}")
@@ -44,7 +45,7 @@ def ask(job_id: str) -> Job | None:
         return None
     if ran.returncode:
         return Job(NO_SUCH_JOB) if "Invalid job id" in ran.stderr else None
-    # The last task of an array bears the array's number, by which Slurm names all tasks: look for its own.
+    # The last task of a job array has the array's own id, for which Slurm lists all tasks: select its row.
     rows = [row for row in map(str.split, ran.stdout.splitlines()) if len(row) == 4 and row[0] == job_id]
     if not rows:
         return Job(NO_SUCH_JOB)
@@ -53,13 +54,14 @@ def ask(job_id: str) -> Job | None:
 
 
 def is_gone(job_id: str, restart: str = "", cluster: str = "") -> bool:
-    """Whether a life of a job is surely over: the job has ended, waits for its next start, or is in a later life.
+    """Whether a run of a job is certainly over: the job has ended, waits for its next start, or was restarted.
 
-    False also where nobody can tell: no Slurm, no answer, a job of another cluster.
+    Also False if this cannot be determined: no Slurm, no answer, or a job of another cluster.
 
     Args:
-        job_id: its `SLURM_JOB_ID`. A job of our own user: a site may hide those of others, which then look gone.
-        restart: the `SLURM_RESTART_COUNT` of that life ("" in a first one).
+        job_id: its `SLURM_JOB_ID`. The job must belong to the current user: a site may hide other users' jobs, which
+            would look as if they had ended.
+        restart: the `SLURM_RESTART_COUNT` of that run ("" for the first one).
         cluster: its `SLURM_CLUSTER_NAME`.
     """
     if not cluster or cluster != this_cluster():
@@ -69,12 +71,13 @@ def is_gone(job_id: str, restart: str = "", cluster: str = "") -> bool:
         return False
     if job.state not in ALIVE:
         return True
-    # While a requeued job completes, the count is the next life's already and processes of the last one may live.
+    # While a requeued job completes, the count already is that of the next run, and processes of the last one may be
+    # alive.
     return job.state not in ENDING and job.restarts > (int(restart) if restart.isdecimal() else 0)
 
 
 def this_cluster() -> str:
-    """The name of the cluster whose Slurm answers here, "" where none does."""
+    """The name of the cluster whose Slurm answers here, "" if none does."""
     name = os.environ.get("SLURM_CLUSTER_NAME", "")
     if name:
         return name
@@ -84,7 +87,7 @@ def this_cluster() -> str:
 
 
 def end_time() -> float | None:
-    """When the job around us ends, as Unix time; None outside of a job, or where there is no limit or no answer."""
+    """The Unix time at which the current job ends; None outside a job, without a time limit, or without an answer."""
     told = os.environ.get("SLURM_JOB_END_TIME", "")  # since Slurm 23.02
     if told.isdecimal():
         return float(told)
@@ -93,7 +96,7 @@ def end_time() -> float | None:
 
 
 def _run(*command: str) -> subprocess.CompletedProcess[str] | None:
-    # A user's SQUEUE_FORMAT and the like would change the answer; %s gives times that know no time zone.
+    # A user's SQUEUE_FORMAT and similar variables would change the output; %s gives times independent of the time zone.
     environment = {
         k: v for k, v in os.environ.items() if not k.startswith("SQUEUE_") and k != "SLURM_CLUSTERS"
     }

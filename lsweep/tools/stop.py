@@ -1,4 +1,4 @@
-"""Stop signals: a signal, a time limit or the end of the job stops a sweep between two points."""
+"""Stop requests: a signal, a time limit or the end of the job stops a sweep between two points."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from types import FrameType
 from lsweep.errors import ConfigError
 from lsweep.tools import slurm_job
 
-# USR2, not USR1: communication libraries use USR1 themselves. TERM is what schedulers send at the end.
+# USR2, not USR1: communication libraries use USR1 themselves. Schedulers send TERM at the end.
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGINT)
-# Seconds kept free before a job's end, on top of a few points' time: make durable, finalise MPI.
+# Seconds kept free before a job's end, on top of a few points' time, to make results durable and finalise MPI.
 MARGIN = 20.0
-# Of a limit that the user gives, where nobody kills at once, at most this share.
+# The margin is at most this share of a limit that the user gives, because no scheduler kills the job at that limit.
 _SHARE = 0.1
 
 
 class Stop:
-    """Whether to stop, and why.
+    """A stop request and its reason.
 
     Attributes:
         reason: why to stop, or "".
@@ -33,7 +33,7 @@ class Stop:
         self.deadline = deadline
 
     def request(self, reason: str) -> None:
-        """Stop before the next point; the first reason counts."""
+        """Request a stop before the next point; the first reason is kept."""
         self.reason = self.reason or reason
 
     def due(self, seconds_per_point: float = 0.0) -> bool:
@@ -44,7 +44,7 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Let signals request a stop. A second one acts at once, as it does without lsweep."""
+        """Let signals request a stop. A second signal has its default effect."""
         previous = {number: signal.getsignal(number) for number in SIGNALS}
 
         def handle(number: int, frame: FrameType | None) -> None:
@@ -61,7 +61,7 @@ class Stop:
 
 
 def check_limit(limit: str | None) -> None:
-    """Refuse an impossible `--time-limit` before any work.
+    """Check `--time-limit` before any work.
 
     Raises:
         ConfigError: it is not [[HH:]MM:]SS or D-HH:MM:SS.
@@ -71,9 +71,9 @@ def check_limit(limit: str | None) -> None:
 
 
 def deadline(limit: str | None) -> float | None:
-    """When the last point should be done, as Unix time: a margin before `--time-limit` or the job's own end.
+    """The Unix time by which the last point should be done: a margin before `--time-limit` or the end of the job.
 
-    May ask Slurm, so on rank 0 only.
+    May query Slurm, so call it on rank 0 only.
 
     Raises:
         ConfigError: the limit is not [[HH:]MM:]SS or D-HH:MM:SS.
@@ -92,6 +92,6 @@ def _seconds(text: str) -> float:
     match = re.fullmatch(r"(?:(?:(\d{1,9})-)?(\d{1,9}):)?(?:(\d{1,9}):)?(\d{1,9})", text.strip())
     parts = [int(p) for p in re.split(r"[-:]", text.strip())] if match else []
     if not match or ("-" in text and len(parts) != 4):
-        raise ConfigError(f"a time limit is [[HH:]MM:]SS or D-HH:MM:SS, got {text!r}", key="--time-limit")
+        raise ConfigError(f"a time limit is [[HH:]MM:]SS or D-HH:MM:SS; got {text!r}", key="--time-limit")
     scale = (1, 60, 3600, 86400)
     return float(sum(p * s for p, s in zip(reversed(parts), scale, strict=False)))

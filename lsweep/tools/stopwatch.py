@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class Stopwatch:
-    """Adds up the seconds of named spans; a span inside another one counts for itself alone.
+    """Adds up the seconds of named spans. The time of a nested span is not counted for the span around it.
 
     Args:
-        clock: seconds, monotonic.
+        clock: monotonic time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -24,7 +24,7 @@ class Stopwatch:
         self._inner = [0.0]
 
     def span(self, name: str) -> AbstractContextManager[None]:
-        """Count the block's time under `name`, less that of spans inside it."""
+        """Count the block's time under `name`, without that of spans inside it."""
         return _Span(self, name)
 
     def _begin(self, name: str) -> float:
@@ -38,7 +38,7 @@ class Stopwatch:
         self._inner[-1] += whole
 
     def each(self, name: str, items: Iterable[T]) -> Iterator[T]:
-        """The items; the time it takes to come by each of them counts under `name`."""
+        """Yield the items; the time to obtain each of them counts under `name`."""
         iterator = iter(items)
         while True:
             with self.span(name):
@@ -48,13 +48,13 @@ class Stopwatch:
             yield item
 
     def account(self) -> dict[str, float]:
-        """Where all seconds since the watch was made have gone: by span, and what no span has covered."""
+        """All seconds since the watch was created, by span, and the time outside all spans."""
         rest = self._clock() - self._made - sum(self.seconds.values())
         return {**self.seconds, "everything else": rest}
 
 
 class _Span:
-    """A block of a stopwatch. A class, because every point has several, and a generator takes longer to make."""
+    """A timed block. A class, because every point has several and a generator takes longer to create."""
 
     def __init__(self, watch: Stopwatch, name: str) -> None:
         self._watch, self._name = watch, name
@@ -67,10 +67,10 @@ class _Span:
 
 
 def table(ranks: Sequence[dict[str, float]]) -> list[str]:
-    """Lines of a table: span, its share of all ranks' time, mean and longest over the ranks.
+    """Lines of a table: each span, its share of all ranks' time, its mean and maximum over the ranks.
 
     Args:
-        ranks: `Stopwatch.account` of each rank, in order.
+        ranks: `Stopwatch.account` of each rank, in rank order.
     """
     names = list(dict.fromkeys(name for seconds in ranks for name in seconds))
     every = {name: [seconds.get(name, 0.0) for seconds in ranks] for name in names}

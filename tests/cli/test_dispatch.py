@@ -162,7 +162,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     ),
     "unknown network": (nothing, sets("model.source=resnet57"), "did you mean 'resnet5"),
     "unknown network, nothing near": (nothing, sets("model.source=zzz"), "valid: densenet121,"),
-    "network file without factory": (nothing, sets("model.source=net.py:made"), "there is no 'made' there"),
+    "network file without factory": (nothing, sets("model.source=net.py:made"), "there is no 'made' in it"),
     "no network file": (nothing, sets("model.source=nets.py:make"), "cannot read 'nets.py'"),
     "network that exits": (write("net.py", "raise SystemExit(0)"), [], "importing 'net.py' failed"),
     "network that raises": (write("net.py", "def make_net(): return 1/0"), [], "ZeroDivisionError"),

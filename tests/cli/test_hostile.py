@@ -288,7 +288,7 @@ CONFIGURATIONS: dict[str, tuple[bytes | None, list[str], str]] = {
     "an axis longer than a number": (
         None,
         ["--set", "grid.x={min=-1e308,max=1e308}"],
-        "too long for a number",
+        "needs a finite length",
     ),
     "too many seeds": (None, ["--seeds", "0-99999999999"], "names more than 10000 seeds"),
     "a seed of 5000 digits": (None, ["--seeds", "9" * 5000], "--seeds takes numbers"),

@@ -108,8 +108,8 @@ def test_other_forms_are_refused(spec: str) -> None:
         ("nowhere.nets:f", "there is no module 'nowhere'"),
         ("pack.absent:f", "there is no module 'pack.absent'"),
         ("absent.py:f", "cannot read 'absent.py': No such file"),
-        ("nets.py:make_ned", r"no 'make_ned' there \(did you mean 'make_net'\?\)"),
-        ("pack.nets:zzz", r"no 'zzz' there \(valid: WIDTH\)"),
+        ("nets.py:make_ned", r"no 'make_ned' in it \(did you mean 'make_net'\?\)"),
+        ("pack.nets:zzz", r"no 'zzz' in it \(valid: WIDTH\)"),
     ],
 )
 def test_what_is_absent_is_named(folder: Path, spec: str, message: str) -> None:
