@@ -1,7 +1,7 @@
 """The configuration of a sweep: frozen dataclasses, read from TOML, overridden with KEY=VALUE.
 
-Unknown keys, wrong types and impossible values raise `ConfigError` naming the key. `Config.to_toml` writes the
-resolved configuration, every default spelled out, as it is stored in the output file.
+Unknown keys, wrong types and impossible values raise `ConfigError`, which names the key. `Config.to_toml` returns the
+resolved configuration with all defaults, as stored in the output file.
 """
 
 from __future__ import annotations

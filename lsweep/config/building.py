@@ -1,4 +1,4 @@
-"""Builds dataclasses from TOML tables by the types of their fields."""
+"""Builds dataclasses from TOML tables according to the types of their fields."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from lsweep.errors import ConfigError, InputError, nearest
 
 
 def build(cls: Any, table: Any, where: str) -> Any:
-    """An instance of a dataclass from a table.
+    """Build an instance of a dataclass from a table.
 
     Args:
-        cls: the dataclass; its fields' types say what a value must be.
-        table: of keys and values, nested for fields that are dataclasses themselves.
-        where: the key of the table in the whole configuration, "" for that.
+        cls: the dataclass; the types of its fields determine the allowed values.
+        table: keys and values, nested for fields that are dataclasses themselves.
+        where: the key of the table in the configuration, "" for the whole configuration.
 
     Raises:
-        ConfigError: naming the key that is unknown, missing, or has an impossible value.
+        ConfigError: a key is unknown, missing, or has an impossible value; the message names the key.
     """
     if not isinstance(table, dict):
         raise ConfigError(f"{where} must be a table, got {_shown(table)}", key=where)
@@ -65,8 +65,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return build(hint, value, where)
     if (
         type(value) is int and not -(2**63) <= value < 2**63
-    ):  # TOML's own bounds, which Python's parser ignores
-        raise ConfigError(f"{where} must fit into 64 bits", key=where)
+    ):  # the bounds of TOML, which Python's parser ignores
+        raise ConfigError(f"{where} must fit into 64 bits, got {_shown(value)}", key=where)
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:

@@ -16,14 +16,14 @@ BiasBn = Literal["zero", "copy", "random"]
 def _check_eigenvector(number: int | None) -> None:
     if number == 0:
         raise ConfigError(
-            "eigenvector counts from the largest eigenvalue, 1, or from the smallest, -1; got 0",
+            "eigenvector counts from the largest eigenvalue (1, 2, …) or from the smallest (-1, -2, …); got 0",
             key="eigenvector",
         )
 
 
 @dataclass(frozen=True)
 class AxisDirection:
-    """What one axis says otherwise than `DirectionsConfig`; None means as there."""
+    """Settings of one axis that override `DirectionsConfig`; None means no override."""
 
     kind: Kind | None = None
     seed: int | None = None
@@ -55,10 +55,13 @@ class DirectionsConfig:
     to_y: str | None = None
     to_z: str | None = None
     path: str | None = None
-    # Of the Hessian at the centre: 1 the largest eigenvalue's, 2 the next, -1 the smallest's; None: x 1, y 2, z 3.
+    # Which eigenvector of the Hessian at the centre: 1 is that of the largest eigenvalue, 2 the next, -1 that of the
+    # smallest. None: x 1, y 2, z 3.
     eigenvector: int | None = None
     keep: bool = False
-    trail: tuple[str, ...] = ()  # whose path is drawn into the plane; the axes of "pca" come from it
+    trail: tuple[
+        str, ...
+    ] = ()  # trails whose paths are projected onto the plane; "pca" computes the axes from them
     centred: bool = True
     margin: float = 0.25
     x: AxisDirection = AxisDirection()
@@ -70,7 +73,7 @@ class DirectionsConfig:
         _check_eigenvector(self.eigenvector)
         if "pca" in (self.kind, self.x.kind, self.y.kind, self.z.kind) and not self.trail:
             raise ConfigError(
-                'directions.kind = "pca" needs directions.trail, the folder that `lsweep train` wrote',
+                'directions.kind = "pca" needs directions.trail; set it to the folder that `lsweep train` wrote',
                 key="directions.trail",
             )
         if not 0 <= self.margin < float("inf"):

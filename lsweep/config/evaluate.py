@@ -11,31 +11,36 @@ from lsweep.errors import ConfigError
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """What is computed at a point, and how."""
+    """What is computed at each point, and how."""
 
     loss: str = "cross_entropy"
     objective: str | None = None
     metrics: tuple[str, ...] = ()
     precision: Literal["fp32", "fp64", "tf32", "bf16", "fp16", "auto"] = "fp32"
-    tolerance: float = 0.01  # of what a lower precision adds to the loss's error, relative
-    relative_error: float | None = None  # of the loss: as many examples as that needs; None: all of them
-    absolute_error: float = 0.0  # enough where the loss is near zero
+    tolerance: float = 0.01  # largest relative error of the loss that a lower precision may add
+    relative_error: float | None = (
+        None  # target for the loss, from as few examples as possible; None: all examples
+    )
+    absolute_error: float = 0.0  # this error also suffices where the loss is near zero
     confidence: float = 0.95
     least_examples: int = 100
-    neighbours: bool = True  # with relative_error on a refined grid: choose examples by what they lose around
+    # With relative_error on a refined grid: importance sampling by the per-example losses of neighbouring points.
+    neighbours: bool = True
     device: str = "auto"
-    batch_size: int | Literal["auto"] | None = None  # None: a constant per kind of device; auto: measured
+    batch_size: int | Literal["auto"] | None = (
+        None  # None: a constant for each kind of device; auto: measured
+    )
     points_at_once: int | Literal["auto"] = 1
     fold_batchnorm: bool = True
-    batchnorm: Literal["fixed", "recalibrate"] = "fixed"  # its running statistics away from the centre
-    recalibrate_examples: int = 1000  # of the train split, the first ones, whatever data.limit is
+    batchnorm: Literal["fixed", "recalibrate"] = "fixed"  # running statistics away from the centre
+    recalibrate_examples: int = 1000  # the first examples of the train split, regardless of data.limit
     max_failures: int = 5
-    # Evaluated points, and as many interpolated ones, that a complete sweep ends with evaluating again in full.
+    # Number of evaluated points, and of interpolated ones, that are evaluated again in full at the end of a sweep.
     certificate: int = 0
 
     @property
     def own_metrics(self) -> tuple[str, ...]:
-        """The metrics that are functions of output and target: all but "hessian"."""
+        """The metrics that are functions of output and target: all except "hessian"."""
         return tuple(metric for metric in self.metrics if metric.strip() != "hessian")
 
     @property
@@ -45,7 +50,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         if len(self.metrics) - len(self.own_metrics) > 1:
-            raise ConfigError("the metric 'hessian' is given twice", key="evaluate.metrics")
+            raise ConfigError("the metric 'hessian' is given twice; give it once", key="evaluate.metrics")
         if isinstance(self.batch_size, int) and self.batch_size < 1:
             raise ConfigError(
                 f"evaluate.batch_size must be >= 1, got {self.batch_size}", key="evaluate.batch_size"
@@ -86,19 +91,19 @@ class EvaluateConfig:
                 )
         if self.absolute_error and self.relative_error is None:
             raise ConfigError(
-                "evaluate.absolute_error goes with evaluate.relative_error; set both",
+                "evaluate.absolute_error needs evaluate.relative_error; set both",
                 key="evaluate.absolute_error",
             )
 
 
 @dataclass(frozen=True)
 class CurvatureConfig:
-    """How eigenvalues of the Hessian are computed, where `evaluate.metrics` has "hessian", and for directions."""
+    """How the eigenvalues of the Hessian are computed, for the metric "hessian" and for directions."""
 
-    tolerance: float = 1e-3  # of the residual ‖Hv − λv‖, about, as a share of the largest |λ|
-    max_products: int = 400  # with the Hessian, about, before less is taken for enough
+    tolerance: float = 1e-3  # approximate bound on the residual ‖Hv − λv‖, relative to the largest |λ|
+    max_products: int = 400  # approximate number of Hessian-vector products after which the iteration ends
     seed: int = 0
-    batch_size: int | None = None  # None: a constant per kind of device
+    batch_size: int | None = None  # None: a constant for each kind of device
 
     def __post_init__(self) -> None:
         check_seed(self.seed)

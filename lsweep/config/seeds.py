@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from lsweep.errors import InputError
 
-MOST = 10_000  # files to be made; 0-9999999999 would not even fit into memory
+MOST = 10_000  # output files; the seeds of 0-9999999999 would not even fit into memory
 
 
 def parse(text: str) -> list[int]:
-    """The seeds of "0-4" or "1,5,7", each once, in the order in which they are named.
+    """Parse "0-4" or "1,5,7" into seeds without duplicates, in the given order.
 
     Raises:
-        InputError: it is neither numbers nor ranges, or it names too many.
+        InputError: the text is not a list of numbers and ranges, or it names too many seeds.
     """
     seeds: dict[int, None] = {}
     for part in text.split(","):
@@ -26,5 +26,5 @@ def parse(text: str) -> list[int]:
 
 
 def _is_seed(text: str) -> bool:
-    """Whether it is a number, and not so long that reading it alone is refused."""
+    """Whether the text is a number of fewer than 20 digits: Python refuses to parse very long ones."""
     return text.isdecimal() and len(text) < 20

@@ -15,7 +15,7 @@ from lsweep.grid import Axis, Grid
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which network, and its trained weights θ*."""
+    """The network and its trained weights θ*."""
 
     source: str
     weights: str | None = None
@@ -23,7 +23,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which examples the loss is the mean over."""
+    """The examples over which the loss is averaged."""
 
     source: str
     path: str | None = None
@@ -46,7 +46,7 @@ class DataConfig:
 class ScheduleConfig:
     """Which rank evaluates which tile."""
 
-    kind: Literal["auto", "static", "dynamic"] = "auto"  # auto: dynamic where the ranks' devices differ
+    kind: Literal["auto", "static", "dynamic"] = "auto"  # auto: dynamic if the ranks' devices differ
     tile: int = 1
     share_gpu: bool = False
     silent_seconds: float = 120.0
@@ -63,7 +63,7 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class StoreConfig:
-    """How results reach the file."""
+    """How results are written to the file."""
 
     mode: Literal["auto", "mpio", "gather"] = "auto"
     sync_seconds: float = 5.0
@@ -78,10 +78,10 @@ class StoreConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """One sweep, or with a table `train` the training whose result it sweeps.
+    """One sweep and, with a table `train`, the training of the network that it sweeps.
 
     Attributes:
-        open_axes: the axes whose range `directions.trail` decides; `from_table` finds them.
+        open_axes: the axes whose range is determined by `directions.trail`; set by `from_table`.
     """
 
     output: str

@@ -11,22 +11,22 @@ from lsweep.errors import ConfigError
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How `lsweep train` makes a trail of checkpoints; the defaults are the recipe of [Li18] §6.
+    """How `lsweep train` trains a network and writes a trail of checkpoints; the defaults are those of [Li18] §6.
 
     Attributes:
-        trail: the folder; by default the output with the suffix ".trail".
-        start: weights to begin from; by default the network's own initialisation, drawn with `init_seed`.
-        epochs, batch_size, optimizer: as ever. An epoch's last batch is as short as it comes.
+        trail: the trail's folder; by default the output with the suffix ".trail".
+        start: initial weights; by default the network's own initialisation, drawn with `init_seed`.
+        epochs, batch_size, optimizer: the usual settings. The last batch of an epoch may be smaller.
         lr, drops, drop_factor: the learning rate, multiplied by `drop_factor` after each epoch of `drops`.
-        momentum, nesterov: of SGD; `betas` and `eps` are Adam's.
-        weight_decay: an L2 term on every parameter, BatchNorm's and biases included.
+        momentum, nesterov: settings of SGD; `betas` and `eps` are those of Adam.
+        weight_decay: an L2 term on every parameter, including biases and those of BatchNorm.
         augment: "crop_flip" pads by `padding`, crops at random and mirrors half of the images.
-        label_noise: this share of the training labels is wrong, each another class at random.
-        micro_batch: the gradient of a batch is summed over pieces of this size, for want of memory; BatchNorm
-            then takes its statistics piece by piece.
-        checkpoint_every, evaluate_every: epochs.
-        seed: of the order of examples, augmentation, dropout and label noise.
-        init_seed: of the initial weights; by default `seed`.
+        label_noise: the share of training labels that are replaced by another class at random.
+        micro_batch: the gradient of a batch is summed over pieces of this size, to save memory; BatchNorm then computes
+            its statistics for each piece.
+        checkpoint_every, evaluate_every: intervals in epochs.
+        seed: seed for the order of examples, augmentation, dropout and label noise.
+        init_seed: seed for the initial weights; by default `seed`.
     """
 
     trail: str | None = None

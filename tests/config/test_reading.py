@@ -367,5 +367,5 @@ def test_a_grid_too_large_to_hold_is_refused():
 def test_a_sweep_s_output_is_no_configuration(tmp_path: Path) -> None:
     path = tmp_path / "sweep.h5"
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    with pytest.raises(ConfigError, match="is an HDF5 file, a sweep's output perhaps; expected a TOML"):
+    with pytest.raises(ConfigError, match="is an HDF5 file, perhaps the output of a sweep; expected a TOML"):
         config.load(path)

@@ -115,7 +115,7 @@ def test_the_file_says_how_many(tmp_path: Path) -> None:
     [
         ("evaluate.relative_error=0", "evaluate.relative_error must be > 0"),
         ("evaluate.relative_error=2.0", "evaluate.relative_error must be > 0"),
-        ("evaluate.absolute_error=0.1", "goes with evaluate.relative_error"),
+        ("evaluate.absolute_error=0.1", "needs evaluate.relative_error"),
         ("evaluate.tolerance=0", "evaluate.tolerance must be > 0"),
         ("evaluate.least_examples=3", "evaluate.least_examples must be > 19"),
     ],
