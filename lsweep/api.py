@@ -38,7 +38,7 @@ from lsweep.models import parameters
 from lsweep.surface import Surface
 from lsweep.tools import progress
 
-# The tables of a configuration whose keys `overrides` may give, and those of `evaluate` that are arguments of `sweep`.
+# The configuration tables whose keys `overrides` may set, and the keys of `evaluate` that are arguments of `sweep`.
 OVERRIDDEN = {
     "evaluate": EvaluateConfig,
     "curvature": CurvatureConfig,
@@ -76,34 +76,34 @@ def sweep(
 ) -> Surface | None:
     """Evaluate a network's loss over a line, plane or box around its current weights.
 
-    The model comes back as it was: weights, buffers, gradients, mode and device; and so do the global generators of
-    random numbers. Autocast and inference mode around the call have no say.
+    The model's weights, buffers, gradients, mode and device are restored, and so are the global random number
+    generators. Autocast and inference mode around the call have no effect.
 
     Args:
         model: the trained network.
-        data: a map-style dataset, a loader, a tuple of tensors (inputs, targets), or `lsweep.data`'s own.
+        data: a map-style dataset, a loader, a tuple of tensors (inputs, targets), or a data set of `lsweep.data`.
         directions: the recipe, as in a configuration's `[directions]` ({"seed": 3}); or one direction per
             axis as tensors shaped like the parameters, in `model.parameters()` order.
-        grid: a `Grid`, or as in a configuration's `[grid]`, or n for n × n points on [−1, 1]², or as far as the
-            trail goes where `directions` names one. Default 51.
+        grid: a `Grid`, or a mapping as in a configuration's `[grid]`, or n for n × n points on [−1, 1]², or on the
+            range of the trail if `directions` names one. Default 51.
         loss: a name (see `lsweep.evaluate.objective.LOSSES`) or `(output, target) → (B,)`.
         metrics: name → `(output, target) → (B,)`, averaged over the examples.
         objective: instead of loss and metrics: `(model, batch) → {name: (values (B,), weights (B,))}`.
         test_data: a second data set; its metrics are called "loss_test", ….
-        output: an HDF5 file to create or to resume; None keeps the result in memory.
-        comm: the ranks; by default those that a launcher started, else this process alone.
+        output: an HDF5 file to create or resume; None keeps the result in memory.
+        comm: the communicator; by default that of the launcher, otherwise a single process.
         device: "auto", "cpu", "cuda", "cuda:1", ….
         precision: "fp32", "fp64", or a lower one whose error is bounded: "tf32", "bf16", "fp16", "auto".
-        batch_size: examples per forward pass; by default a constant per kind of device; "auto" measures.
-        hessian: whether the extreme eigenvalues of the Hessian are computed at every point; see `Surface.curvature`.
-        batchnorm: "fixed" keeps the running statistics of the centre everywhere; "recalibrate" estimates them anew at
+        batch_size: examples per forward pass; by default a constant for each kind of device; "auto" measures.
+        hessian: whether to compute the extreme eigenvalues of the Hessian at every point; see `Surface.curvature`.
+        batchnorm: "fixed" keeps the running statistics of the centre everywhere; "recalibrate" re-estimates them at
             each point; see `lsweep.models.batchnorm`.
-        recalibrate_examples: the first examples of `data` that it takes.
-        certificate: so many evaluated points, and as many interpolated ones, are evaluated again in full at the end,
-            and their errors kept in the file and in `Surface.certificate`; needs an output.
-        overrides: whatever else a configuration has in `[evaluate]`, `[curvature]`, `[schedule]` and `[store]`, by the
-            names that `--set` takes: {"evaluate.relative_error": 0.01, "store.sync_seconds": 30}.
-        show_progress: a bar in a notebook or on a terminal, else a line now and then on standard error.
+        recalibrate_examples: the number of examples for this, the first ones of `data`.
+        certificate: the number of evaluated points, and of interpolated ones, that are evaluated again in full at the
+            end. Their errors are stored in the file and in `Surface.certificate`; needs an output.
+        overrides: other keys of the tables `[evaluate]`, `[curvature]`, `[schedule]` and `[store]`, named as for
+            `--set`: {"evaluate.relative_error": 0.01, "store.sync_seconds": 30}.
+        show_progress: show a bar in a notebook or on a terminal, otherwise occasional lines on standard error.
 
     Returns:
         The surface; None on ranks other than 0.
@@ -136,7 +136,7 @@ def sweep(
     if not isinstance(grid, Grid):
         config = configuration.opened(config, grid if isinstance(grid, Mapping) else {})
     if certificate and output is None:
-        raise ConfigError("a certificate is kept in the output: name one", key="output")
+        raise ConfigError("a certificate is stored in the output file; give an output", key="output")
     explicit = directions if isinstance(directions, Sequence) else None
     calibration = splits["train"].head(recalibrate_examples) if batchnorm == "recalibrate" else None
     problem = Problem(model, splits, measured, loss_name, calibration)
@@ -153,7 +153,10 @@ def _objective(
 ) -> tuple[str, Objective]:
     if own is not None:
         if metrics:
-            raise ConfigError("metrics go with loss; an objective returns its metrics itself", key="metrics")
+            raise ConfigError(
+                "metrics cannot be combined with an objective, which returns its own metrics; omit one",
+                key="metrics",
+            )
         return _name_of(own), own
     if isinstance(loss, str):
         supervised = objectives.from_config(EvaluateConfig(loss=loss))
@@ -163,7 +166,7 @@ def _objective(
 
 
 def _name_of(function: Any) -> str:
-    """A function's name and a hash of its code, so that a resume tells one lambda from another."""
+    """A function's name and a hash of its code, so that a resume can distinguish two lambdas."""
     name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', type(function).__qualname__)}"
     code = getattr(function, "__code__", None)
     if code is None:
@@ -179,10 +182,11 @@ def _tables(overrides: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     for key, value in overrides.items():
         table, dot, name = key.partition(".")
         if table == "evaluate" and name in ARGUMENTS:
-            raise ConfigError(f"overrides: {key} is an argument of its own, {name!r}", key=key)
+            raise ConfigError(f"overrides: {key} is an argument of sweep; pass {name} instead", key=key)
         if not dot or table not in OVERRIDDEN:
             raise ConfigError(
-                f"overrides: a key is TABLE.NAME, of the tables {', '.join(OVERRIDDEN)}; got {key!r}", key=key
+                f"overrides: a key is TABLE.NAME with a table of {', '.join(OVERRIDDEN)}; got {key!r}",
+                key=key,
             )
         tables.setdefault(table, {})[name] = value
     return tables
@@ -193,7 +197,7 @@ def _directions(given: Any) -> DirectionsConfig:
         return given
     if given is not None and (isinstance(given, str) or not isinstance(given, (Mapping, Sequence))):
         raise ConfigError(
-            f"directions must be a recipe or one list of tensors per axis, got {given!r:.80}",
+            f"directions must be a recipe or one list of tensors per axis; got {given!r:.80}",
             key="directions",
         )
     table = dict(given) if isinstance(given, Mapping) else {}
@@ -202,10 +206,10 @@ def _directions(given: Any) -> DirectionsConfig:
 
 
 def grid_of(given: Grid | Mapping[str, Any] | int | None) -> Grid:
-    """The grid that is meant by `sweep`'s argument.
+    """Convert the `grid` argument of `sweep` to a `Grid`.
 
     Raises:
-        ConfigError: none is.
+        ConfigError: the argument does not describe a grid.
     """
     if isinstance(given, Grid):
         return given

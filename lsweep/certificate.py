@@ -1,12 +1,12 @@
 """Certificate of a sweep's accuracy: the errors of a random sample of its points, evaluated again in full.
 
-Error bars that come with a point (a subset's, a lower precision's) are estimates, and an interpolated point has
-none. A certificate sets some points beside all examples in fp32 (fp64 in a sweep of fp64): of each kind as many,
-since errors of evaluated and of interpolated points have nothing to do with each other.
+The error bars of a point (from a subset of the examples or a lower precision) are estimates, and an interpolated point
+has none. A certificate compares some points with their values on all examples in fp32 (fp64 in a sweep of fp64). It
+samples equally many evaluated and interpolated points, because the errors of the two kinds are unrelated.
 
-The sample is the beginning of one random order of the grid, cut to a kind's points: a larger one goes on where a
-smaller one ended. It says of the points what a random sample can: the largest of 59 errors is above 95 % of all
-of them with a confidence of 95 % (1 − 0.95⁵⁹), that of 20 with 64 %.
+The sample consists of the first points of a kind in a fixed random order of the grid, so a larger sample extends a
+smaller one. It allows the usual statements about a random sample: the largest of 59 errors exceeds 95 % of all errors
+with a confidence of 95 % (1 − 0.95⁵⁹), the largest of 20 with 64 %.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy as np
 
 from lsweep.grid.refine import is_judged
 
-POINTS = 20  # of each kind, where nobody says how many
+POINTS = 20  # default number of points of each kind
 
 
 class Kind(IntEnum):
-    """How the sweep came to a point's value."""
+    """How a point's value was obtained."""
 
     EVALUATED = 0
     INTERPOLATED = 1
@@ -33,13 +33,13 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True)
 class Spread:
-    """Errors of some points; infinite where one value is a number and the other is not.
+    """Distribution of the errors of some points; an error is infinite if only one of the two values is a number.
 
     Attributes:
-        count: of points.
-        median: as ever.
-        most: 95 % of the points have at most this error: the smallest that is one of them.
-        largest: of all.
+        count: the number of points.
+        median: the median error.
+        most: the smallest of the errors that at least 95 % of the points do not exceed.
+        largest: the largest error.
     """
 
     count: int
@@ -56,17 +56,17 @@ class Spread:
 
 @dataclass(frozen=True)
 class Certificate:
-    """Points of a sweep beside their full values. All arrays are (n,), evaluated points first.
+    """Sampled points of a sweep with their stored and full values. All arrays are (n,), evaluated points first.
 
     Attributes:
         points: int64 flat indices into the grid, C order.
-        kinds: uint8, a `Kind` each.
-        full: metric → float64, of all examples.
-        stored: metric → float64, the sweep's own: evaluated, or interpolated as `Surface.filled` does it.
-        wanted: how many points of each kind there were to be, if there are as many.
-        populations: `Kind` → how many points the sample stands for.
-        seed: of the order in which points are drawn.
-        precision: of `full`, "fp32" or "fp64".
+        kinds: uint8, the `Kind` of each point.
+        full: metric → float64, values on all examples.
+        stored: metric → float64, the sweep's values: evaluated, or interpolated as by `Surface.filled`.
+        wanted: the requested number of points of each kind; fewer if the sweep has fewer.
+        populations: `Kind` → the number of points from which the sample was drawn.
+        seed: seed for the random order in which points are drawn.
+        precision: the precision of `full`, "fp32" or "fp64".
         provenance: versions, commit, hardware.
     """
 
@@ -90,11 +90,11 @@ class Certificate:
 
     @property
     def missing(self) -> int:
-        """How many points of the sample have not been evaluated yet."""
+        """The number of points of the sample that have not been evaluated yet."""
         return sum(min(self.wanted, size) for size in self.populations.values()) - len(self)
 
     def absolute_error(self, name: str) -> np.ndarray:
-        """|stored − full| of a metric, float64 (n,): 0 where both are the same, NaN too; infinite where one is."""
+        """|stored − full| of a metric, float64 (n,): 0 where both are equal or both NaN, infinite where one is NaN."""
         stored, full = self.stored[name], self.full[name]
         same = (stored == full) | (np.isnan(stored) & np.isnan(full))
         with np.errstate(invalid="ignore"):
@@ -102,9 +102,9 @@ class Certificate:
         return np.where(same, 0.0, np.where(np.isnan(off), np.inf, off))
 
     def relative_error(self, name: str) -> np.ndarray:
-        """|stored − full| / |full| of a metric, float64 (n,): 0 where both are the same, 0 and NaN too.
+        """|stored − full| / |full| of a metric, float64 (n,): 0 where both are equal (also both 0) or both NaN.
 
-        Near a loss of zero it says little: see `absolute_error`.
+        It is of little use for a loss near zero: see `absolute_error`.
         """
         off = self.absolute_error(name)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -112,7 +112,7 @@ class Certificate:
         return np.where(off == 0, 0.0, np.where(np.isnan(relative), np.inf, relative))
 
     def spread(self, name: str, kind: Kind) -> Spread | None:
-        """The relative errors of a metric at the points of a kind; None where there are none."""
+        """The distribution of the relative errors of a metric at the points of a kind; None without such points."""
         errors = np.sort(self.relative_error(name)[self.kinds == kind])
         if not (count := len(errors)):
             return None
@@ -120,7 +120,7 @@ class Certificate:
         return Spread(count, float(median), float(errors[math.ceil(0.95 * count) - 1]), float(errors[-1]))
 
     def lines(self) -> list[str]:
-        """In words, one line per loss."""
+        """A summary, one line per loss."""
         named = len(self.losses) > 1
         return [(f"{name}: " if named else "") + self._line(name) for name in self.losses]
 
@@ -132,20 +132,20 @@ class Certificate:
                 which = f"{spread.count} of {self.populations[kind]} {kind.name.lower()} points"
                 parts.append(f"{which}: {spread}")
         if self.missing > 0:
-            parts.append(f"{self.missing} more to come")
+            parts.append(f"{self.missing} points not evaluated yet")
         return "; ".join(parts)
 
 
 def draw(members: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """A random sample.
+    """Draw a random sample of points.
 
     Args:
-        members: boolean, flat, of the whole grid: what is drawn from.
-        count: how many points.
-        seed: of the order; the generator's raw numbers are the same in all versions of numpy.
+        members: boolean, flat, over the whole grid: the points to draw from.
+        count: the number of points.
+        seed: seed for the random order; the generator's raw numbers are the same in all versions of numpy.
 
     Returns:
-        flat indices, int64; all members where there are fewer. A larger sample begins with a smaller one.
+        flat indices, int64; all members if there are fewer than `count`. A larger sample begins with a smaller one.
     """
     order = np.argsort(np.random.PCG64(seed).random_raw(len(members)), kind="stable")
     return order[members[order]][:count]

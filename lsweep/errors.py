@@ -9,19 +9,19 @@ EXIT_COMPLETE = 0
 EXIT_ERROR = 1
 EXIT_BAD_INPUT = 2
 EXIT_SOME_FAILED = 3
-EXIT_STOPPED = 75  # EX_TEMPFAIL: some progress was made, run the same command again
+EXIT_STOPPED = 75  # EX_TEMPFAIL: some progress was made; run the same command again
 
-_LONGEST = 2000  # characters of a message: a key of the input may be a megabyte long
+_LONGEST = 2000  # characters in a message: a key in the input may be a megabyte long
 
 
 class LsweepError(Exception):
-    """Any error that lsweep raises by itself. The message is one line."""
+    """Base class of the errors that lsweep raises. The message is one line."""
 
     exit_status = EXIT_ERROR
 
 
 class InputError(LsweepError):
-    """The user's input is at fault; nothing was lost. `key` names the field, file or tensor where known."""
+    """The user's input is invalid; no data were lost. `key` names the field, file or tensor if known."""
 
     exit_status = EXIT_BAD_INPUT
 
@@ -35,15 +35,15 @@ class ConfigError(InputError):
 
 
 class ModelError(InputError):
-    """The network cannot be built, or is not one that can be swept."""
+    """The network cannot be built or cannot be swept."""
 
 
 class CheckpointError(InputError):
-    """A weights file is absent, damaged, unsafe, or does not fit the network."""
+    """A weights file is missing, damaged, unsafe, or does not fit the network."""
 
 
 class DataError(InputError):
-    """The data set is absent, damaged, or does not fit the network."""
+    """The data set is missing, damaged, or does not fit the network."""
 
 
 class DirectionsError(InputError):
@@ -51,7 +51,7 @@ class DirectionsError(InputError):
 
 
 class FileFormatError(InputError):
-    """A file is not what it should be: another program's, damaged, newer, or unsafe to read."""
+    """A file is not in the expected format: written by another program, damaged, newer, or unsafe to read."""
 
 
 class IdentityError(InputError):
@@ -63,7 +63,7 @@ class MissingExtra(InputError):
 
 
 class StoreError(LsweepError):
-    """The output cannot be written any more: no room, no quota, a failing disk. `errno` where known."""
+    """Writing the output failed: the disk or quota is full, or the disk fails. `errno` is set if known."""
 
     def __init__(self, message: str, *, errno: int | None = None) -> None:
         super().__init__(" ".join(message.split()))
@@ -71,29 +71,29 @@ class StoreError(LsweepError):
 
 
 class LockError(LsweepError):
-    """Another session has taken the output over; this one must not write any more."""
+    """Another session has taken over the output; this one must stop writing."""
 
 
 class DivergenceError(LsweepError):
-    """A training's loss or weights are no longer finite; the checkpoints before that are."""
+    """The loss or the weights of a training are no longer finite; the checkpoints written before are finite."""
 
 
 class PointError(LsweepError):
-    """Too many points failed, or the centre did: the job is at fault, not the point."""
+    """Too many points failed, or the centre did, so the fault lies with the job and not with single points."""
 
 
 def one_line(text: str) -> str:
-    """The text on one line and harmless to a terminal: white space folded, `printable`, cut where it is endless."""
+    """The text on one line and safe for a terminal: white space collapsed, `printable`, long text shortened."""
     text = printable(" ".join(text.split()))
     half = _LONGEST // 2
     return text if len(text) <= _LONGEST else f"{text[:half]} … {text[-half:]}"
 
 
 def printable(text: str) -> str:
-    """The text with every character escaped that does not print.
+    """The text with all unprintable characters escaped.
 
-    What a file or a configuration says may hold a terminal's escape sequences, line breaks, or characters that
-    turn the direction of writing; a path may hold bytes that are no text at all.
+    Text from a file or a configuration may contain terminal escape sequences, line breaks, or characters that
+    reverse the direction of writing; a path may contain bytes that are not text.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

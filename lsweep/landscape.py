@@ -16,15 +16,15 @@ from lsweep.evaluate.flat_parameters import isolated
 from lsweep.grid import Axis, Grid
 from lsweep.surface import Surface
 
-_OWN = ("model", "data", "test_data", "output")  # arguments of `sweep` that are not for the caller to give
+_OWN = ("model", "data", "test_data", "output")  # arguments of `sweep` that `Landscape` sets itself
 
 
 class Landscape:
-    """Sweeps a network every k epochs, from any training loop, into one file each.
+    """Sweeps a network every k epochs, from any training loop, into one file per sweep.
 
-    The training goes on as if nothing had happened, to the same bits: weights, buffers, gradients, modes, generators
-    of random numbers and the current GPU are as before. The data are held in memory once, so that every file has the
-    same examples, random augmentations drawn once, and the directions are drawn from the same seed.
+    The sweeps do not change the training by a single bit: weights, buffers, gradients, modes, random number generators
+    and the current GPU are restored. The data are held in memory, so that every file uses the same examples, with
+    random augmentations drawn once, and all directions are drawn from the same seed.
 
     ```python
     landscape = lsweep.Landscape(train_set, every=5, limit=1000, grid=25)
@@ -33,20 +33,20 @@ class Landscape:
         landscape(epoch, model)            # landscapes/epoch_0005.h5, epoch_0010.h5, …
     ```
 
-    Where several processes train together, one of them calls it; the others wait at their next exchange, and must
-    be allowed to wait that long.
+    In distributed training, call it on one process. The others wait at their next collective operation, whose timeout
+    must be long enough.
 
     Args:
         data: as for `lsweep.sweep`.
-        every: sweep after every so many epochs.
-        folder: of the files; made when it is needed.
-        limit: the first examples of `data` (and of `test_data`) only; None takes all.
+        every: the number of epochs between sweeps.
+        folder: the folder of the files; created when needed.
+        limit: the number of examples of `data` (and of `test_data`) to use, from the first; None uses all.
         test_data: a second data set, as for `lsweep.sweep`.
-        settings: what `lsweep.sweep` takes besides, such as `grid`, `loss`, `directions`. The device is the
-            model's own by default, and the ranks are this process alone.
+        settings: further arguments of `lsweep.sweep`, such as `grid`, `loss`, `directions`. By default the device is
+            that of the model, and the sweep runs in this process only.
 
     Raises:
-        InputError: `every`, the data, the grid or a setting's name cannot be used.
+        InputError: `every`, the data, the grid or the name of a setting is invalid.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Landscape:
         known = [name for name in inspect.signature(api.sweep).parameters if name not in _OWN]
         for name in settings:
             if name not in known:
-                raise ConfigError(f"a sweep in a training takes no {name!r}{nearest(name, known)}", key=name)
+                raise ConfigError(f"Landscape has no setting {name!r}{nearest(name, known)}", key=name)
         self.every, self.folder = every, Path(folder)
         self._settings = {"comm": SerialComm(), **settings, "grid": api.grid_of(settings.get("grid"))}
         with isolated():
@@ -73,19 +73,20 @@ class Landscape:
         self._tried = False
 
     def __call__(self, epoch: int, model: nn.Module) -> Surface | None:
-        """Sweep, if it is the epoch's turn; the very first call tries one point at least.
+        """Sweep if `epoch` is a multiple of `every`; the first call evaluates at least one point.
 
         So a loss or data that do not fit the network stop the training in its first epoch, not in its fifth.
 
         Args:
-            epoch: how many are complete, 1 after the first.
-            model: the network; of one wrapped for parallel training or compiled, the network inside is taken.
+            epoch: the number of complete epochs, 1 after the first.
+            model: the network; if it is compiled or wrapped for parallel training, the network inside is used.
 
         Returns:
-            The surface; None where it is not the epoch's turn, and on ranks other than 0.
+            The surface; None if there was no sweep at this epoch, and on ranks other than 0.
 
         Raises:
-            InputError: as `lsweep.sweep`; and the epoch's file exists and is of other weights, of an earlier training.
+            InputError: as in `lsweep.sweep`; also if the epoch's file exists and has other weights, for example those
+                of an earlier training.
         """
         if epoch % self.every == 0:
             self._tried = True
@@ -97,7 +98,7 @@ class Landscape:
         return None
 
     def path(self, epoch: int) -> Path:
-        """The file of an epoch, whether it is there or not."""
+        """The path of an epoch's file, whether or not it exists."""
         return self.folder / f"epoch_{epoch:04d}.h5"
 
     def _sweep(self, model: nn.Module, **settings: Any) -> Surface | None:
@@ -108,9 +109,9 @@ class Landscape:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The user's own network in what `torch.compile` and torch's parallel wrappers made of it.
+    """Return the user's network from inside `torch.compile` and torch's parallel wrappers.
 
-    Their forward passes would meet the other processes, or recompile for weights at another address.
+    The wrappers' forward passes would communicate with other processes, or recompile for weights at another address.
     """
     wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     while True:

@@ -19,15 +19,15 @@ from lsweep.grid.refine import is_judged
 
 
 def _upstairs(module: str, name: str) -> Any:
-    """A function of a higher floor, by name, for the methods that notebooks want on the value itself.
+    """Import a function of a higher layer by name, for methods of `Surface` that are convenient in notebooks.
 
-    Nothing of it is loaded before such a method is called, and this module depends on none of it.
+    The higher layer is loaded only when such a method is called, and this module does not depend on it.
     """
     return getattr(importlib.import_module(f"lsweep.{module}"), name)
 
 
 class Status(IntEnum):
-    """What is known of a point. Only `DONE` points carry values that a reader may trust."""
+    """Status of a point. Only the values of `DONE` points are valid."""
 
     PENDING = 0
     DONE = 1
@@ -36,7 +36,7 @@ class Status(IntEnum):
 
 
 class Precision(IntEnum):
-    """In what a point was computed, as the file's column "precision" has it."""
+    """The precision in which a point was computed, as stored in the file's column "precision"."""
 
     UNKNOWN = 0
     FP64 = 1
@@ -46,7 +46,7 @@ class Precision(IntEnum):
     FP16 = 5
 
 
-# How a number per point is stored: its dtype, and what stands there before the point is done.
+# How a number per point is stored: its dtype and its value before the point is done.
 Column = tuple[str, Any]
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "test")
 _CURVATURE = "curvature/"
-DERIVED = ("eig_min", "eig_max", "eig_ratio")  # the metrics that `curvature_metrics` makes
+DERIVED = ("eig_min", "eig_max", "eig_ratio")  # the metrics that `curvature_metrics` returns
 
 
 def curvature_metrics(columns: Mapping[str, np.ndarray], done: np.ndarray) -> dict[str, np.ndarray]:
-    """The extreme eigenvalues of the Hessian as metrics, and |λmin/λmax|; empty where none are among the columns.
+    """The extreme eigenvalues of the Hessian and |λmin/λmax| as metrics; empty if the columns contain none.
 
     NaN where a point is not done.
     """
@@ -77,11 +77,11 @@ class Trajectory:
     Attributes:
         coordinates: (n, ndim) float64, one row per checkpoint; column 0 is x. The centre θ* is at 0.
         epochs: (n,) int32.
-        learning_rates: (n,) float64, of the epoch that ended at the checkpoint; NaN where unknown.
+        learning_rates: (n,) float64, that of the epoch that ended at the checkpoint; NaN where unknown.
         trails: (n,) int32, an index into `names`.
-        names: of the trails.
+        names: the names of the trails.
         captured: the share of the movement Σ‖θᵢ − θ*‖² that lies in the plane.
-        shares: (ndim,), the same for each axis by itself.
+        shares: (ndim,), this share for each axis alone.
         explained: (ndim,), a principal axis's share of the variance; NaN for other axes.
     """
 
@@ -96,7 +96,7 @@ class Trajectory:
 
     @property
     def whole(self) -> bool:
-        """Whether there is a trail, each trail has a checkpoint, and each checkpoint a trail."""
+        """Whether there is at least one trail, each trail has a checkpoint, and each checkpoint has a trail."""
         return bool(self.names) and np.array_equal(np.unique(self.trails), np.arange(len(self.names)))
 
 
@@ -109,22 +109,22 @@ class Surface:
         metrics: values per metric name ("loss", "accuracy", "loss_test", …), float64, shaped
             (nx,), (ny, nx) or (nz, ny, nx): `loss[j, i]` is the value at (y[j], x[i]). NaN where the
             point is not done (`filled` interpolates settled ones); a NaN where it is done is a result.
-            Accuracy is a fraction in [0, 1]. "eig_min", "eig_max", "eig_ratio": where the sweep has curvature,
+            Accuracy is a fraction in [0, 1]. A sweep with curvature has "eig_min", "eig_max" and "eig_ratio",
             see `curvature_metrics`.
-        status: uint8 `Status` per point, shaped alike.
-        seconds: float32, time that a point took; NaN where not done.
+        status: uint8 `Status` per point, same shape.
+        seconds: float32, the time that a point took; NaN where not done.
         rank: int32, the rank that evaluated a point; -1 where not done.
-        config: the sweep's configuration as TOML text ("" where unknown).
+        config: the sweep's configuration as TOML text ("" if unknown).
         provenance: versions, commit, hardware.
-        sessions: who worked on the file, oldest first, one mapping each.
+        sessions: the sessions that worked on the file, oldest first, one mapping each.
         path: the file it was read from, if any.
-        columns: further numbers per point, shaped alike, that say how its values came about: "batch_size",
-            the examples per forward pass (smaller than the sweep's own where memory was short); see `curvature`.
-        trajectory: the path of a training in this plane, where `directions.trail` named one.
-        certificate: some of the points beside their full values, where they were measured (`lsweep certify`).
-        identity: what makes two sweeps the same, hashes of weights, directions and data among it.
-        recipe: axis → how its direction was made, as `[directions]` has it; {"kind": "explicit"} where the
-            directions were given as tensors; empty where unknown.
+        columns: further numbers per point, same shape, that describe how its values were computed: "batch_size",
+            the examples per forward pass (smaller than the sweep's setting where memory was short); see `curvature`.
+        trajectory: the path of a training in this plane, if `directions.trail` named one.
+        certificate: a sample of the points with their full values, if measured (`lsweep certify`).
+        identity: the properties that make two sweeps the same, such as hashes of weights, directions and data.
+        recipe: axis → how its direction was made, as in `[directions]`; {"kind": "explicit"} if the
+            directions were given as tensors; empty if unknown.
     """
 
     axes: Mapping[str, np.ndarray]
@@ -164,16 +164,16 @@ class Surface:
 
     @property
     def accuracy(self) -> np.ndarray:
-        """The accuracy of the first split in [0, 1], shaped like the grid; all NaN where none is defined."""
+        """The accuracy of the first split in [0, 1], shaped like the grid; all NaN if none is defined."""
         return self.metrics["accuracy"]
 
     @property
     def curvature(self) -> dict[str, np.ndarray]:
-        """What is known of the Hessian of the first split's loss, shaped like the grid; empty where none was asked for.
+        """Curvature data of the first split's loss, shaped like the grid; empty if the sweep has no curvature.
 
-        "eig_min", "eig_max": its extreme eigenvalues; "residual_min", "residual_max": ‖Hv − λv‖ for each;
-        "products": with the Hessian that they took. NaN where a point is not done; at a done point there is
-        no Hessian, because the loss or a derivative of it is not finite.
+        "eig_min", "eig_max": the extreme eigenvalues of the Hessian; "residual_min", "residual_max": ‖Hv − λv‖ of each;
+        "products": the number of Hessian-vector products. NaN where a point is not done. NaN at a done point means that
+        there is no Hessian, because the loss or one of its derivatives is not finite.
         """
         found = {n.removeprefix(_CURVATURE): v for n, v in self.columns.items() if n.startswith(_CURVATURE)}
         return {n: np.where(self.done, v, np.nan) for n, v in found.items()}
@@ -190,17 +190,17 @@ class Surface:
 
     @property
     def done(self) -> np.ndarray:
-        """Boolean mask of the points that carry trusted values."""
+        """Boolean mask of the points with valid values."""
         return self.status == Status.DONE
 
     @property
     def settled(self) -> np.ndarray:
-        """Boolean mask of the points that refinement left to interpolation; see `filled`."""
+        """Boolean mask of the points that refinement interpolates instead of evaluating; see `filled`."""
         return self.status == Status.SETTLED
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """The splits of the data, that of "loss" first; ("train",) where nothing says otherwise."""
+        """The splits of the data, that of "loss" first; ("train",) if unknown."""
         try:
             data = tomllib.loads(self.config).get("data")
         except (tomllib.TOMLDecodeError, RecursionError):
@@ -213,10 +213,10 @@ class Surface:
         return (first, second) if second and second != first else (first,)
 
     def filled(self, name: str = "loss") -> np.ndarray:
-        """A metric with settled points interpolated, shaped like the grid; the metric itself where none is.
+        """A metric with settled points interpolated, shaped like the grid; the metric itself if none is settled.
 
-        Losses are interpolated in their logarithm, as they were when the points were settled, within about
-        `grid.refine.tolerance`. Other metrics are interpolated as they are, and nothing bounds their error.
+        The logarithms of losses are interpolated, as when the points were settled, with an error of about
+        `grid.refine.tolerance`. Other metrics are interpolated directly, and their error is not bounded.
         NaN where a point is neither done nor settled.
         """
         values = self.metrics[name]
@@ -227,7 +227,7 @@ class Surface:
 
     @property
     def complete(self) -> bool:
-        """Whether no point is pending."""
+        """Whether all points are done, failed or settled."""
         return not bool((self.status == Status.PENDING).any())
 
     def count(self, status: Status) -> int:
@@ -238,27 +238,27 @@ class Surface:
         """Draw with `lsweep.render` and return the `Axes`.
 
         Args:
-            kind: "contour", "filled", "heatmap", "surface3d", "line", "trajectory", …, a function of `lsweep.render`; a
-                line is drawn as one whatever it says.
-            ax: where to draw; None makes a figure.
+            kind: "contour", "filled", "heatmap", "surface3d", "line", "trajectory", …, a function of `lsweep.render`;
+                ignored for a one-dimensional sweep, which is always drawn as a line.
+            ax: the axes to draw into; None creates a figure.
             options: see `lsweep.render.look.LookOptions`.
 
         Raises:
-            InputError: it cannot be drawn like that.
+            InputError: the surface cannot be drawn in this way.
         """
         return _upstairs("render.axes", "draw")(self, kind, ax, **options)
 
     def to_xarray(self) -> xarray.Dataset:
-        """The surface as a labelled data set; see `lsweep.convert.dataset.to_dataset`. Raises MissingExtra."""
+        """Convert to a labelled data set; see `lsweep.convert.dataset.to_dataset`. Raises MissingExtra."""
         return _upstairs("convert.dataset", "to_dataset")(self)
 
     @classmethod
     def from_xarray(cls, data: xarray.Dataset) -> Surface:
-        """A surface from a data set like those of `to_xarray`; see `lsweep.convert.dataset.from_dataset`."""
+        """Make a surface from a data set like those of `to_xarray`; see `lsweep.convert.dataset.from_dataset`."""
         return _upstairs("convert.dataset", "from_dataset")(data)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """One row a point, x fastest; see `lsweep.convert.frame.to_frame`. Raises MissingExtra."""
+        """Convert to one row per point, x fastest; see `lsweep.convert.frame.to_frame`. Raises MissingExtra."""
         return _upstairs("convert.frame", "to_frame")(self)
 
     def _repr_html_(self) -> str:

@@ -228,19 +228,23 @@ def test_another_sweep_s_output_is_refused(tmp_path: Path, change: dict[str, Any
         ({"loss": "mae"}, ConfigError, "unknown loss 'mae'"),
         ({"precision": "bf17"}, ConfigError, "fp32, fp64"),
         ({"batch_size": 0}, ConfigError, "batch_size"),
-        ({"certificate": 3}, ConfigError, "a certificate is kept in the output: name one"),
+        ({"certificate": 3}, ConfigError, "a certificate is stored in the output file; give an output"),
         ({"certificate": -1}, ConfigError, "evaluate.certificate must be >= 0, got -1"),
         (
             {"overrides": {"evaluate.loss": "mse"}},
             ConfigError,
-            "evaluate.loss is an argument of its own, 'loss'",
+            "evaluate.loss is an argument of sweep; pass loss instead",
         ),
         ({"overrides": {"evaluate.relative_eror": 0.1}}, ConfigError, "did you mean 'relative_error'"),
         ({"overrides": {"grid.x": {}}}, ConfigError, "evaluate, curvature, schedule, store; got 'grid.x'"),
         ({"overrides": {"tile": 2}}, ConfigError, "a key is TABLE.NAME"),
         ({"overrides": {"store.sync_seconds": "5"}}, ConfigError, "store.sync_seconds must be a number"),
         ({"device": "tpu9"}, ConfigError, "unknown device 'tpu9'"),
-        ({"objective": lambda m, b: {}, "metrics": {"a": abs}}, ConfigError, "metrics go with loss"),
+        (
+            {"objective": lambda m, b: {}, "metrics": {"a": abs}},
+            ConfigError,
+            "cannot be combined with an objective",
+        ),
     ],
 )
 def test_refusals(settings: dict[str, Any], error: type[Exception], said: str) -> None:

@@ -122,8 +122,8 @@ def test_what_does_not_fit_stops_the_first_epoch(tmp_path: Path) -> None:
     [
         ({"every": 0}, "whole number >= 1, got 0"),
         ({"every": 2.5}, "got 2.5"),
-        ({"gird": 5}, "no 'gird' .did you mean 'grid'"),
-        ({"output": "o.h5"}, "no 'output'"),
+        ({"gird": 5}, "no setting 'gird' .did you mean 'grid'"),
+        ({"output": "o.h5"}, "no setting 'output'"),
         ({"grid": 0}, "num >= 1"),
         ({"limit": 0}, "limit must be >= 1"),
     ],

@@ -3,7 +3,7 @@
 A source is one of
 
 - a built-in name: `resnet56`, `vgg9`, …; see `names`;
-- `"torchvision:resnet18"`: that library's network with its initial weights;
+- `"torchvision:resnet18"`: a torchvision network with its initial weights;
 - `"my_package.nets:make_net"` or `"nets.py:make_net"`: a factory, or a `torch.nn.Module` subclass.
 
 Every built-in network is deterministic in eval mode, traceable by torch.fx, and names its parameters as the
@@ -28,13 +28,13 @@ __all__ = ["build", "names"]
 _TORCHVISION = "torchvision:"
 _KEY = "model.source"
 
-# name -> (module of this package, class, arguments); text, so that listing names imports no torch
+# name -> (module of this package, class, arguments); strings, so that listing the names does not import torch
 _Recipe = tuple[str, str, dict[str, Any]]
 
 
 def _recipes() -> dict[str, _Recipe]:
     table: dict[str, _Recipe] = {"vgg9": ("vgg", "VGG9", {})}
-    for width in (8, 16, 32):  # narrow ones, by the channels of the first stage
+    for width in (8, 16, 32):  # narrow networks, named by the channels of the first stage
         table[f"vgg9_{width}"] = ("vgg", "VGG9", {"width": width})
     for depth in (20, 32, 44, 56, 110):
         for suffix, shortcut in (("", "conv"), ("_noshort", "none"), ("_a", "pad")):
@@ -54,14 +54,14 @@ def names() -> tuple[str, ...]:
 
 
 def build(source: str, **kwargs: Any) -> torch.nn.Module:
-    """Make the network that `source` names, on the CPU, in float32 and training mode, as torch makes modules.
+    """Build the network that `source` names, on the CPU, in float32 and training mode (the defaults of torch).
 
     Args:
         source: see this module's description.
-        kwargs: handed to the network's factory. Built-in networks take `num_classes` and `in_channels`.
+        kwargs: passed to the network's factory. Built-in networks take `num_classes` and `in_channels`.
 
     Raises:
-        ModelError: the name is unknown, the factory fails, or what it returns is no `torch.nn.Module`.
+        ModelError: the name is unknown, the factory fails, or it does not return a `torch.nn.Module`.
         ConfigError: the module, file or attribute of a user's factory cannot be found or imported.
         MissingExtra: torch or torchvision is not installed.
     """
@@ -80,7 +80,7 @@ def build(source: str, **kwargs: Any) -> torch.nn.Module:
         raise ModelError(f"{_KEY} {source!r} failed: {type(error).__name__}: {error}", key=_KEY) from error
     if not isinstance(model, torch.nn.Module):
         raise ModelError(
-            f"{_KEY} {source!r} must give a torch.nn.Module, got {type(model).__name__}", key=_KEY
+            f"{_KEY} {source!r} must return a torch.nn.Module, got {type(model).__name__}", key=_KEY
         )
     return model
 
@@ -93,7 +93,7 @@ def _factory(source: str) -> tuple[Any, dict[str, Any]]:
     recipes = _recipes()
     if source not in recipes:
         raise ModelError(
-            f"{_KEY}: no built-in network {source!r}{nearest(source, recipes)}; others are written "
+            f"{_KEY}: no built-in network {source!r}{nearest(source, recipes)}; for another network use "
             '"torchvision:name", "package.module:factory" or "file.py:factory"',
             key=_KEY,
         )
@@ -115,7 +115,7 @@ def _torchvision_factory(name: str) -> tuple[Any, dict[str, Any]]:
         hint = close if "did you mean" in close else " (torchvision.models.list_models() lists them)"
         raise ModelError(f"{_KEY}: torchvision has no network {name!r}{hint}", key=_KEY)
     builder = models.get_model_builder(name)
-    # Detection and segmentation networks would fetch a trained backbone even where weights is None.
+    # Detection and segmentation networks would download a trained backbone even if weights is None.
     offered = inspect.signature(builder).parameters
     return builder, {key: None for key in ("weights", "weights_backbone") if key in offered}
 

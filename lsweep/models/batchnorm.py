@@ -1,16 +1,18 @@
-"""BatchNorm's running statistics away from the trained weights: fixed, moved along, or recalibrated.
+"""BatchNorm's running statistics away from the trained weights: fixed, moved with the weights, or recalibrated.
 
-A trained network's running mean and variance are those of its own activations. At other weights activations differ,
-and the statistics are wrong there; between two solutions by so much that activations grow from layer to layer (the
-line between two ResNet-20 reaches a loss of 8e11 at the other solution, whose true loss is small). The choices:
+The running mean and variance of a trained network are those of its activations at the trained weights. At other weights
+the activations differ and the statistics are wrong. Between two solutions they are so wrong that activations grow from
+layer to layer (the line between two ResNet-20 reaches a loss of 8e11 at the other solution, whose true loss is small).
+The choices are:
 
-- *fixed* (`evaluate.batchnorm = "fixed"`, the released code's behaviour): the statistics of θ* everywhere. Right for
-  small steps around a minimum, where it asks how the trained network as it is deployed responds to its weights.
-- *recalibrate* (`evaluate.batchnorm = "recalibrate"`): at each point they are estimated anew from a fixed set of
-  training images, as if the network had been trained to be there. Every point is a proper network; costs one forward
-  pass over that set per point.
-- *states* (`directions.space = "states"`): they move along the line like weights. Both ends are exact, what is between
-  them is a mixture that belongs to no network; random directions can make a variance negative.
+- *fixed* (`evaluate.batchnorm = "fixed"`, as in the released code): the statistics of θ* are used everywhere. This is
+  appropriate for small steps around a minimum: it shows how the trained network, as deployed, responds to changes of
+  its weights.
+- *recalibrate* (`evaluate.batchnorm = "recalibrate"`): the statistics are estimated at each point from a fixed set of
+  training images, as if training had led to these weights. Every point is a valid network. The cost is one forward pass
+  over that set per point.
+- *states* (`directions.space = "states"`): the statistics move along the line like weights. Both ends are exact, but
+  the interpolated statistics in between belong to no network, and random directions can make a variance negative.
 """
 
 from __future__ import annotations
@@ -26,26 +28,26 @@ from torch.utils import _pytree as pytree
 
 from lsweep.errors import DataError
 
-# Examples per pass: the same on every device, since the statistics depend on it; as large as batches in training are.
+# Examples per pass: the same on every device, because the statistics depend on it; typical of batches in training.
 BATCH_SIZE = 125
 
 
 def with_statistics(model: nn.Module) -> list[_BatchNorm]:
-    """The model's BatchNorm layers that keep running statistics."""
+    """The model's BatchNorm layers with running statistics."""
     return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_var is not None]
 
 
 class Recalibration:
-    """Estimates the running statistics of a network anew, in place.
+    """Re-estimates the running statistics of a network in place.
 
-    Every layer normalises with its batch's own statistics, as in training; the running mean becomes the mean over the
-    batches of the batch's mean, the running variance that of its unbiased variance, each weighted by the batch's
-    examples (a short last batch counts for less), in float64 and without momentum. So the result depends on the
-    network's weights, the examples and the batch size, not on what the statistics were before. A batch of one
-    example, of which there is no variance, is left out.
+    Every layer normalises with the statistics of its batch, as in training. The running mean becomes the average of the
+    batch means and the running variance the average of the unbiased batch variances, weighted by the number of examples
+    (a short last batch has less weight), in float64 and without momentum. So the result depends on the network's
+    weights, the examples and the batch size, but not on the previous statistics. A batch of one example has no variance
+    and is left out.
 
     Args:
-        examples: with `batches(size)`, on the network's device.
+        examples: a data set with a method `batches(size)`, on the network's device.
         forward: runs the network on a batch.
         batch_size: examples per pass.
     """
@@ -76,7 +78,11 @@ class Recalibration:
                 for total in sums:
                     total.add(count)
         if not seen:
-            raise DataError("recalibration needs a batch of two examples or more", key="evaluate.batchnorm")
+            raise DataError(
+                "recalibration needs a batch of two examples or more, and there is none; give larger batches or set "
+                'evaluate.batchnorm = "fixed"',
+                key="evaluate.batchnorm",
+            )
         for total in sums:
             total.store(seen)
 
@@ -103,11 +109,11 @@ class _Sums:
 
 @contextmanager
 def batch_statistics(layers: list[_BatchNorm]) -> Iterator[None]:
-    """Training mode for these layers alone: each normalises with its batch's own statistics, and keeps them whole."""
+    """Set these layers alone to training mode, without momentum: each uses and stores the statistics of its batch."""
     before = [(layer.training, layer.momentum) for layer in layers]
     try:
         for layer in layers:
-            layer.training, layer.momentum = True, None  # None: the mean over a layer's calls in one pass
+            layer.training, layer.momentum = True, None  # None: the average over a layer's calls in one pass
         yield
     finally:
         for layer, (training, momentum) in zip(layers, before, strict=True):
@@ -115,5 +121,5 @@ def batch_statistics(layers: list[_BatchNorm]) -> Iterator[None]:
 
 
 def _count(batch: Any) -> int:
-    """The number of examples: the first tensor's length."""
+    """The number of examples, which is the length of the first tensor."""
     return next((len(t) for t in pytree.tree_leaves(batch) if isinstance(t, torch.Tensor) and t.dim()), 1)

@@ -16,7 +16,7 @@ from lsweep.errors import CheckpointError, MissingExtra
 from lsweep.models import trail
 from lsweep.tools import files
 
-# Under which keys training scripts keep the state dict, most telling first.
+# Keys under which training scripts store the state dict, most specific first.
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "weights")
 # Prefixes that wrappers add: DataParallel and DDP, torch.compile.
 _PREFIXES = ("module.", "_orig_mod.")
@@ -25,12 +25,12 @@ _PREFIXES = ("module.", "_orig_mod.")
 def read(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a state dict: name → tensor on the CPU.
 
-    `.safetensors` is read natively, anything else by `torch.load(weights_only=True)`: a file that needs
-    pickle beyond tensors is refused and nothing of it runs. `{"state_dict": …}` is unwrapped and wrappers'
-    prefixes are stripped. Of a trail, the folder that `lsweep train` wrote, the last checkpoint is read.
+    `.safetensors` files are read natively, all others by `torch.load(weights_only=True)`: a file that needs pickle
+    beyond tensors is refused, and none of its code runs. `{"state_dict": …}` is unwrapped and the prefixes of wrappers
+    are stripped. For a trail, the folder that `lsweep train` wrote, the last checkpoint is read.
 
     Raises:
-        CheckpointError: no such file, damaged, unsafe, or without tensors; the message names the file.
+        CheckpointError: the file does not exist, is damaged or unsafe, or has no tensors; the message names it.
     """
     path = Path(path)
     if trail.is_trail(path):
@@ -47,16 +47,16 @@ def fit(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
 
 
 def check_fit(model: nn.Module, state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
-    """See that every tensor of `state`, read from the file `name`, fits the network.
+    """Check that every tensor of `state`, read from the file `name`, fits the network.
 
-    Integer buffers (BatchNorm's `num_batches_tracked`, which old checkpoints lack) are no misfit; a tied tensor
-    may be there under one of its names.
+    Integer buffers may be missing (BatchNorm's `num_batches_tracked`, which old checkpoints lack), and a tied tensor
+    need only be present under one of its names.
 
     Returns:
         the network's keys → tensors of `state`, tied ones under all their names.
 
     Raises:
-        CheckpointError: which keys are missing, unexpected or misshapen.
+        CheckpointError: keys are missing, unexpected or misshapen; the message lists them.
     """
     own = model.state_dict(keep_vars=True)
     for prefix in _PREFIXES:  # `read` stripped them, but the network may itself be wrapped
@@ -96,11 +96,11 @@ def _torch(path: Path) -> Any:
         raise
     except Exception as error:  # torch raises many types for a damaged file
         text = str(error)
-        if "Unsupported operand" in text:  # an opcode that tensors do not need, or no opcode at all
+        if "Unsupported operand" in text:  # an opcode that tensors do not need, or an invalid one
             text = "it is damaged, or needs pickle beyond tensors"
         elif "weights_only" in text or "Unsupported" in text or "GLOBAL" in text:
             raise CheckpointError(
-                f"{str(path)!r} needs pickle beyond tensors, which could run code; save its state_dict() alone",
+                f"{str(path)!r} needs pickle beyond tensors, which could run code; save only its state_dict()",
                 key=str(path),
             ) from None
         reason = (text.splitlines() or [type(error).__name__])[0][:200]
@@ -110,10 +110,10 @@ def _torch(path: Path) -> Any:
 
 
 def _explosive(path: Path) -> str:
-    """Why loading the file could take far more memory than its size, or "".
+    """The reason why loading the file could take far more memory than its size, or "".
 
-    torch unpacks what an archive claims to hold, though it never packs itself; and of all that it lets a pickle
-    call, `bytearray(n)` alone fills memory that no byte of the file stands for.
+    torch unpacks compressed archives, although it never writes them. Of the functions that it lets a pickle call, only
+    `bytearray(n)` allocates memory without corresponding bytes in the file.
     """
     if files.is_zip(path):
         with zipfile.ZipFile(path) as archive:
@@ -125,11 +125,11 @@ def _explosive(path: Path) -> str:
         problem = ""
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             found = content.find(b"\nbytearray\n") >= 0
-    return "it holds a bytearray, which no tensor needs" if found else problem
+    return "it contains a bytearray, which no tensor needs" if found else problem
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """All of a safetensors file: name → tensor on the CPU. Raises CheckpointError."""
+    """Read all tensors of a safetensors file: name → tensor on the CPU. Raises CheckpointError."""
     try:
         from safetensors.torch import load_file
     except ImportError:
@@ -153,13 +153,14 @@ def _find_state(content: Any, path: Path) -> dict[str, torch.Tensor]:
             if len(tensors) == len(candidate):
                 return tensors
     raise CheckpointError(
-        f"{str(path)!r} holds no state dict: expected name → tensor, or that under one of {', '.join(_NESTED)}",
+        f"{str(path)!r} contains no state dict; expected a dict name → tensor, possibly under one of the keys "
+        f"{', '.join(_NESTED)}",
         key=str(path),
     )
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is a dense tensor on the CPU: copying sparse indices that lie would write anywhere in memory."""
+    """Whether it is a dense tensor on the CPU: copying invalid sparse indices could write anywhere in memory."""
     return (
         isinstance(value, torch.Tensor)
         and type(value) in (torch.Tensor, nn.Parameter)
@@ -171,7 +172,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _strip_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    for prefix in _PREFIXES * 2:  # either may wrap the other
+    for prefix in _PREFIXES * 2:  # the wrappers may be nested in either order
         if all(key.startswith(prefix) for key in state):
             state = {key[len(prefix) :]: value for key, value in state.items()}
     return state

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 BLOCKS_121 = (6, 12, 24, 16)
-BOTTLENECK = 4  # a layer's 1×1 convolution makes this many times the growth rate
+BOTTLENECK = 4  # output channels of a layer's 1×1 convolution, in units of the growth rate
 
 
 class DenseLayer(nn.Module):
-    """BatchNorm-ReLU-1×1, BatchNorm-ReLU-3×3; its `growth` new channels are put before the old ones."""
+    """BatchNorm-ReLU-1×1, BatchNorm-ReLU-3×3; the `growth` new channels are concatenated before the old ones."""
 
     def __init__(self, in_channels: int, growth: int) -> None:
         super().__init__()
@@ -52,11 +52,11 @@ def make_dense_block(in_channels: int, layers: int, growth: int) -> nn.Sequentia
 
 
 class CifarDenseNet(nn.Module):
-    """Four dense blocks with transitions that halve channels and resolution; a global mean; a linear layer.
+    """Four dense blocks with transitions that halve channels and resolution, a global mean and a linear layer.
 
     Args:
-        blocks: dense layers in each of the four blocks.
-        growth: channels that a dense layer adds.
+        blocks: number of dense layers in each of the four blocks.
+        growth: number of channels that a dense layer adds.
         num_classes: width of the output.
         in_channels: channels of an image.
     """
@@ -72,7 +72,7 @@ class CifarDenseNet(nn.Module):
         super().__init__()
         width = 2 * growth
         self.conv1 = nn.Conv2d(in_channels, width, kernel_size=3, padding=1, bias=False)
-        self.stages: list[str] = []  # the checkpoints' names: dense1, trans1, dense2, …
+        self.stages: list[str] = []  # the names in the checkpoints: dense1, trans1, dense2, …
         for number, layers in enumerate(blocks, start=1):
             self._append(f"dense{number}", make_dense_block(width, layers, growth))
             width += layers * growth

@@ -1,4 +1,4 @@
-"""Parameters as a point in weight space: which tensors move, their filter axes, and one flat vector of all."""
+"""Parameters as a point in weight space: the tensors that move, their filter axes, and their flat vector."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import nn
 
 from lsweep.errors import ModelError
 
-# The dimension that counts filters (outputs), by the class of the module that owns the weight; searched
-# along the class's MRO by name, so that a library need not be imported to be known. Extend it for layers
-# of your own: `lsweep.models.parameters.FILTER_AXIS["MyTransposedConv"] = 1`.
+# The dimension that counts filters (outputs), by the class of the module that owns the weight. Classes are looked up
+# by name along the MRO, so that no library need be imported for this. Users can add their own layers:
+# `lsweep.models.parameters.FILTER_AXIS["MyTransposedConv"] = 1`.
 FILTER_AXIS = {
     "ConvTranspose1d": 1,
     "ConvTranspose2d": 1,
@@ -33,7 +33,7 @@ class Entry:
         offset: where it begins in the flat vector, in elements.
         filter_axis: the dimension that counts filters ([Li18] §4).
         is_buffer: whether it is a running statistic rather than a parameter.
-        is_conv2d: whether it is the weight of a 2-D convolution, which may lie in the flat vector in another order.
+        is_conv2d: whether it is the weight of a 2-D convolution, whose memory order in the flat vector may differ.
     """
 
     name: str
@@ -51,12 +51,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class WeightSpace:
-    """The tensors that move, in order; tied ones once. Their elements lie end to end in a flat vector (size,).
+    """The tensors that move, in order; tied ones once. Their elements are concatenated in a flat vector (size,).
 
     Attributes:
         entries: the tensors.
-        channels_last: whether weights of 2-D convolutions lie there as (out, height, width, in), which is what these
-            are fast with, except in fp32 on a GPU; the views have the entries' shapes all the same.
+        channels_last: whether the flat vector holds weights of 2-D convolutions as (out, height, width, in), which is
+            faster except in fp32 on a GPU; the views have the entries' shapes in either case.
     """
 
     entries: tuple[Entry, ...]
@@ -68,11 +68,11 @@ class WeightSpace:
         return self.entries[-1].offset + self.entries[-1].numel if self.entries else 0
 
     def views(self, flat: torch.Tensor) -> list[torch.Tensor]:
-        """The entries' tensors as views of a flat vector (size,): writing to one writes to the other."""
+        """The entries' tensors as views of a flat vector (size,), with shared memory."""
         return [self.view(flat[e.offset : e.offset + e.numel], e) for e in self.entries]
 
     def view(self, piece: torch.Tensor, entry: Entry) -> torch.Tensor:
-        """An entry's tensor as a view of its piece (…, numel) of a flat vector, or of several."""
+        """An entry's tensor as a view of its piece (…, numel) of one or several flat vectors."""
         if not (entry.is_conv2d and self.channels_last):
             return piece.view(*piece.shape[:-1], *entry.shape)
         out, into, height, width = entry.shape
@@ -86,7 +86,7 @@ class WeightSpace:
         return flat
 
     def flattened(self, tensors: Sequence[torch.Tensor], dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """`flatten`, but where the tensors are `views` of such a vector already, that vector: read-only."""
+        """Like `flatten`, but without a copy if the tensors already are `views` of such a vector: read-only."""
         flat = _behind(tensors[0].detach(), self.size) if tensors else None
         if flat is None or flat.dtype != dtype or flat.device.type != "cpu":
             return self.flatten(tensors, dtype)
@@ -95,10 +95,10 @@ class WeightSpace:
 
 
 def weight_space(model: nn.Module, space: str = "weights") -> WeightSpace:
-    """List what moves: parameters ("weights"), or all floating entries of the state dict ("states").
+    """List the tensors that move: parameters ("weights"), or all floating-point entries of the state dict ("states").
 
-    Parameters come in `named_parameters()` order, states in `state_dict()` order. Frozen parameters move
-    like others; integer counters never do.
+    Parameters are in `named_parameters()` order, states in `state_dict()` order. Frozen parameters move like the
+    others; integer counters never move.
 
     Raises:
         ModelError: a parameter has no values yet, or a module is TorchScript.
@@ -107,13 +107,15 @@ def weight_space(model: nn.Module, space: str = "weights") -> WeightSpace:
     for name, parameter in parameters.items():
         if isinstance(parameter, nn.parameter.UninitializedParameter) or parameter.is_meta:
             raise ModelError(
-                f"the network's parameter {name!r} has no values yet: it is lazy or meta", key=name
+                f"the network's parameter {name!r} has no values yet: it is lazy or on the meta device; initialise it",
+                key=name,
             )
     owners = dict(model.named_modules(remove_duplicate=False))
     for name, owner in owners.items():
         if isinstance(owner, torch.jit.ScriptModule):
             raise ModelError(
-                f"{name or 'the network'!r} is TorchScript, whose buffers cannot be lent", key=name
+                f"{name or 'the network'!r} is TorchScript, whose buffers cannot be replaced; use the nn.Module",
+                key=name,
             )
     named: Iterable[tuple[str, torch.Tensor]] = model.named_parameters()
     if space == "states":
@@ -147,7 +149,7 @@ def tensors_of(model: nn.Module, space: WeightSpace) -> list[torch.Tensor]:
 
 
 def sha256(*tensors: torch.Tensor) -> str:
-    """Hash the bytes of tensors, in order, dtype and shape included."""
+    """Hash the bytes, dtypes and shapes of tensors, in order."""
     digest = hashlib.sha256()
     for tensor in tensors:
         array = tensor.detach().cpu().contiguous()
@@ -157,7 +159,7 @@ def sha256(*tensors: torch.Tensor) -> str:
 
 
 def _behind(tensor: torch.Tensor, size: int) -> torch.Tensor | None:
-    """So many elements of the memory that a tensor lies in, from its own first one on; None if there are fewer."""
+    """A view of `size` elements of a tensor's memory, from its first element on; None if there are fewer."""
     there = tensor.untyped_storage().nbytes() // tensor.element_size() - tensor.storage_offset()
     return tensor.as_strided((size,), (1,)) if there >= size else None
 

@@ -1,19 +1,20 @@
 """Function-preserving rescaling of networks ([Li18] §3).
 
-Two invariances make the size of weights meaningless:
+Because of two invariances the scale of the weights has no meaning:
 
-- *ReLU pairs*: relu(c·x) = c·relu(x) for c > 0. A layer's filters may be multiplied, and the next layer's inputs
-  divided, by one factor for the layer, or by one for each of its units.
-- *Before BatchNorm*: a filter may be multiplied by any c > 0, since its output is divided by its standard deviation.
-  In evaluation mode the running statistics are part of the function: μ ← c·μ and σ² ← c²(σ² + ε) − ε, by which even
-  the ε in the denominator is scaled exactly.
+- *ReLU pairs*: relu(c·x) = c·relu(x) for c > 0. A layer's filters can be multiplied, and the next layer's inputs
+  divided, by one factor for the layer or by one factor per unit.
+- *Before BatchNorm*: a filter can be multiplied by any c > 0, because its output is divided by its standard deviation.
+  In evaluation mode the running statistics are part of the function: with μ ← c·μ and σ² ← c²(σ² + ε) − ε even the ε
+  in the denominator is scaled exactly.
 
-What that does to a loss surface: a random direction of fixed length is large for small weights and small for large
-ones, so an unnormalised surface shows the scale of the weights and not the function. Filter normalisation multiplies
-each filter of the direction by the norm of its filter of the weights; the same draw then gives the same surface for a
-network rescaled by one factor a layer, and for filters before BatchNorm rescaled one by one. It does *not* for
-unequal factors of ReLU units: they scale the columns of the next layer's filters unequally, whose norms cannot follow
-column by column, so the surface of such a twin differs although the function is the same.
+Consequences for a loss surface: a random direction of fixed length is large compared with small weights and small
+compared with large ones, so an unnormalised surface shows the scale of the weights and not the function. Filter
+normalisation multiplies each filter of the direction by the norm of the corresponding filter of the weights. The same
+draw then gives the same surface for a network rescaled by one factor per layer, and for filters before BatchNorm with
+one factor each. It does *not* for unequal factors of ReLU units: these scale the columns of the next layer's filters
+unequally, for which the norm of a whole filter cannot compensate. The surface of such a network differs, although its
+function is the same.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from lsweep.errors import ModelError
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 RELU_MODULES = (nn.ReLU, nn.LeakyReLU)
-# What f(c·x) = c·f(x), channel by channel, holds for as well, and may lie between.
+# Modules that may lie between: they too satisfy f(c·x) = c·f(x), channel by channel.
 BETWEEN_MODULES = (
     nn.Identity,
     nn.Flatten,
@@ -63,10 +64,10 @@ class Pair:
     """Two modules that can be rescaled against each other.
 
     Attributes:
-        kind: "relu": `second` is the layer after the activation; "batchnorm": it is the BatchNorm after `first`.
+        kind: "relu" if `second` is the layer after the activation, "batchnorm" if it is the BatchNorm after `first`.
         first: the name of the layer whose filters are multiplied.
-        second: see `kind`.
-        units: how many filters `first` has.
+        second: the name of the other module, see `kind`.
+        units: the number of filters of `first`.
     """
 
     kind: Literal["relu", "batchnorm"]
@@ -78,18 +79,18 @@ class Pair:
 def pairs(model: nn.Module) -> list[Pair]:
     """Find the pairs of a network, in the order of its forward pass.
 
-    A layer whose output goes to more than one place, that is called more than once or shares its parameters has no
-    partner: a residual network's pairs lie within its blocks.
+    A layer has no partner if its output is used more than once, if it is called more than once, or if it shares its
+    parameters; so a residual network's pairs lie within its blocks.
 
     Raises:
         ModelError: torch.fx cannot trace the network.
     """
     try:
         graph = fx.symbolic_trace(copy.deepcopy(model).eval()).graph
-    except Exception as error:  # tracing runs the user's forward: anything can come out of it
+    except Exception as error:  # tracing runs the user's forward, which may raise any exception
         reason = (str(error).splitlines() or [""])[0]
         raise ModelError(
-            f"cannot look for layers to rescale, torch.fx cannot trace the network: {reason}"
+            f"cannot find layers to rescale, because torch.fx cannot trace the network: {reason}"
         ) from None
     modules = dict(model.named_modules())
     calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]
@@ -117,22 +118,23 @@ def pairs(model: nn.Module) -> list[Pair]:
 
 
 def rescaled(model: nn.Module, factors: Mapping[Pair, float | torch.Tensor]) -> nn.Module:
-    """A copy of the network that computes the same in evaluation mode, to rounding.
+    """Return a rescaled copy of the network, with the same function in evaluation mode up to rounding.
 
     Args:
-        model: left as it is.
+        model: the network, not modified.
         factors: pair → one factor for the layer, or one for each of its units, (units,); all positive.
 
     Raises:
-        ModelError: a factor that is not positive; of the wrong shape; or so small before BatchNorm that no variance
-            goes with it: c²(σ² + ε) < ε.
+        ModelError: a factor is not positive, has the wrong shape, or is so small before BatchNorm that the variance
+            would become negative: c²(σ² + ε) < ε.
     """
     twin = copy.deepcopy(model)
     for pair, factor in factors.items():
         c = torch.as_tensor(factor, dtype=torch.float64)
         if c.shape not in ((), (pair.units,)) or not bool((c > 0).all() and torch.isfinite(c).all()):
             raise ModelError(
-                f"{pair.first!r}: factors must be positive, one or {pair.units}; got {tuple(c.shape)}",
+                f"{pair.first!r}: factors must be positive and finite, one or {pair.units} of them; got shape "
+                f"{tuple(c.shape)}",
                 key=pair.first,
             )
         c = c.expand(pair.units)
@@ -152,9 +154,9 @@ def draw(
     spread: float = 3.0,
     per: Literal["layer", "unit"] = "layer",
 ) -> dict[Pair, torch.Tensor]:
-    """Random factors, log-uniform in [1/spread, spread]: one for each layer of ReLU pairs, or one for each unit.
+    """Draw random factors, log-uniform in [1/spread, spread], for ReLU pairs one per layer or one per unit.
 
-    Before BatchNorm there is always one for each filter.
+    Before BatchNorm there is always one per filter.
     """
 
     def one(count: int) -> torch.Tensor:
@@ -167,7 +169,7 @@ def draw(
 def _partner(
     node: fx.Node, modules: Mapping[str, nn.Module]
 ) -> tuple[Literal["relu", "batchnorm"], str] | None:
-    """What follows a layer: its BatchNorm, or the next layer with an activation between."""
+    """Find a layer's partner: the BatchNorm after it, or the next layer after an activation."""
     activated = False
     while True:
         users = [user for user in node.users if not _asks_shape(user)]
@@ -197,11 +199,11 @@ def _multiply(layer: Any, c: torch.Tensor) -> None:
 
 
 def _divide_inputs(layer: Any, c: torch.Tensor, pair: Pair) -> None:
-    """A flattened image has several inputs of each channel, side by side."""
+    """Divide the layer's inputs by `c`; in a flattened image each channel is several adjacent inputs."""
     width = layer.weight.shape[1]
     if width % pair.units:
         raise ModelError(
-            f"{pair.second!r} has {width} inputs, which cannot come from the {pair.units} of {pair.first!r}",
+            f"{pair.second!r} has {width} inputs, which cannot come from the {pair.units} outputs of {pair.first!r}",
             key=pair.second,
         )
     each = c.repeat_interleave(width // pair.units).to(layer.weight)
@@ -212,8 +214,8 @@ def _follow(norm: Any, c: torch.Tensor, pair: Pair) -> None:
     var = c.to(norm.running_var.device) ** 2 * (norm.running_var.double() + norm.eps) - norm.eps
     if bool((var < 0).any()):
         raise ModelError(
-            f"{pair.first!r}: a factor of {float(c.min()):g} is too small beside the eps of {pair.second!r}, "
-            f"{norm.eps:g}",
+            f"{pair.first!r}: a factor of {float(c.min()):g} is too small for the eps of {pair.second!r}, "
+            f"{norm.eps:g}; the variance would become negative",
             key=pair.first,
         )
     norm.running_mean.mul_(c.to(norm.running_mean))

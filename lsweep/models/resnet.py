@@ -19,7 +19,7 @@ Shortcut = Literal["conv", "pad", "none"]
 
 
 class PadShortcut(nn.Module):
-    """[He16]'s option A where the shape changes: every second pixel, new channels of zeros on both sides.
+    """Option A of [He16] where the shape changes: every second pixel, with new channels of zeros on both sides.
 
     It has no parameters. The zeros are split evenly between front and back, as trained checkpoints expect.
     """
@@ -36,7 +36,7 @@ class PadShortcut(nn.Module):
 
 
 def make_shortcut(kind: Shortcut, in_channels: int, out_channels: int, stride: int) -> nn.Module | None:
-    """Return the path around a block: identity where the shape allows it, None where there is to be none."""
+    """Return the shortcut of a block: the identity if the shape does not change, None for `kind` "none"."""
     if kind == "none":
         return None
     if stride == 1 and in_channels == out_channels:
@@ -84,9 +84,9 @@ class CifarResNet(nn.Module):
     Args:
         depth: 6n + 2 for n blocks per stage.
         width: k, the factor on the widths 16, 32, 64 and on the stem.
-        base: what stands for 16 there, in narrower networks.
-        shortcut: "conv" (1×1 convolution + BatchNorm where the shape changes, as in [Li18]), "pad" ([He16]'s
-            option A) or "none".
+        base: replaces 16 in the widths, for narrower networks.
+        shortcut: "conv" (1×1 convolution + BatchNorm where the shape changes, as in [Li18]), "pad" (option A of
+            [He16]) or "none".
         num_classes: width of the output.
         in_channels: channels of an image.
 
@@ -120,6 +120,6 @@ class CifarResNet(nn.Module):
         """(B, in_channels, H, W) float -> logits (B, num_classes)."""
         out = F.relu(self.bn1(self.conv1(x)), inplace=True)
         out = self.layer3(self.layer2(self.layer1(out)))
-        # The mean over all pixels, as CIFAR's 8×8 windows are, for images of any size. Adaptive pooling would do
-        # it too, but CUDA refuses to differentiate it deterministically, as the Hessian needs.
+        # The mean over all pixels: the same as 8×8 windows for CIFAR, but for images of any size. Adaptive pooling
+        # would work too, but CUDA cannot differentiate it deterministically, as the Hessian needs.
         return self.linear(torch.mean(out, dim=(2, 3)))

@@ -1,8 +1,8 @@
 """Trail: the checkpoints of a training, one file per epoch, with an index.
 
-The folder holds `trail.json`, `epoch_0000.safetensors` (the initial weights), `epoch_0001.safetensors`, … and one
-`resume_*.safetensors`. The index is replaced whole after what it names is durable; what it does not name is not
-part of the trail. Epochs' files never change, so a trail can be read while it grows.
+The folder contains `trail.json`, `epoch_0000.safetensors` (the initial weights), `epoch_0001.safetensors`, … and one
+`resume_*.safetensors`. The index is replaced atomically after the files that it names are durable; other files are not
+part of the trail. The files of epochs never change, so a trail can be read while it grows.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Epoch:
     """One epoch of a training.
 
     Attributes:
-        number: how many epochs had passed; 0 is the start.
-        lr: the learning rate of the epoch that ended here, of epoch 0 that of the first.
+        number: the number of completed epochs; 0 is the start.
+        lr: the learning rate of the epoch that ended here; for epoch 0 that of the first epoch.
         values: "loss", "accuracy", "loss_test", … in evaluation mode, and "running_loss", "running_accuracy",
-            the means over the epoch's batches as they were trained on.
-        file: the checkpoint's name in the folder, or None where none was kept.
-        sha256: of the checkpoint's tensors.
+            the averages over the epoch's training batches.
+        file: the name of the checkpoint's file in the folder, or None if it was not kept.
+        sha256: hash of the checkpoint's tensors.
     """
 
     number: int
@@ -47,13 +47,13 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Resume:
-    """Where a training that stopped goes on.
+    """The state from which a stopped training resumes.
 
     Attributes:
-        epoch: the epochs that are complete.
-        step: the steps of the next one that are done.
-        file: weights and optimiser state.
-        sums: of the unfinished epoch, over the steps done: name → Σ.
+        epoch: the number of complete epochs.
+        step: the number of completed steps of the next epoch.
+        file: the file with weights and optimiser state.
+        sums: name → sum over the completed steps of the unfinished epoch.
     """
 
     epoch: int
@@ -64,14 +64,14 @@ class Resume:
 
 @dataclass(frozen=True)
 class Trail:
-    """What the index says.
+    """The contents of the index.
 
     Attributes:
-        folder: where it lies.
-        epochs: from 0 on.
-        identity: what a resume must match.
-        resume: where to go on; None for checkpoints of other programs.
-        config: of the training, TOML text.
+        folder: the folder of the trail.
+        epochs: the epochs, from 0 on.
+        identity: the properties that a resumed training must match.
+        resume: the state from which to resume; None for checkpoints of other programs.
+        config: the configuration of the training, TOML text.
         provenance: versions, commit, hardware.
     """
 
@@ -88,20 +88,20 @@ class Trail:
         return [epoch for epoch in self.epochs if epoch.file]
 
     def path(self, epoch: Epoch) -> Path:
-        """The file of a checkpoint."""
+        """The path of a checkpoint's file."""
         assert epoch.file
         return self.folder / epoch.file
 
     @property
     def sha256(self) -> str:
-        """What the checkpoints are, in one hash."""
+        """One hash of all checkpoints."""
         digest = hashlib.sha256()
         for epoch in self.checkpoints:
             digest.update(f"{epoch.number} {epoch.sha256}\n".encode())
         return digest.hexdigest()
 
     def to_json(self) -> str:
-        """The index; a number that is not finite is null there."""
+        """The index as JSON; numbers that are not finite become null."""
         table = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -123,11 +123,11 @@ def is_trail(path: str | Path) -> bool:
 
 
 def read(folder: str | Path) -> Trail:
-    """Read a trail's index; nothing in it is trusted unchecked.
+    """Read and check a trail's index.
 
     Raises:
-        CheckpointError: no trail is there.
-        FileFormatError: the index is damaged, or of a newer lsweep.
+        CheckpointError: the folder contains no trail.
+        FileFormatError: the index is damaged, or was written by a newer lsweep.
     """
     folder = Path(folder)
     index = folder / INDEX
@@ -135,7 +135,7 @@ def read(folder: str | Path) -> Trail:
         text = index.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise CheckpointError(
-            f"no trail at {str(folder)!r}: expected a folder with {INDEX}, as `lsweep train` writes it, or a "
+            f"no trail at {str(folder)!r}; expected a folder with {INDEX}, as written by `lsweep train`, or a glob "
             "pattern of checkpoints",
             key=str(folder),
         ) from None
@@ -146,12 +146,12 @@ def read(folder: str | Path) -> Trail:
 
 
 def find(place: str) -> Trail:
-    """A trail by its folder, or files of another program's checkpoints by a pattern, in natural order.
+    """Find a trail by its folder, or checkpoints of another program by a glob pattern, in natural order.
 
-    Of the latter neither learning rates nor losses are known, and their place in the order is their number.
+    For the latter, learning rates and losses are unknown, and the epochs are numbered in that order.
 
     Raises:
-        CheckpointError: there is neither.
+        CheckpointError: there is no trail and no file that matches the pattern.
         FileFormatError: see `read`.
     """
     if is_trail(place) or not (files := [f for f in glob.glob(place) if Path(f).is_file()]):
@@ -162,20 +162,20 @@ def find(place: str) -> Trail:
 
 
 def last_checkpoint(folder: str | Path) -> Path:
-    """The file with a trail's last weights.
+    """The file of a trail's last checkpoint.
 
     Raises:
-        CheckpointError: it has none.
+        CheckpointError: the trail has no checkpoint.
     """
     trail = find(str(folder))
     if not trail.checkpoints:
-        raise CheckpointError(f"the trail {str(folder)!r} holds no checkpoint yet", key=str(folder))
+        raise CheckpointError(f"the trail {str(folder)!r} contains no checkpoint yet", key=str(folder))
     return trail.path(trail.checkpoints[-1])
 
 
 def _parse(folder: Path, table: Any) -> Trail:
     if table.get("format") != FORMAT:
-        raise ValueError(f"its format is {table.get('format')!r}, not {FORMAT!r}")
+        raise ValueError(f"its format is {table.get('format')!r}, expected {FORMAT!r}")
     if type(table["format_version"]) is not int or table["format_version"] > FORMAT_VERSION:
         raise ValueError(
             f"format version {table['format_version']}, this lsweep reads up to {FORMAT_VERSION}; update lsweep"
@@ -205,9 +205,9 @@ def _numbers(table: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _inside(name: Any) -> str:
-    """A file's name that stays in the folder."""
+    """Check that a file name refers to a file in the folder."""
     if not isinstance(name, str) or Path(name).name != name:
-        raise ValueError(f"it names {name!r}, which is no file of the folder")
+        raise ValueError(f"it names {name!r}, which is not a file in the folder")
     return name
 
 

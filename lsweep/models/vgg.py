@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-STAGES = ((1, 1), (2, 2), (4, 4, 4))  # widths, in units of the first stage's
+STAGES = ((1, 1), (2, 2), (4, 4, 4))  # widths, in units of the width of the first stage
 
 
 def make_features(in_channels: int, width: int) -> nn.Sequential:
-    """Return the stages, flat: 3×3 convolutions with bias, each with BatchNorm and ReLU; then a pooling."""
+    """Return the stages as one flat sequence: 3×3 convolutions with bias, BatchNorm and ReLU, then pooling."""
     layers: list[nn.Module] = []
     for stage in STAGES:
         for factor in stage:
@@ -25,7 +25,7 @@ def make_features(in_channels: int, width: int) -> nn.Sequential:
 
 
 class VGG9(nn.Module):
-    """VGG with BatchNorm and one hidden linear layer (it too with BatchNorm), for square images.
+    """VGG with BatchNorm and one hidden linear layer (also with BatchNorm), for square images.
 
     Args:
         num_classes: width of the output.
@@ -39,7 +39,7 @@ class VGG9(nn.Module):
     ) -> None:
         super().__init__()
         last = STAGES[-1][-1] * width
-        side = -(-image_size // 2 ** len(STAGES))  # rounded up, as the poolings do
+        side = -(-image_size // 2 ** len(STAGES))  # rounded up, as the pooling layers do
         self.features = make_features(in_channels, width)
         self.fc = nn.Sequential(
             nn.Linear(last * side * side, last), nn.BatchNorm1d(last), nn.ReLU(inplace=True)

@@ -116,7 +116,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
         "not a readable checkpoint",
     ),
     "pickle beyond tensors": (save("net.pt", lambda: {"a": Evil()}), [], "needs pickle beyond tensors"),
-    "no state dict": (save("net.pt", lambda: [1, 2]), [], "holds no state dict"),
+    "no state dict": (save("net.pt", lambda: [1, 2]), [], "contains no state dict"),
     "images and labels differ": (
         lambda f: project.write_npz(f / "train.npz", images=40, labels=39),
         [],
@@ -166,7 +166,7 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str], str]] = {
     "no network file": (nothing, sets("model.source=nets.py:make"), "cannot read 'nets.py'"),
     "network that exits": (write("net.py", "raise SystemExit(0)"), [], "importing 'net.py' failed"),
     "network that raises": (write("net.py", "def make_net(): return 1/0"), [], "ZeroDivisionError"),
-    "network that is none": (write("net.py", "def make_net(): return 7"), [], "must give a torch.nn.Module"),
+    "network that is none": (write("net.py", "def make_net(): return 7"), [], "must return a torch.nn.Module"),
     "unknown device": (nothing, sets("evaluate.device=abacus"), "unknown device 'abacus' (valid: auto, cpu, cuda"),
     "absent device": (nothing, sets("evaluate.device=cuda:99"), "torch sees"),
     "unknown metric": (nothing, sets('evaluate.metrics=["f1"]'), "unknown metric 'f1'; loss and accuracy"),

@@ -226,10 +226,10 @@ def test_a_users_factory_or_class(nets: Path, name: str) -> None:
             r"torchvision has no network 'resnet19' \(did you mean 'resnet18'",
         ),
         ("torchvision:zzz", ModelError, r"torchvision\.models\.list_models\(\)"),
-        ("nets.py:make_number", ModelError, r"must give a torch\.nn\.Module, got int"),
+        ("nets.py:make_number", ModelError, r"must return a torch\.nn\.Module, got int"),
         ("nets.py:number", ModelError, r"must be a factory or an nn\.Module subclass, got int"),
         ("nets.py:fail", ModelError, "'nets.py:fail' failed: RuntimeError: no luck"),
-        ("nets.py:absent", ConfigError, "no 'absent' there"),
+        ("nets.py:absent", ConfigError, "no 'absent' in it"),
         ("absent_package:f", ConfigError, "no module 'absent_package'"),
     ],
 )

@@ -168,7 +168,7 @@ def test_what_cannot_be_done() -> None:
     for wrong in (0.0, -1.0, float("inf"), torch.ones(3)):
         with pytest.raises(ModelError, match="must be positive"):
             rescaled(model, {relu: wrong})
-    with pytest.raises(ModelError, match="too small beside the eps"):
+    with pytest.raises(ModelError, match="too small for the eps"):
         rescaled(model, {pair: 1e-4})
     with pytest.raises(ModelError, match="cannot come from"):
         rescaled(model, {Pair("relu", "0", "8", 4): 2.0})
