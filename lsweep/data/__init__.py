@@ -1,4 +1,4 @@
-"""Datasets, resident on the device: read once, moved once, and cut into batches there."""
+"""Datasets resident on the device: read once, moved to the device once, and split into batches there."""
 
 from __future__ import annotations
 

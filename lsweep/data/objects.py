@@ -23,28 +23,28 @@ from torch.utils.data.distributed import DistributedSampler
 from lsweep.data.resident import ResidentBatches, ResidentData, first_batches
 from lsweep.errors import DataError, InputError
 
-CHUNK = 1024  # examples collated at once: a list of all of them would hold the data twice, in small pieces
+CHUNK = 1024  # examples collated at once; a list of all of them would hold the data twice, in small pieces
 
 
 def from_object(data: Any, *, limit: int | None = None) -> ResidentData | ResidentBatches:
-    """Hold the user's data in memory.
+    """Load the user's data into memory.
 
     Args:
         data: one of
             - a tensor, or a tuple or dict (nested) of tensors or numpy arrays, each with the N examples along
               dimension 0;
-            - a map-style data set (`__len__` and `__getitem__`; a list of examples is one), collated
-              by torch's default;
-            - a DataLoader. If it collates by default and samples in order or at random, its data set is taken
-              in index order, whole, whatever `drop_last` says; a DistributedSampler is passed over likewise,
-              since every rank evaluates all examples. Any other loader is iterated once and its batches kept;
-            - what this function returns.
-        limit: keep the first examples. Batches of a loader stay whole.
+            - a map-style data set (with `__len__` and `__getitem__`, such as a list of examples), collated with
+              torch's default;
+            - a DataLoader. If it uses the default collation and samples in order or at random, its whole data set is
+              used in index order, regardless of `drop_last`. A DistributedSampler is ignored too, because every rank
+              evaluates all examples. Any other loader is iterated once and its batches are kept;
+            - a return value of this function.
+        limit: keep only the first examples. Batches of a loader are not split.
 
-    Examples are drawn once. A random augmentation therefore gives every process other data and another hash.
+    Examples are drawn once. With a random augmentation every process therefore gets different data and another hash.
 
     Raises:
-        DataError: `data` is none of these, empty, ragged, or an example could not be read.
+        DataError: `data` is none of these, empty or ragged, or an example could not be read.
     """
     if limit is not None and limit < 1:
         raise DataError(f"data.limit must be >= 1, got {limit}", key="data.limit")
@@ -73,12 +73,12 @@ def _as_tensor(leaf: Any) -> Any:
         return leaf.detach()
     try:
         return torch.from_numpy(leaf) if isinstance(leaf, np.ndarray) else leaf
-    except TypeError as error:  # an array of objects or of text
-        raise DataError(f"a numpy array of {leaf.dtype} cannot become a tensor: {error}") from None
+    except TypeError as error:  # an array of objects or strings
+        raise DataError(f"a numpy array of {leaf.dtype} cannot be converted to a tensor: {error}") from None
 
 
 def _plain(tree: Any) -> Any:
-    """Make dicts of mappings that torch's pytrees do not look into, such as transformers' BatchEncoding."""
+    """Convert mappings that torch's pytrees do not traverse, such as transformers' BatchEncoding, to dicts."""
     return dict(tree) if isinstance(tree, Mapping) and not isinstance(tree, dict) else tree
 
 
@@ -88,7 +88,7 @@ def _from_dataset(dataset: Any, limit: int | None) -> ResidentData:
         raise DataError(f"the data set ({type(dataset).__name__}) is empty")
     chunks = [_collate(dataset, range(i, min(i + CHUNK, count))) for i in range(0, count, CHUNK)]
     for chunk in chunks:
-        ResidentData(chunk)  # refuses leaves that are no tensors, before they are joined
+        ResidentData(chunk)  # raises for leaves that are not tensors, before they are joined
     try:
         return ResidentData(pytree.tree_map(lambda *leaves: torch.cat(leaves), *chunks))
     except (RuntimeError, ValueError) as error:
@@ -103,7 +103,7 @@ def _collate(dataset: Any, indices: range) -> Any:
         raise _ragged(error) from None
     except TypeError as error:
         raise DataError(
-            f"examples cannot be made into a batch ({error}); give the data set a transform to tensors, "
+            f"examples cannot be collated into a batch ({error}); give the data set a transform to tensors, "
             "such as torchvision's ToTensor"
         ) from None
 
@@ -123,7 +123,7 @@ def _example(dataset: Any, index: int) -> Any:
 def _ragged(error: Exception) -> DataError:
     return DataError(
         f"the examples do not have one shape ({error}); pass a DataLoader with its own collate_fn, "
-        "or, for whole tensors, a tuple instead of a list"
+        "or a tuple instead of a list if these are tensors of all examples"
     )
 
 
@@ -145,7 +145,7 @@ def _can_be_recut(loader: DataLoader[Any]) -> bool:
     dataset: Dataset[Any] = loader.dataset
     if isinstance(dataset, IterableDataset) or loader.collate_fn is not default_collate:
         return False
-    if type(loader.batch_sampler) is not BatchSampler:  # None: the data set itself gives batches
+    if type(loader.batch_sampler) is not BatchSampler:  # None: the data set itself returns batches
         return False
     sampler = loader.sampler
     if type(sampler) is RandomSampler:

@@ -20,11 +20,11 @@ from lsweep.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class ResidentData:
-    """One split, every example in memory.
+    """One split, with all examples in memory.
 
     Attributes:
-        tree: tuples, lists and dicts, nested, of tensors; each has the N examples along dimension 0.
-        transform: makes a batch of a slice of the tree, on the tree's device; None leaves the slice as it is.
+        tree: nested tuples, lists and dicts of tensors; each tensor has the N examples along dimension 0.
+        transform: converts a slice of the tree to a batch, on the tree's device; None means no transform.
     """
 
     tree: Any
@@ -34,7 +34,7 @@ class ResidentData:
         """Check the tree.
 
         Raises:
-            DataError: there is no tensor or no example, a leaf is no tensor, or lengths differ.
+            DataError: there is no tensor or no example, a leaf is not a tensor, or lengths differ.
         """
         shapes = {}
         for name, leaf in _named_leaves(self.tree):
@@ -43,12 +43,12 @@ class ResidentData:
                 raise DataError(f"data{name} must be a tensor with the examples along dimension 0, got {got}")
             shapes[f"data{name}"] = tuple(leaf.shape)
         if not shapes:
-            raise DataError("the data hold no tensor")
+            raise DataError("the data contain no tensor")
         if len({shape[0] for shape in shapes.values()}) > 1:
             listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
             raise DataError(f"the data's tensors must agree in their number of examples, got {listed}")
         if len(self) == 0:
-            raise DataError("the data hold no example")
+            raise DataError("the data contain no example")
 
     def __len__(self) -> int:
         length: int = pytree.tree_leaves(self.tree)[0].shape[0]
@@ -59,7 +59,7 @@ class ResidentData:
         return dataclasses.replace(self, tree=pytree.tree_map(lambda leaf: leaf.to(device), self.tree))
 
     def head(self, limit: int | None) -> ResidentData:
-        """Return the first `limit` examples; all of them for None or where there are fewer."""
+        """Return the first `limit` examples; all of them for None or if there are fewer."""
         if limit is None or limit >= len(self):
             return self
         return dataclasses.replace(self, tree=_slice(self.tree, 0, limit))
@@ -83,23 +83,23 @@ class ResidentData:
             yield batch if self.transform is None else self.transform(batch)
 
     def sha256(self) -> str:
-        """Return the hash of what the network sees: leaves (name, dtype, shape, bytes) and transform."""
+        """Return the hash of the network's input: leaves (name, dtype, shape, bytes) and transform."""
         digest = hashlib.sha256()
         _update(digest, self.tree)
         transform = re.sub(
             r" at 0x[0-9a-fA-F]+", "", repr(self.transform)
-        )  # a function's repr holds its address
+        )  # a function's repr contains its address
         digest.update(f"transform {transform}".encode())
         return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
 class ResidentBatches:
-    """Batches that cannot be re-cut, ragged or put together by the user's code; else like `ResidentData`.
+    """Fixed batches, which are ragged or collated by the user's code; otherwise like `ResidentData`.
 
     Attributes:
-        items: the batches as the loader gave them. The number of examples in a batch is taken to be its first
-            tensor's length along dimension 0, or 1 without a tensor.
+        items: the batches as returned by the loader. The number of examples in a batch is the length of its first
+            tensor along dimension 0, or 1 without a tensor.
     """
 
     items: tuple[Any, ...]
@@ -111,26 +111,26 @@ class ResidentBatches:
             DataError: there is no example.
         """
         if len(self) == 0:
-            raise DataError("the loader gave no example")
+            raise DataError("the loader returned no example")
 
     def __len__(self) -> int:
         return sum(_examples(batch) for batch in self.items)
 
     def to(self, device: torch.device | str) -> ResidentBatches:
-        """Return the same data on `device`; of the objects in a batch, those that have a `to` method move."""
+        """Return the same data on `device`; only objects with a `to` method are moved."""
         items = pytree.tree_map(lambda leaf: leaf.to(device) if hasattr(leaf, "to") else leaf, self.items)
         return dataclasses.replace(self, items=items)
 
     def head(self, limit: int | None) -> ResidentBatches:
-        """Return the first batches that hold `limit` examples together, or a few more: batches stay whole."""
+        """Return the first batches that hold `limit` examples together, or a few more: batches are not split."""
         return dataclasses.replace(self, items=first_batches(self.items, limit))
 
     def batches(self, size: int) -> Iterator[Any]:
-        """Yield the batches as they are; `size` is ignored."""
+        """Yield the batches unchanged; `size` is ignored."""
         return iter(self.items)
 
     def sha256(self) -> str:
-        """Return the hash of what the network sees: leaves, batch by batch."""
+        """Return the hash of the network's input: leaves, batch by batch."""
         digest = hashlib.sha256()
         _update(digest, self.items)
         return digest.hexdigest()
@@ -146,7 +146,7 @@ def _slice(tree: Any, start: int, stop: int) -> Any:
 
 
 def first_batches(batches: Iterable[Any], limit: int | None) -> tuple[Any, ...]:
-    """Return the first batches that hold `limit` examples together, all for None; draw no more of them."""
+    """Return the first batches that hold `limit` examples together, all for None; no further batch is drawn."""
     kept, count = [], 0
     for batch in batches:
         kept.append(batch)
@@ -160,14 +160,14 @@ def _examples(batch: Any) -> int:
     for leaf in pytree.tree_leaves(batch):
         if isinstance(leaf, torch.Tensor) and leaf.ndim > 0:
             return leaf.shape[0]
-    return 1  # an object of the user's own, a graph say
+    return 1  # a user-defined object, for example a graph
 
 
 def _update(digest: Any, tree: Any) -> None:
     for name, leaf in _named_leaves(tree):
         if isinstance(leaf, torch.Tensor):
             digest.update(f"{name} {leaf.dtype} {tuple(leaf.shape)} ".encode())
-            # As bytes, since numpy lacks some of torch's dtypes; flat first, as a scalar needs it.
+            # As bytes, because numpy lacks some of torch's dtypes; flattened first, which a scalar needs.
             digest.update(leaf.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         else:
             on_cpu = leaf.to("cpu") if hasattr(leaf, "to") else leaf
@@ -177,7 +177,7 @@ def _update(digest: Any, tree: Any) -> None:
 def share_examples(
     comm: Comm, load: Callable[[], ResidentData | ResidentBatches]
 ) -> ResidentData | ResidentBatches:
-    """Collective: load a data set once and share it; every rank loads its own if it cannot be sent."""
+    """Collective: load a data set once and share it; if it cannot be pickled, every rank loads its own copy."""
     data: Any = comm.on_root_only(load)
     if comm.size == 1:
         return data

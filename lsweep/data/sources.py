@@ -1,4 +1,4 @@
-"""Datasets by name, as a configuration gives them."""
+"""Datasets by their name in a configuration."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ def load(config: Any, split: str) -> ResidentData | ResidentBatches:
     """Read one split into memory, on the CPU.
 
     Args:
-        config: a `lsweep.config.DataConfig`. `path` names the first split of `config.split`, `test_path` the
-            second. `limit` keeps the first examples, or all where there are fewer.
+        config: a `lsweep.config.DataConfig`. `path` is the path of the first split of `config.split`, `test_path` that
+            of the second. `limit` keeps the first examples, or all if there are fewer.
         split: "train" or "test", one of `config.split`.
 
-    The sources, as `config.source`:
-        npz: `path` is a file or a glob of files with `images` (N, H, W, C) or (N, H, W), uint8 or float32 (used
-            as they are), and `labels` (N,), integers.
-        cifar10: torchvision's copy below `path`, default "data"; fetched where absent.
-        digits: scikit-learn's 8×8 digits, float32 in [0, 1], shuffled once and for all, 80 % of them train.
-        package.module:factory, file.py:factory: called with `split=` if it takes that; what it returns goes
-            to `from_object`.
-    Batches are (images (B, C, H, W) float32, labels (B,) int64), bytes scaled to [0, 1], then normalised
-    where `mean` and `std` say so; a factory's are its own.
+    Values of `config.source`:
+        npz: `path` is a file or a glob of files with `images` (N, H, W, C) or (N, H, W), uint8 or float32 (not
+            scaled), and `labels` (N,), integers.
+        cifar10: torchvision's copy below `path`, default "data"; downloaded if missing.
+        digits: scikit-learn's 8×8 digits, float32 in [0, 1], in a fixed random order, 80 % of them for training.
+        package.module:factory, file.py:factory: called with `split=` if it has that parameter; `from_object` converts
+            the result.
+    Batches are (images (B, C, H, W) float32, labels (B,) int64), with bytes scaled to [0, 1] and images normalised
+    with `mean` and `std` if given. The batches of a factory are used unchanged.
 
     Raises:
-        DataError: the data are absent, damaged or not of the form that is described here.
+        DataError: the data are missing, damaged or not of the form described here.
         ConfigError: a user's factory cannot be found or imported.
         MissingExtra: the source needs a package that is not installed.
     """
     if split not in config.split:
-        raise DataError(f"data.split is {list(config.split)}, there is no {split!r} in it", key="data.split")
+        raise DataError(f"data.split must contain {split!r}, got {list(config.split)}", key="data.split")
     if config.limit is not None and config.limit < 1:
         raise DataError(f"data.limit must be >= 1, got {config.limit}", key="data.limit")
     if ":" in config.source:
         return _user(config, split)
     if config.source not in SOURCES:
         raise DataError(
-            f"data.source: unknown source {config.source!r}{nearest(config.source, SOURCES)}; your own is "
+            f"data.source: unknown source {config.source!r}{nearest(config.source, SOURCES)}; for your own data use "
             '"package.module:factory" or "file.py:factory"',
             key="data.source",
         )
@@ -80,8 +80,8 @@ def _cifar10(config: Any, split: str) -> ResidentData:
         dataset = _present_or_fetched(CIFAR10, root, train=split == "train")
     except (OSError, RuntimeError) as error:  # urllib's errors are OSErrors, torchvision's are RuntimeErrors
         raise DataError(
-            f"CIFAR-10 is not in {root!r} and could not be fetched ({error}); extract cifar-10-python.tar.gz "
-            'there, name another folder with data.path, or use data.source = "npz"',
+            f"CIFAR-10 is not in {root!r} and could not be downloaded ({error}); extract cifar-10-python.tar.gz "
+            'there, set data.path to another folder, or use data.source = "npz"',
             key="data.path",
         ) from None
     images, labels = dataset.data[: config.limit], np.asarray(dataset.targets, dtype=np.int64)[: config.limit]
@@ -91,7 +91,7 @@ def _cifar10(config: Any, split: str) -> ResidentData:
 def _present_or_fetched(make: Callable[..., Any], root: str, *, train: bool) -> Any:
     try:
         return make(root, train=train)
-    except RuntimeError:  # absent, or its checksums are wrong
+    except RuntimeError:  # missing, or its checksums are wrong
         return make(root, train=train, download=True)
 
 
@@ -107,14 +107,14 @@ def _digits(config: Any, split: str) -> ResidentData:
     order = np.random.default_rng(0).permutation(len(digits.target))
     train = len(order) * 4 // 5
     chosen = (order[:train] if split == "train" else order[train:])[: config.limit]
-    images = (digits.images[chosen] / 16.0).astype(np.float32)  # pixels count 0…16
+    images = (digits.images[chosen] / 16.0).astype(np.float32)  # pixel values are 0…16
     return image_data(images[..., None], digits.target[chosen].astype(np.int64), config)
 
 
 def _user(config: Any, split: str) -> ResidentData | ResidentBatches:
     if config.mean is not None or config.std is not None:
         raise DataError(
-            f"data.mean and data.std apply to {', '.join(SOURCES)}; normalise in {config.source!r} itself",
+            f"data.mean and data.std apply only to {', '.join(SOURCES)}; normalise in {config.source!r} instead",
             key="data.mean",
         )
     factory = plugins.resolve(config.source, what="data.source")

@@ -129,7 +129,7 @@ OBJECT_ERRORS: dict[str, tuple[Any, str]] = {
     "number": (5, "data must be tensors, a data set .*got int"),
     "stream": (Stream(), "a DataLoader; got Stream"),
     "empty": (Squares(0), r"data set \(Squares\) is empty"),
-    "empty loader": (DataLoader([], batch_size=2, collate_fn=ragged_collate), "gave no example"),
+    "empty loader": (DataLoader([], batch_size=2, collate_fn=ragged_collate), "returned no example"),
     "text": (Squares(2, lambda i: (i, "text")), r"data\[1\].* must be a tensor .*got str"),
     "ragged": (Squares(3, torch.zeros), "do not have one shape.*pass a DataLoader with its own collate_fn"),
     "ragged chunks": (Squares(1030, lambda i: torch.zeros(1 + i // 1024)), "do not have one shape"),
@@ -140,7 +140,7 @@ OBJECT_ERRORS: dict[str, tuple[Any, str]] = {
         DataLoader(Squares(2, broken), collate_fn=ragged_collate),
         "the loader failed: KeyError: 'label'",
     ),
-    "array of objects": ((np.array([{}]),), "array of object cannot become a tensor"),
+    "array of objects": ((np.array([{}]),), "array of object cannot be converted to a tensor"),
     "whole tensors in a list": ([torch.zeros(3, 2), torch.zeros(3)], "a tuple instead of a list"),
 }
 

@@ -70,11 +70,11 @@ def test_hash_depends_on_values_not_on_memory() -> None:
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        ((), "hold no tensor"),
+        ((), "contain no tensor"),
         ((torch.zeros(2), "text"), r"data\[1\] must be a tensor .* got str"),
         ({"x": torch.tensor(1.0)}, r"data\['x'\] must be .* got a tensor without dimensions"),
         ((torch.zeros(2), torch.zeros(3, 1)), r"agree in their number of examples, got data\[0\] \(2,\)"),
-        ((torch.zeros(0, 3), torch.zeros(0)), "hold no example"),
+        ((torch.zeros(0, 3), torch.zeros(0)), "contain no example"),
     ],
 )
 def test_trees_that_are_no_data(tree: Any, message: str) -> None:
@@ -173,7 +173,7 @@ def test_cifar10_without_files_or_network(folder: Path, monkeypatch: pytest.Monk
         raise urllib.error.URLError("no route")
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
-    with pytest.raises(DataError, match=r"not in 'nowhere' and could not be fetched .*no route"):
+    with pytest.raises(DataError, match=r"not in 'nowhere' and could not be downloaded .*no route"):
         load(DataConfig("cifar10", path="nowhere"), "train")
 
 
@@ -199,7 +199,7 @@ def test_a_users_factory_that_fails(folder: Path) -> None:
     (folder / "mine.py").write_text(PLUGIN)
     with pytest.raises(DataError, match=r"'mine\.py:fails' failed: OSError: disk"):
         load(DataConfig("mine.py:fails"), "train")
-    with pytest.raises(ConfigError, match="no 'absent' there"):
+    with pytest.raises(ConfigError, match="no 'absent' in it"):
         load(DataConfig("mine.py:absent"), "train")
-    with pytest.raises(DataError, match=r"data\.mean and data\.std apply to npz"):
+    with pytest.raises(DataError, match=r"data\.mean and data\.std apply only to npz"):
         load(DataConfig("mine.py:plain", mean=(0.5,)), "train")
