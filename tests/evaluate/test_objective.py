@@ -137,7 +137,7 @@ def test_from_config_with_the_user_s_functions() -> None:
     [
         ({"loss": "cross_entrpy"}, "evaluate.loss", "did you mean 'cross_entropy'"),
         ({"loss": "xyzzy"}, "evaluate.loss", "valid: cross_entropy, mse, mse_softmax"),
-        ({"loss": "own.py:g"}, "evaluate.loss", "no 'g' there"),
+        ({"loss": "own.py:g"}, "evaluate.loss", "no 'g' in it"),
         ({"loss": "own.py:number"}, "evaluate.loss", "no function but int"),
         ({"loss": "none.py:f"}, "evaluate.loss", "cannot read 'none.py'"),
         ({"metrics": ("top5",)}, "evaluate.metrics", "unknown metric 'top5'; loss and accuracy are always"),
