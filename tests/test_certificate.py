@@ -192,7 +192,7 @@ def test_a_lost_lock_and_a_full_disk_leave_the_file_alone(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(group, "fsync_path", full)
-    with pytest.raises(InputError, match="No space left on device; the file is as it was"):
+    with pytest.raises(InputError, match="No space left on device; the file is unchanged"):
         group.write(sweep, MADE)
     assert sweep.read_bytes() == before
     assert [path.name for path in sweep.parent.iterdir()] == ["sweep.h5"]

@@ -1,6 +1,6 @@
 """Stores: memory, or one HDF5 file written by rank 0 (`gather`) or by all ranks (`mpio`).
 
-The only package that imports h5py. `open_store` creates or resumes; `lsweep.store.reader` reads.
+This is the only package that imports h5py. `open_store` creates or resumes a store; `lsweep.store.reader` reads files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Store interface, batches of results, and what the stores share."""
+"""Store interface, batches of results, and the code that the stores share."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Batch:
     Attributes:
         points: (k,) int64 flat indices into the grid, C order.
         values: (k, metrics) float64, in the store's order of names; NaN for a failed point.
-        status: (k,) uint8, `Status.DONE` or `Status.FAILED`; or `Status.SETTLED`, of all points of the batch.
+        status: (k,) uint8, `Status.DONE` or `Status.FAILED`; or `Status.SETTLED` for all points of the batch.
         seconds: (k,) float32.
-        rank: (k,) int32, who evaluated.
-        columns: (k,) each, the store's further numbers per point; one that is absent keeps its fill value.
+        rank: (k,) int32, the rank that evaluated the point.
+        columns: (k,) each, the store's further numbers per point; a missing one keeps its fill value.
     """
 
     points: np.ndarray
@@ -45,7 +45,7 @@ class Batch:
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
-    """Join batches into one, in order of points, so that neighbours can be written in one run."""
+    """Join batches into one, sorted by point, so that neighbours are written in one run."""
     order = np.argsort(np.concatenate([batch.points for batch in batches]), kind="stable")
 
     def joined(part: Callable[[Batch], np.ndarray]) -> np.ndarray:
@@ -62,7 +62,7 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
 
 
 def runs(points: np.ndarray, row: int) -> list[tuple[int, int]]:
-    """Cut increasing flat indices into contiguous runs that stay within one row of `row` points.
+    """Split increasing flat indices into contiguous runs, each within one row of `row` points.
 
     Returns:
         (first, last + 1) positions in `points`, one pair per run.
@@ -73,19 +73,19 @@ def runs(points: np.ndarray, row: int) -> list[tuple[int, int]]:
 
 
 class Store(ABC):
-    """Where results go. All ranks hold one; `put` never waits for another rank.
+    """Stores results. Every rank has one; `put` never waits for another rank.
 
     Attributes:
         mode: "memory", "gather" or "mpio".
         names: the metrics, in the order of `Batch.values`.
         status: (size,) uint8, flat, as it was when the store was opened.
-        values: (metrics, size) float64, alike, NaN where not done; only on rank 0, of a file whose grid is
-            refined. None elsewhere.
-        guard: called before each batch is written; raises if this session may not write any more.
+        values: (metrics, size) float64, flat, as they were when the store was opened, NaN where not done; only on
+            rank 0 and for a file with a refined grid. None otherwise.
+        guard: called before each batch is written; raises if this session may no longer write.
         on_durable: called with each batch that became durable, on the rank that wrote it.
         on_failure: called once, on the rank whose write failed.
-        span: entered around whatever is written: one rank's message may be another one's store.
-        failure: why nothing is written any more, once a write has failed; what was acknowledged stays.
+        span: context manager for the time of each write; rank 0 may write while it receives messages.
+        failure: the error after which nothing more is written, or None. Points reported as durable stay durable.
     """
 
     mode = ""
@@ -103,11 +103,11 @@ class Store(ABC):
         self._comm, self._sync_seconds = comm, sync_seconds
         self._open: list[Batch] = []
         self._opened = 0.0
-        # A rank closes its first batch early, each at another time: else all would come to the disk at once, always.
+        # Each rank closes its first batch early by a different amount: otherwise all ranks would always write at once.
         self._early = sync_seconds * comm.rank / comm.size
 
     def put(self, batch: Batch) -> None:
-        """Take results. They are durable once `sync_seconds` have passed, or after `sync`."""
+        """Add results. They are durable after `sync_seconds`, or after `sync`."""
         if not self._open:
             self._opened, self._early = time.monotonic() - self._early, 0.0
         self._open.append(batch)
@@ -115,7 +115,7 @@ class Store(ABC):
             self._close_batch()
 
     def sync(self) -> None:
-        """Close the open batch, before a pause: durable now, or (gathered) as soon as rank 0 receives it."""
+        """Write the open batch before a pause: it is durable now or, when gathered, as soon as rank 0 receives it."""
         self._close_batch()
 
     def _close_batch(self) -> None:
@@ -125,22 +125,22 @@ class Store(ABC):
             self._commit(batch)
 
     def _attempt(self, write: Callable[[], None]) -> bool:
-        """Write, unless that failed before; return whether it worked.
+        """Write unless an earlier write failed; return whether it succeeded.
 
-        After a failure HDF5 may still hold bytes that it could not write, so nothing more is tried: a later
-        success would acknowledge points on top of values that are not there.
+        After a failure HDF5 may still hold bytes that it could not write. Nothing more is written then: a later
+        success would mark points as done whose values are missing.
         """
         if self.failure is None:
             try:
                 with self.span():
                     write()
-            except (OSError, RuntimeError) as error:  # h5py raises either, by the depth of the failed call
+            except (OSError, RuntimeError) as error:  # h5py raises either, depending on where the call failed
                 self.failure = _in_words(error)
                 self.on_failure(self.failure)
         return self.failure is None
 
     def _let_go(self, close: Callable[[], None]) -> None:
-        """Close, also after a failed write, when HDF5 may fail once more at what it could not write."""
+        """Close, also after a failed write, when HDF5 may fail again at the bytes that it could not write."""
         try:
             close()
         except (OSError, RuntimeError) as error:
@@ -148,30 +148,30 @@ class Store(ABC):
 
     @abstractmethod
     def _commit(self, batch: Batch) -> None:
-        """Make a batch durable, or send it to the rank that will."""
+        """Make a batch durable, or send it to the rank that does."""
 
     def begin_session(self, job: str, hosts: str) -> None:  # noqa: B027 - memory keeps no sessions
-        """Note on rank 0 who works on the file now."""
+        """Record a new session in the file, on rank 0."""
 
     def update_session(self, points: int) -> None:  # noqa: B027
-        """Note on rank 0 how many points became durable in this session."""
+        """Record the number of points that became durable in this session, on rank 0."""
 
     @abstractmethod
     def close(self) -> None:
-        """Collective: let go of the file. Everything must have been synced and the mailbox quiesced."""
+        """Collective: close the file. All results must have been synced and all messages delivered."""
 
     @abstractmethod
     def surface(self) -> Surface | None:
-        """On rank 0, after `close`: the result. None elsewhere."""
+        """Return the result on rank 0, after `close`; None on other ranks."""
 
 
 class GatheringStore(Store):
-    """A store that only rank 0 writes: batches travel by the mailbox."""
+    """A store that only rank 0 writes; other ranks send it their batches as messages."""
 
     def __init__(
         self, comm: Comm, names: tuple[str, ...], status: np.ndarray, sync_seconds: float = 5.0
     ) -> None:
-        # A batch is open for half the time, and waits on rank 0 for up to the other half.
+        # A batch is open for half of the time and waits on rank 0 for up to the other half.
         super().__init__(comm, names, status, sync_seconds if comm.size == 1 else sync_seconds / 2)
         self._arrived: list[Batch] = []
         self._written = -math.inf
@@ -185,7 +185,7 @@ class GatheringStore(Store):
         super().put(batch)
 
     def sync(self) -> None:
-        """See `Store.sync`. Until it puts again, this rank has time for what arrives."""
+        """See `Store.sync`. Until the next `put`, rank 0 writes arriving batches at once."""
         self._evaluating = False
         super().sync()
 
@@ -197,13 +197,13 @@ class GatheringStore(Store):
         self._write_arrived()
 
     def _listened(self) -> None:
-        """Write what arrived together, and seldom while there are points to evaluate: each write waits for the disk.
+        """Write the batches that arrived in one go, and rarely while rank 0 evaluates: each write waits for the disk.
 
-        Rank 0 would otherwise spend its time on it: two syncs for every rank's every batch.
+        Otherwise rank 0 would spend its time on writing, with two syncs for every batch of every rank.
         """
         due = not self._evaluating or time.monotonic() - self._written >= self._sync_seconds
         if self._arrived and due:
-            self.guard()  # it may have travelled for a while
+            self.guard()  # checked again, because the message may have taken a while
             self._write_arrived()
 
     def _write_arrived(self) -> None:
@@ -217,7 +217,7 @@ class GatheringStore(Store):
 
 
 def _in_words(error: Exception) -> StoreError:
-    """A failed write as the user should read it. HDF5 and MPI-IO hide the system's reason in a long text."""
+    """Convert a failed write to a readable error. HDF5 and MPI-IO hide the system's reason in a long text."""
     number = getattr(error, "errno", None)
     found = re.search(r"errno = (\d+)", str(error))
     if number is None and found:

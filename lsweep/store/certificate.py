@@ -1,17 +1,17 @@
 """Reads and writes the group `certificate/` of a sweep's file; see `lsweep.certificate`.
 
     points, kind                      (n,) flat indices; 0 evaluated, 1 interpolated
-    full/NAME, file/NAME              (n,) a metric of all examples, and as the file has it
+    full/NAME, file/NAME              (n,) a metric on all examples, and its value in the file
     absolute_error/NAME               (n,) for every metric
     relative_error/NAME               (n,) for the losses
 
 Attributes: `metrics`, `wanted`, `seed`, `precision`, `provenance`, `population_KIND`, and for each loss
 `NAME_KIND_median`, `NAME_KIND_95` and `NAME_KIND_largest`.
 
-A sweep never changes its file's metadata, since HDF5 writes them in no safe order; a new group would. So the file
-is copied in memory, the group is added there, and the copy takes the file's place at once: at every moment there
-is a whole file at the path, the old one or the new one. Nobody else writes meanwhile: the sweep's lock is held.
-Room made for it at a file's creation would do for new files only, of samples that are no larger than was thought.
+A sweep never changes its file's metadata, because HDF5 writes them in no safe order, but a new group does change them.
+So the file is copied into memory, the group is added there, and the copy replaces the file atomically: at every moment
+the path holds a complete file, either the old or the new one. The sweep's lock ensures that no other process writes
+meanwhile. Reserving space when the file is created would work only for new files and for samples of limited size.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ GROUP = "certificate"
 
 
 def write(path: Path, certificate: Certificate, guard: Callable[[], None] = lambda: None) -> None:
-    """Put a certificate into a sweep's file, in place of the one that it has. Needs memory for a copy of the file.
+    """Write a certificate into a sweep's file, replacing an existing one. Needs memory for a copy of the file.
 
     Args:
-        path: the file, which nobody else writes.
-        certificate: what to put there.
-        guard: called right before the file is replaced; raises if that may not be.
+        path: the file, to which no other process may write.
+        certificate: the certificate to write.
+        guard: called right before the file is replaced; raises to prevent that.
 
     Raises:
-        InputError: it cannot be written; the file is as it was.
+        InputError: the certificate cannot be written; the file is unchanged.
     """
-    path = path.resolve()  # a link stays one
+    path = path.resolve()  # so that a symbolic link is not replaced
     try:
         content = _with(path.read_bytes(), certificate)
         with replacing(path) as temporary:
@@ -57,7 +57,7 @@ def write(path: Path, certificate: Certificate, guard: Callable[[], None] = lamb
     except (OSError, RuntimeError) as error:  # h5py raises either
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         raise InputError(
-            f"cannot write the certificate into {str(path)!r}: {reason}; the file is as it was", key="output"
+            f"cannot write the certificate into {str(path)!r}: {reason}; the file is unchanged", key="output"
         ) from None
 
 
@@ -89,7 +89,7 @@ def _fill(group: h5py.Group, certificate: Certificate) -> None:
 
 
 def _summary(certificate: Certificate, name: str) -> dict[str, float]:
-    """Attribute → value: the spread of a loss's relative errors at the points of each kind that there are."""
+    """Attribute → value: the distribution of a loss's relative errors, for each kind of point in the sample."""
     found = {}
     for kind in Kind:
         if spread := certificate.spread(name, kind):
@@ -99,10 +99,10 @@ def _summary(certificate: Certificate, name: str) -> dict[str, float]:
 
 
 def disagreeing(file: h5py.File, certificate: Certificate) -> list[str]:
-    """The errors in an open file, datasets and attributes, that are not those of the certificate that `read` found.
+    """The datasets and attributes of an open file that differ from the errors of the certificate that `read` returned.
 
     Raises:
-        FileFormatError: a dataset is absent, or of another shape.
+        FileFormatError: a dataset is absent or has another shape.
     """
     group = file[GROUP]
     errors = {f"absolute_error/{name}": certificate.absolute_error(name) for name in certificate.full}
@@ -121,10 +121,10 @@ def disagreeing(file: h5py.File, certificate: Certificate) -> list[str]:
 
 
 def read(file: h5py.File, size: int) -> Certificate | None:
-    """The certificate of an open file whose grid has `size` points; None where there is none.
+    """Read the certificate of an open file whose grid has `size` points; None if there is none.
 
     Raises:
-        FileFormatError: it is damaged.
+        FileFormatError: the certificate is damaged.
     """
     if not is_hard(file, GROUP) or not is_there(file, f"{GROUP}/points"):
         return None

@@ -23,20 +23,20 @@ def write(
     *,
     attributes: str = "{}",
 ) -> None:
-    """Write eigenpairs and a spectral density; the file appears whole or not at all.
+    """Write eigenpairs and a spectral density to a file atomically.
 
     Datasets `eigenvalues` and `residuals` (k,), `density/nodes` and `density/weights`; groups `eigenvectors/1`, … with
-    datasets "0", "1", … in parameter order, float32; and the first of them again as `xdirection`, `ydirection`,
-    `zdirection` (the same bytes by hard links), as the released code of [Li18] names directions.
+    datasets "0", "1", … in parameter order, float32. The first three are also linked (hard links to the same bytes) as
+    `xdirection`, `ydirection`, `zdirection`, the names of directions in the released code of [Li18].
 
     Args:
-        path: where to. Folders are made.
-        values: (k,) falling.
+        path: the file; its folder is created.
+        values: (k,), in decreasing order.
         residuals: (k,).
-        vectors: k directions, a tensor per parameter each.
+        vectors: k directions, each with one tensor per parameter.
         nodes: eigenvalues of the density, any number.
-        weights: alike.
-        attributes: JSON, kept as the attribute `curvature`.
+        weights: the weights of the nodes.
+        attributes: JSON, stored as the attribute `curvature`.
 
     Raises:
         InputError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Store `gather`: rank 0 alone writes the file; needs no parallel HDF5 and works on every file system."""
+"""Store `gather`: only rank 0 writes the file, which works without parallel HDF5 and on every file system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lsweep.store.writer import FileStore, PosixWriter, opening
 
 
 class GatherStore(FileStore, GatheringStore):
-    """Batches travel to rank 0, which writes them between its own points."""
+    """All ranks send their batches to rank 0, which writes them between its own points."""
 
     mode = "gather"
 
@@ -25,7 +25,7 @@ class GatherStore(FileStore, GatheringStore):
         self._path = path
         with comm.together(), opening(path):
             if comm.is_root:
-                # locking=False: who reads the running sweep must not stop its writer; lsweep has its own lock.
+                # locking=False: a reader of the running sweep must not block its writer; lsweep has its own lock.
                 with h5py.File(path, "r", locking=False) as file:
                     self._writer = PosixWriter(file, path, header.names)
 

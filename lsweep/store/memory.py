@@ -1,4 +1,4 @@
-"""Store in memory: the reference that every other store must behave like."""
+"""Store in memory: the reference for the behaviour of the other stores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lsweep.surface import Status, Surface, curvature_metrics
 
 
 class MemoryStore(GatheringStore):
-    """Keeps results in memory; nothing survives the process."""
+    """Keeps results in memory, so they are lost when the process ends."""
 
     mode = "memory"
 

@@ -15,7 +15,7 @@ from lsweep.store.writer import FileStore, SharedWriter, opening
 
 
 class MpioStore(FileStore):
-    """Each rank writes its own batches at offsets that nobody else writes."""
+    """Each rank writes its own batches at offsets that no other rank writes."""
 
     mode = "mpio"
 

@@ -1,4 +1,4 @@
-"""Creates or resumes a store, collectively; compares the identity of a resumed file."""
+"""Creates or resumes a store, collectively, and checks the identity of a resumed file."""
 
 from __future__ import annotations
 
@@ -25,25 +25,27 @@ from lsweep.store.memory import MemoryStore
 from lsweep.store.mpio import MpioStore
 from lsweep.store.schema import Header
 
-LONGEST_NAME = 200  # bytes: the lock and the temporary file have longer ones, and 255 is the most
-DRAFTS_LIVE = 60.0  # seconds: a lock is drafted and linked within milliseconds
+LONGEST_NAME = 200  # bytes: the lock and the temporary file have longer names, and the limit is 255
+DRAFTS_LIVE = (
+    60.0  # seconds after which a draft of a lock is stale: one is normally linked within milliseconds
+)
 
 
 def choose_mode(mode: str, comm: Comm) -> str:
-    """Resolve "auto": mpio where h5py has MPI and there is an MPI world, else gather.
+    """Resolve "auto": mpio if h5py has MPI and there is an MPI world, otherwise gather.
 
     Raises:
-        ConfigError: mpio was asked for and cannot be had.
+        ConfigError: mpio was requested but is not available.
     """
     parallel = is_parallel()
     if mode == "mpio" and not parallel:
         raise ConfigError(
             'store.mode = "mpio" needs an h5py built with MPI, and this one is not; set "gather", or build '
-            "h5py against a parallel HDF5 (scripts/setup.sh does)",
+            "h5py against a parallel HDF5 as scripts/setup.sh does",
             key="store.mode",
         )
     if mode == "mpio" and comm.mpi is None:
-        raise ConfigError('store.mode = "mpio" needs MPI; start lsweep by mpirun or srun', key="store.mode")
+        raise ConfigError('store.mode = "mpio" needs MPI; start lsweep with mpirun or srun', key="store.mode")
     if mode == "auto":
         return "mpio" if parallel and comm.mpi is not None else "gather"
     return mode
@@ -55,16 +57,16 @@ def is_parallel() -> bool:
 
 
 def hdf5_version() -> tuple[int, ...]:
-    """The version of the HDF5 library under h5py."""
+    """The version of the HDF5 library that h5py uses."""
     return tuple(h5py.version.hdf5_version_tuple)
 
 
 def prepare_output(path: Path) -> None:
-    """Before any work: make the folder, see that it can be written, and that what is there is a sweep.
+    """Before any work: create the folder, and check that it is writable and that an existing file is a sweep.
 
     Raises:
-        InputError: the folder cannot be made or written to, or the file cannot.
-        FileFormatError: the path is taken by something that is no sweep.
+        InputError: the folder cannot be created, or the folder or the file is not writable.
+        FileFormatError: the path exists but is not a sweep.
     """
     taken = _is_taken(path)
     if path.is_dir():
@@ -73,7 +75,7 @@ def prepare_output(path: Path) -> None:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):  # nameless: a kill leaves nothing behind
+        with tempfile.TemporaryFile(dir=path.parent):  # has no name, so a kill leaves nothing behind
             pass
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
@@ -88,14 +90,15 @@ def prepare_output(path: Path) -> None:
             path.open("r+b").close()
         except OSError as error:
             raise InputError(
-                f"cannot write to {str(path)!r}: {error.strerror}; allow writing to it", key="output"
+                f"cannot write to {str(path)!r}: {error.strerror}; change its permissions or name another output",
+                key="output",
             ) from None
-    # What a resume will read, so that whatever is wrong with it is said before any work.
+    # Check what a resume will read, so that errors in the file are reported before any work.
     reader.look_first(path, reader.read_identity, reader.read_directions)
 
 
 def _is_taken(path: Path) -> bool:
-    """Whether something is there; also a link to nothing, which creating the file would replace."""
+    """Whether the path exists, possibly as a dangling link, which creating the file would replace."""
     try:
         if len(os.fsencode(path.name)) > LONGEST_NAME:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
@@ -109,10 +112,10 @@ def _is_taken(path: Path) -> bool:
 
 
 def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_seconds: float = 5.0) -> Store:
-    """Collective: create the file or resume it; without a path, keep results in memory.
+    """Collective: create or resume the file; without a path, keep results in memory.
 
     Raises:
-        IdentityError: the file belongs to another sweep; names the field and both values.
+        IdentityError: the file belongs to another sweep; the message names the field and both values.
     """
     if path is None:
         return MemoryStore(comm, header, sync_seconds)
@@ -125,7 +128,7 @@ def open_store(path: Path | None, mode: str, comm: Comm, header: Header, sync_se
         return resumable(path, header, trusted=ours)
 
     status = comm.on_root(create_or_check)
-    # Before it is open for writing: HDF5 would refuse to open it a second time, by another driver.
+    # Read before the file is opened for writing: HDF5 would refuse to open it a second time with another driver.
     refined = header.grid.refine is not None
     values = comm.on_root_only(lambda: _values(path, header.names)) if refined else None
     kind = {"gather": GatherStore, "mpio": MpioStore}[mode]
@@ -140,28 +143,30 @@ def _values(path: Path, names: tuple[str, ...]) -> np.ndarray:
 
 
 def resumable(path: Path, header: Header, *, trusted: bool = False) -> np.ndarray:
-    """The status of an existing file's points, uint8, flat, if it is the sweep that `header` describes.
+    """Check that an existing file is the sweep that `header` describes; return the status of its points, uint8, flat.
 
-    `trusted`: this process has just made it.
+    `trusted` means that this process has just created the file.
 
     Raises:
-        IdentityError: the file belongs to another sweep; names the field and both values.
-        FileFormatError: it is damaged.
+        IdentityError: the file belongs to another sweep; the message names the field and both values.
+        FileFormatError: the file is damaged.
     """
     stored, names, status = reader.read_identity(path, trusted=trusted)
     require_same(stored, header.identity, path)
     if names != header.names:
         raise IdentityError(
-            f"{str(path)!r} records the metrics {names}, this sweep {header.names}", key="metrics"
+            f"{str(path)!r} has the metrics {names}, this sweep has {header.names}; choose another output, or the same "
+            "settings to resume",
+            key="metrics",
         )
     return status
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what killed sessions left beside the file: half-made files, drafts of locks, probes of Open MPI.
+    """Remove files that killed sessions left beside the output: incomplete files, drafts of locks, Open MPI's probes.
 
-    Only under the lock of `path`: nobody else is making or opening it. But somebody may be asking for the
-    lock at this moment, so its drafts must be old.
+    Call it only under the lock of `path`, so that no other process is creating or opening the file. Another process may
+    still be requesting the lock, so only old drafts of locks are removed.
     """
     name = re.escape(path.name)
     leftover = re.compile(rf"\.{name}\.\w{{8}}\.tmp|{name}\.locktest\.\d+|({name}\.lock\.[0-9a-f]{{32}})")
@@ -173,10 +178,10 @@ def remove_leftovers(path: Path) -> None:
 
 
 def require_same(stored: Mapping[str, Any], ours: Mapping[str, Any], path: Path, what: str = "sweep") -> None:
-    """Compare what an output began with and what is to go on, field by field.
+    """Compare the stored identity of an output with that of the present run, field by field.
 
     Raises:
-        IdentityError: they differ; names the first field and both values.
+        IdentityError: they differ; the message names the first field and both values.
     """
     before, now = dict(_flat(stored)), dict(_flat(ours))
     for names in (before, now):
@@ -192,7 +197,7 @@ def require_same(stored: Mapping[str, Any], ours: Mapping[str, Any], path: Path,
 
 
 def present_path(name: str) -> str:
-    """A stored name such as "lsweep.objective.mse#1f…", with the present path of a module that has moved since."""
+    """Update the module path in a stored name such as "lsweep.objective.mse#1f…" if the module has moved since."""
     root, _, rest = name.partition(".")
     parts = rest.split(".") if root == "lsweep" else []
     for count in range(len(parts) - 1, 0, -1):

@@ -1,8 +1,8 @@
 """Probes foreign HDF5 files in a child process, so that a crash or hang of the C library becomes one error line.
 
-A few changed bytes suffice to crash HDF5 1.10 or to keep it in a loop for ever (tests/fuzzing). So the child makes
-the very calls that the parent is about to make, with limits on time and memory, and says whether they are refused.
-What may happen to the file between that look and the parent's own is beyond it.
+A few changed bytes suffice to crash HDF5 1.10 or to send it into an infinite loop (tests/fuzzing). So the child makes
+the same calls as the parent will, with limits on time and memory, and reports whether they fail.
+It cannot detect changes of the file between the probe and the parent's own read.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any
 
 from lsweep.errors import FileFormatError, InputError
 
-# Beyond what an honest file of that size needs; the CPU's seconds count from after the imports.
-CPU_SECONDS, CPU_BYTES = 5, 20 << 20  # so many seconds, and one more for so many bytes
+# More than a valid file of that size needs. CPU seconds are counted after the imports.
+CPU_SECONDS, CPU_BYTES = 5, 20 << 20  # 5 seconds, and one more for every 20 MiB of the file
 WALL_SECONDS, WALL_BYTES = 90, 2 << 20
 MEMORY, MEMORY_PER_BYTE = 512 << 20, 16
-# A child that inherits these takes itself for a rank.
+# Variables removed from the child's environment, because with them it would act as a rank.
 _LAUNCHERS = ("OMPI_", "OPAL_", "ORTE_", "PMI", "PRTE_", "HYDRA_", "MPI_", "MPIR_", "SLURM_")
 _PROGRAM = """
 import json, sys
@@ -37,13 +37,13 @@ _harmless: set[tuple[Any, ...]] = set()
 
 
 def require(path: Path, *calls: Callable[..., object]) -> None:
-    """See that `call(path, trusted=True)` of each of `calls` does no harm, by making it in a child process.
+    """Check that `call(path, trusted=True)` is harmless for each of `calls`, by making it in a child process.
 
-    Once per file (device, inode and size), call and process: a sweep's file keeps its size, and readers of a
-    running one come back every few seconds.
+    Done once per file (device, inode and size), call and process: a sweep's file keeps its size, and readers of a
+    running sweep read it every few seconds.
 
     Raises:
-        FileFormatError: what a call raises; or it crashed, or took more time or memory than any such file needs.
+        FileFormatError: a call raised an error, crashed, or needed more time or memory than a valid file does.
     """
     info = path.stat()
     names = [f"{call.__module__}:{call.__qualname__}" for call in calls]
@@ -63,8 +63,8 @@ def _ask(path: Path, names: list[str], size: int) -> None:
         "memory": MEMORY + MEMORY_PER_BYTE * size,
     }
     try:
-        # Never a bare fork: MPI's libraries don't survive one. Without `preexec_fn` this is vfork and exec.
-        # In a session of its own, because the terminal's Ctrl-C is for the parent, which may want to go on.
+        # Never a bare fork, which MPI libraries do not survive. Without `preexec_fn` this is vfork and exec.
+        # A new session, because the terminal's Ctrl-C is meant for the parent, which may continue.
         child = subprocess.run(
             [sys.executable, "-P", "-c", _PROGRAM],
             input=json.dumps(request).encode(),
@@ -75,7 +75,7 @@ def _ask(path: Path, names: list[str], size: int) -> None:
         )
     except subprocess.TimeoutExpired:
         raise _refusal(path, f"cannot be read within {wall} s") from None
-    except OSError as error:  # no child can be had, which is nothing against the file
+    except OSError as error:  # no child process can be started, which is not the fault of the file
         _open_anyway(path, str(error))
     else:
         _judge(path, child, cpu)
@@ -88,18 +88,18 @@ def _judge(path: Path, child: subprocess.CompletedProcess[bytes], cpu: int) -> N
             raise FileFormatError(verdict["message"], key=verdict["key"])
         if child.returncode == 0:
             return
-    if child.returncode > 0:  # not the file's doing: the interpreter or its modules are not to be had
+    if child.returncode > 0:  # not the fault of the file: the interpreter or its modules are not available
         _open_anyway(path, child.stderr.decode(errors="replace").strip().rpartition("\n")[2])
     elif -child.returncode == signal.SIGXCPU:
         raise _refusal(path, f"keeps the HDF5 library busy for more than {cpu} s")
     elif child.returncode < 0:
         name = signal.Signals(-child.returncode).name
-        raise _refusal(path, f"crashes the HDF5 library, or takes all memory ({name})")
+        raise _refusal(path, f"crashes the HDF5 library or exhausts the memory ({name})")
 
 
 def _refusal(path: Path, what: str) -> FileFormatError:
     return FileFormatError(
-        f"{str(path)!r} {what}, as a child process found; it is damaged or hostile, and not opened",
+        f"{str(path)!r} {what}, as a child process found; it is damaged or hostile and was not opened",
         key=str(path),
     )
 
@@ -108,18 +108,18 @@ def _open_anyway(path: Path, reason: str) -> None:
     import logging
 
     logging.getLogger("lsweep").warning(
-        "%s is opened without a look at it in a child process: %s", path, reason
+        "%s is opened without being checked in a child process: %s", path, reason
     )
 
 
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHERS)}
-    # No filter plug-ins, whatever a file asks for; no thread pools, which would cost more than the look.
+    # No filter plug-ins, even if a file requests them; no thread pools, which would cost more than the check.
     return kept | {"HDF5_PLUGIN_PRELOAD": "::", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def serve(request: dict[str, Any]) -> None:
-    """In the child: make the calls within the limits; print null, or the refusal as JSON."""
+    """In the child: make the calls within the limits; print null, or the error as JSON."""
     calls = []
     for name in request["calls"]:
         module, _, function = name.partition(":")
@@ -141,7 +141,7 @@ def serve(request: dict[str, Any]) -> None:
 
 
 def limit(cpu_seconds: int, memory: int) -> None:
-    """Let this process use that much more time and address space, and leave no core file."""
+    """Limit this process's further CPU time and address space, and disable core files."""
     import resource
 
     pages = 0
@@ -155,5 +155,5 @@ def limit(cpu_seconds: int, memory: int) -> None:
     ):
         hard = resource.getrlimit(kind)[1]
         lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        with contextlib.suppress(ValueError, OSError):  # a system that does not know that limit
+        with contextlib.suppress(ValueError, OSError):  # the system does not support this limit
             resource.setrlimit(kind, (lowered, hard))

@@ -1,4 +1,4 @@
-"""Reads sweeps, running ones too, without torch or MPI; checks everything in the file."""
+"""Reads finished and running sweeps without torch or MPI, and checks everything in the file."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ from lsweep.store.validation import (
 )
 from lsweep.surface import Status, Surface, Trajectory, curvature_metrics
 
-_YEAR_9999 = 253402300800.0  # what `time.localtime` is sure to take ends here
+_YEAR_9999 = 253402300800.0  # Unix time at the end of the range that `time.localtime` always supports
 
 
 def read(path: str | Path, *, trusted: bool = False) -> Surface:
     """Read a sweep's file, finished or running.
 
-    Points whose status is not `Status.DONE` read as NaN, whatever the bytes are.
+    Points whose status is not `Status.DONE` read as NaN, whatever the file contains.
 
     Args:
         path: the file.
-        trusted: read at once. Else a child process reads it first, once per file and process, so that a file
-            that crashes the HDF5 library is an error and not the end of this process (`lsweep.store.probe`).
+        trusted: read directly. Otherwise a child process reads the file first, once per file and process, so that a
+            file that crashes the HDF5 library causes an error and does not kill this process (`lsweep.store.probe`).
 
     Raises:
-        FileFormatError: no such file, not an lsweep file, damaged, or of a newer format.
+        FileFormatError: the file does not exist, is not an lsweep file, is damaged, or has a newer format.
     """
     path = Path(path)
     if not trusted:
@@ -83,10 +83,10 @@ def read(path: str | Path, *, trusted: bool = False) -> Surface:
 
 
 def look_first(path: Path, *calls: Callable[..., object]) -> None:
-    """Let a child process make these of this module's calls first; see `lsweep.store.probe.require`.
+    """Let a child process call these functions of this module first; see `lsweep.store.probe.require`.
 
     Raises:
-        FileFormatError: what they raise; or the file crashes HDF5 or keeps it busy for ever.
+        FileFormatError: a function raised an error, or the file crashes HDF5 or keeps it busy for ever.
     """
     require_file(path)
     probe.require(path, *calls)
@@ -94,10 +94,10 @@ def look_first(path: Path, *calls: Callable[..., object]) -> None:
 
 @probed
 def read_identity(path: Path) -> tuple[dict[str, Any], tuple[str, ...], np.ndarray]:
-    """What a resume must know: the stored identity, the metrics' names in order, the status (flat).
+    """Read what a resume needs: the stored identity, the names of the metrics in order, and the status (flat).
 
     Raises:
-        FileFormatError: see `read`; also where a dataset that a resume would write to is not as it should be.
+        FileFormatError: see `read`; also if a dataset that a resume would write to is invalid.
     """
     with opened(path) as file:
         shape = tuple(len(values) for values in reversed(axes_of(file).values()))
@@ -114,7 +114,7 @@ def read_identity(path: Path) -> tuple[dict[str, Any], tuple[str, ...], np.ndarr
 
 @probed
 def read_directions(path: Path) -> dict[str, Any]:
-    """The stored recipe and, per axis, {"sha256", "fingerprint", "stored": whether the tensors are there}.
+    """Read the stored recipe and, per axis, {"sha256", "fingerprint", "stored": whether the tensors are stored}.
 
     Raises:
         FileFormatError: see `read`.
@@ -137,7 +137,7 @@ def read_directions(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """Open an lsweep file for reading, without a lock: a reader must not stop a writer.
+    """Open an lsweep file for reading, without a lock, because a reader must not block a writer.
 
     Raises:
         FileFormatError: see `read`.
@@ -159,11 +159,11 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 
 def axes_of(file: h5py.File) -> dict[str, np.ndarray]:
-    """The axes, x first, as they should be. Raises FileFormatError."""
+    """Read and check the axes, x first. Raises FileFormatError."""
     names = [name for name in AXIS_NAMES if is_there(file, name)]
     if not names or names != list(AXIS_NAMES[: len(names)]):
         raise FileFormatError(
-            f"{file.filename!r} has the axes {', '.join(names) or 'none'}, expected x, then y, then z",
+            f"{file.filename!r} has the axes {', '.join(names) or 'none'}; expected x, x and y, or x, y and z",
             key="x",
         )
     axes = {name: checked(file, name, kinds="f", ndim=1)[...].astype(float) for name in names}
@@ -180,12 +180,14 @@ def _recorded(file: h5py.File) -> tuple[str, ...]:
     """The metrics of the sweep, in order."""
     names = tuple(str(name) for name in json_value(file, "metrics", list))
     if any(name in RESERVED or not name.isidentifier() for name in names):
-        raise FileFormatError(f"{file.filename!r} records impossible metrics: {names}", key="metrics")
+        raise FileFormatError(
+            f"{file.filename!r} has metrics with invalid names: {names}; the file is damaged", key="metrics"
+        )
     return names
 
 
 def _metrics(file: h5py.File, shape: tuple[int, ...], done: np.ndarray) -> dict[str, np.ndarray]:
-    """What was recorded, then what else looks like a metric; that other things lie there does no harm."""
+    """The recorded metrics, then other datasets that look like metrics; further objects in the file are ignored."""
     required = dict.fromkeys([*_recorded(file), "loss"])
     others = [n for n in file if n.isidentifier() and n not in (*required, *RESERVED)]
     names = [*required, *(n for n in others if _is_metric(file, n, shape))]
@@ -228,7 +230,7 @@ def _trajectory(file: h5py.File, ndim: int) -> Trajectory | None:
 
 
 def _sessions(file: h5py.File) -> tuple[dict[str, Any], ...]:
-    """Who worked on the file. A row that cannot be true was torn by a crash, and is left out."""
+    """The sessions that worked on the file. Invalid rows, left by a crash during a write, are omitted."""
     if not is_there(file, "sessions/table"):
         return ()
     dataset = checked(file, "sessions/table", kinds="V", ndim=1)

@@ -1,7 +1,7 @@
 """File layout (format version 1): datasets of fixed size, contiguous, allocated early.
 
-All metadata is written here, once, by one process. Afterwards a sweep changes raw bytes at known offsets
-only, so a process that dies in mid-write cannot leave the file unreadable. No filters, no chunks: independent
+All metadata is written here, once, by one process. Afterwards a sweep only changes raw bytes at known offsets, so a
+process that dies during a write cannot leave the file unreadable. Filters and chunks are not used, because independent
 parallel writes fail or hang with them.
 """
 
@@ -26,58 +26,58 @@ from lsweep.tools.files import replacing
 
 
 class Image(mmap.mmap):
-    """Memory with the methods of a file that h5py asks for. Pages that nobody wrote are zeros and take none.
+    """A file in memory for h5py. Pages that were never written are zero and take no memory.
 
     Args:
-        size: more than the file will have.
+        size: an upper bound on the size of the file.
 
     Attributes:
-        end: how long the file is.
+        end: the size of the file.
     """
 
     end: int
 
     def __new__(cls, size: int) -> Image:
-        """Addresses for so many bytes."""
+        """Reserve addresses for `size` bytes."""
         image = super().__new__(cls, -1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         image.end = 0
         return image
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:  # type: ignore[override]
-        """Go to a place, counted from the file's end for SEEK_END."""
+        """Set the position, relative to the file's end for SEEK_END."""
         super().seek(offset + self.end if whence == os.SEEK_END else offset)
         return self.tell()
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer from here on."""
+        """Read into a buffer from the current position."""
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
     def write(self, data: Any) -> int:
-        """Write from here on."""
+        """Write at the current position."""
         count = super().write(data)
         self.end = max(self.end, self.tell())
         return count
 
     def truncate(self, size: int) -> int:
-        """Say how long the file is."""
+        """Set the size of the file."""
         self.end = size
         return size
 
     def flush(self, *_: int) -> None:
-        """There is nothing behind it."""
+        """Do nothing: there is no underlying file."""
 
 
 FORMAT = "lsweep"
 FORMAT_VERSION = 1
-# Old file structures that every HDF5 since 1.8 reads, and that need no metadata updates for raw writes.
+# Old file structures, which every HDF5 since 1.8 reads and which need no metadata updates for raw writes.
 LIBVER = ("earliest", "v108")
-SESSIONS = 64  # rows of the ring
+SESSIONS = 64  # rows of the ring buffer
 _ROOM, _ROOM_PER_TENSOR = (
     64 << 20,
     4096,
-)  # addresses for the metadata of a new file: what is not used takes none
+)  # addresses reserved for the metadata of a new file; unused ones take no memory
 SESSION = np.dtype(
     [
         ("job", "S64"),
@@ -94,7 +94,7 @@ BOOKKEEPING: dict[str, tuple[str, Any]] = {
     "seconds": ("<f4", np.nan),
     "rank": ("<i4", -1),
 }
-# How a point's values came about; which of them a file has depends on the evaluator.
+# How a point's values were computed; which of these columns a file has depends on the evaluator.
 CURVATURE = tuple(
     f"curvature/{name}" for name in ("eig_min", "eig_max", "residual_min", "residual_max", "products")
 )
@@ -114,13 +114,13 @@ RESERVED = ("x", "y", "z", *BOOKKEEPING, *COLUMNS, *GROUPS, "eig_min", "eig_max"
 
 @dataclass(frozen=True)
 class StoredDirections:
-    """What the file says of its directions.
+    """The directions as stored in the file.
 
     Attributes:
-        recipe: how they were made, as the configuration has it.
+        recipe: how they were made, as in the configuration.
         hashes: axis → SHA-256 of the tensors.
-        fingerprints: axis → float64 samples and norms, to recognise them on another kind of CPU.
-        tensors: axis → arrays in parameter order, or empty where a seed can redraw them.
+        fingerprints: axis → float64 samples and norms, to recognise the directions on another kind of CPU.
+        tensors: axis → arrays in parameter order; empty if they can be redrawn from a seed.
         names: the parameters' names, in the same order.
     """
 
@@ -138,13 +138,13 @@ class Header:
     Attributes:
         grid: the axes.
         names: the metrics, in the order of `Batch.values`.
-        identity: what a resume must match, field → value (JSON types).
+        identity: the properties that a resume must match, field → value (JSON types).
         config: the resolved configuration, TOML text.
         provenance: versions, commit, hardware (JSON types).
-        directions: see there.
-        columns: numbers per point that say how the values came about.
+        directions: see `StoredDirections`.
+        columns: numbers per point that describe how the values were computed.
         trajectory: the path of a training in the plane, if there is one.
-        curvature: what is the same for the eigenvalues of all points, such as the tolerance.
+        curvature: settings that the eigenvalues of all points share, such as the tolerance.
     """
 
     grid: Grid
@@ -159,10 +159,10 @@ class Header:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Refuse metric names that the schema uses otherwise, or that are no plain word.
+    """Check that metric names are identifiers and not reserved by the schema.
 
     Raises:
-        ConfigError: naming the metric.
+        ConfigError: a name is invalid; the message names the metric.
     """
     for name in names:
         if name in RESERVED or not name.isidentifier():
@@ -175,16 +175,16 @@ def check_names(names: Sequence[str]) -> None:
 def datasets(
     names: Sequence[str], columns: Mapping[str, Column] = MappingProxyType({})
 ) -> dict[str, tuple[str, Any]]:
-    """Per-point datasets: name → (dtype, fill value). `accuracy` is there even where none is defined."""
+    """Per-point datasets: name → (dtype, fill value). `accuracy` exists even if none is defined."""
     metrics = dict.fromkeys([*names, *(() if "accuracy" in names else ("accuracy",))], ("<f8", np.nan))
     return {**metrics, **columns, **BOOKKEEPING}
 
 
 def create(path: Path, header: Header) -> None:
-    """Create the file whole or not at all: written under a temporary name, made durable, then renamed.
+    """Create the file atomically: it is written under a temporary name, made durable, then renamed.
 
     Raises:
-        InputError: the folder is not there or not writable, or the disk is full.
+        InputError: the folder does not exist or is not writable, or the disk is full.
     """
     try:
         content, later = image(header)
@@ -202,11 +202,11 @@ def create(path: Path, header: Header) -> None:
 
 
 def image(header: Header) -> tuple[memoryview, list[tuple[int, np.ndarray]]]:
-    """The new file's bytes, made in memory, but for the directions' tensors: these and where they belong.
+    """Make the new file's bytes in memory; return them, and the directions' tensors with their offsets.
 
-    A file that HDF5 could not write for want of room stays open in it, and fails again, at length, whenever
-    one of its objects is let go. And every byte is written, so that the file has all its blocks from the start.
-    The tensors may be as large as all else that a rank holds: another copy of them is never made.
+    The file is made in memory because HDF5 cannot recover from a full disk: the file stays open and fails again, with
+    long messages, whenever one of its objects is released. Every byte is written, so that the file has all its blocks
+    from the start. The tensors may be as large as everything else in a rank's memory, so they are never copied.
     """
     tensors = [tensor for several in header.directions.tensors.values() for tensor in several]
     points = sum(np.dtype(dtype).itemsize for dtype, _ in datasets(header.names, header.columns).values())

@@ -1,6 +1,6 @@
-"""Validation of HDF5 files as input: links, types, shapes and sizes are checked before a byte is read.
+"""Validation of HDF5 input files: links, types, shapes and sizes are checked before data are read.
 
-Nothing in a file is trusted, JSON in attributes included.
+Nothing in a file is trusted, including JSON in attributes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from lsweep.store import probe
 
 T = TypeVar("T", covariant=True)
 
-# A file may declare any shape it likes, and reading would allocate it: what it declares must be there.
+# A file may declare any shape, and reading would allocate it, so the declared size is checked against the stored one.
 MOST_BYTES = 16 << 30
 MOST_TEXT = 16 << 20
-# Compressed data may declare this much without proof, and beyond it so many times what they take in the file.
+# Compressed data may always expand to FREE_BYTES, and beyond that to MOST_EXPANSION times their size in the file.
 FREE_BYTES, MOST_EXPANSION = 256 << 20, 64
-DEFLATE_LIMIT = 1100  # nothing honest expands further: deflate ends at 1032
+DEFLATE_LIMIT = 1100  # valid data do not expand further: the limit of deflate is 1032
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
 _KINDS = {
     h5py.h5t.INTEGER: "iu",
@@ -49,10 +49,10 @@ _SPECIAL = {
 
 
 def require_file(path: Path) -> None:
-    """See that there is a regular file that may be read. Opening a pipe or a device would wait for ever.
+    """Check that the path is a readable regular file. Opening a pipe or a device could block for ever.
 
     Raises:
-        FileFormatError: what is there instead.
+        FileFormatError: it is not; the message says what it is instead.
     """
     name = str(path)
     try:
@@ -75,15 +75,15 @@ class Reader(Protocol[T]):
     """A function that reads an HDF5 file."""
 
     def __call__(self, path: str | Path, *, trusted: bool = False) -> T:
-        """Read the file; unless it is trusted, a child process reads it first."""
+        """Read the file; a child process reads it first unless it is trusted."""
         ...
 
 
 def probed(read: Callable[[Path], T]) -> Reader[T]:
-    """Decorator: a function that reads an HDF5 file, which a child process calls first (see `lsweep.store.probe`).
+    """Decorator for a function that reads an HDF5 file: a child process calls it first (see `lsweep.store.probe`).
 
     Raises:
-        FileFormatError: also if the file crashes HDF5 or keeps it busy.
+        FileFormatError: also if the file crashes HDF5 or keeps it busy for too long.
     """
 
     @functools.wraps(read)
@@ -102,7 +102,7 @@ def open_file(path: Path) -> Iterator[h5py.File]:
     """Open any HDF5 file for reading, without a lock.
 
     Raises:
-        FileFormatError: no such file, or none that HDF5 can read; also for damage met while it is open.
+        FileFormatError: the file does not exist or HDF5 cannot read it; also for damage found while it is open.
     """
     require_file(path)
     try:
@@ -112,7 +112,7 @@ def open_file(path: Path) -> Iterator[h5py.File]:
         raise
     except (
         Exception
-    ) as error:  # for damage h5py has raised OSError, RuntimeError, KeyError, TypeError, ValueError
+    ) as error:  # for damaged files h5py has raised OSError, RuntimeError, KeyError, TypeError, ValueError
         raise FileFormatError(f"{str(path)!r} is not a readable HDF5 file: {error}", key=str(path)) from None
 
 
@@ -125,18 +125,19 @@ def checked(
     ndim: int | None = None,
     shape: tuple[int, ...] | None = None,
 ) -> h5py.Dataset:
-    """A dataset that is safe to read: a hard link, stored in this file, of the expected type and shape.
+    """Return a dataset that is safe to read: a hard link, stored in this file, of the expected type and shape.
 
     Args:
-        group: where to look.
-        name: the path below it.
+        group: the group that contains the dataset.
+        name: the path of the dataset below it.
         kinds: allowed `dtype.kind`s, as in "fiu".
         dtype: the exact type.
         ndim: the number of dimensions.
         shape: the exact shape.
 
     Raises:
-        FileFormatError: naming the file and the dataset, what was expected and what came.
+        FileFormatError: the dataset is not safe; the message names the file and the dataset, what was expected and what
+            was found.
     """
     where = f"{Path(group.file.filename).name}: {name!r}"
 
@@ -170,7 +171,7 @@ def checked(
 
 
 def _storage_problem(dataset: h5py.Dataset) -> str:
-    """Looked at before the shape: asking a virtual dataset for it may open the files that it names."""
+    """Checked before the shape, because querying the shape of a virtual dataset may open the files that it names."""
     properties = dataset.id.get_create_plist()
     if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
         return "keeps its data in another file, which is not followed"
@@ -179,7 +180,7 @@ def _storage_problem(dataset: h5py.Dataset) -> str:
 
 
 def _most_bytes(dataset: h5py.Dataset) -> int:
-    """How much the dataset may declare, by what it takes in the file."""
+    """The largest size that the dataset may declare, given its size in the file."""
     held = dataset.id.get_storage_size()
     if dataset.chunks:
         return min(MOST_BYTES, DEFLATE_LIMIT * held, max(FREE_BYTES, MOST_EXPANSION * held))
@@ -194,10 +195,10 @@ def _type_name(dataset: h5py.Dataset) -> str:
 
 
 def text(place: h5py.Group, name: str) -> str | None:
-    """A text attribute; None where there is none.
+    """Read a text attribute; None if it does not exist.
 
     Raises:
-        FileFormatError: it is no single text.
+        FileFormatError: the attribute is not a single string.
     """
     if not h5py.h5a.exists(place.id, name.encode()):
         return None
@@ -208,11 +209,11 @@ def text(place: h5py.Group, name: str) -> str | None:
         if isinstance(value, str):
             value = value.encode("utf-8", "surrogateescape")
         return bytes(value).decode("utf-8", "replace")
-    raise FileFormatError(f"{place.file.filename!r}: the attribute {name!r} is no text", key=name)
+    raise FileFormatError(f"{place.file.filename!r}: the attribute {name!r} is not text", key=name)
 
 
 def integer(place: h5py.Group, name: str) -> int | None:
-    """An integer attribute; None where there is none, or no single integer."""
+    """Read an integer attribute; None if it does not exist or is not a single integer."""
     if not h5py.h5a.exists(place.id, name.encode()):
         return None
     attribute = h5py.h5a.open(place.id, name.encode())
@@ -226,7 +227,7 @@ def _is_scalar(attribute: h5py.h5a.AttrID) -> bool:
 
 
 def is_there(group: h5py.Group, name: str) -> bool:
-    """Whether there is a link of that path. No link is followed: `name in group` would open another file."""
+    """Whether a link of that path exists. Links are not followed, whereas `name in group` may open another file."""
     for part in _prefixes(name):
         if not group.id.links.exists(part):
             return False
@@ -247,12 +248,11 @@ def is_hard(group: h5py.Group, name: str) -> bool:
 def read_direction_file(path: Path) -> dict[str, list[np.ndarray]]:
     """Read directions: axis name → float arrays in parameter order.
 
-    Understands lsweep's files (group `directions/x`, …, where the tensors are stored) and those of the
+    Supports lsweep's files (group `directions/x`, …, if the tensors are stored) and those of the
     released code of [Li18] (groups `xdirection`, `ydirection`, datasets "0", "1", …).
 
-
     Raises:
-        FileFormatError: neither of these; or a sweep that keeps only the recipe of its directions.
+        FileFormatError: the file is neither of these, or a sweep that stores only the recipe of its directions.
     """
     with open_file(path) as file:
         found = {}
@@ -264,12 +264,12 @@ def read_direction_file(path: Path) -> dict[str, list[np.ndarray]]:
             return found
         if is_there(file, "directions"):
             raise FileFormatError(
-                f"{str(path)!r} keeps the recipe of its directions, not the tensors: use the same seed, or "
+                f"{str(path)!r} keeps the recipe of its directions, not the tensors; use the same seed, or "
                 "sweep with directions.keep = true",
                 key=str(path),
             )
     raise FileFormatError(
-        f"{str(path)!r} holds no directions: expected groups xdirection, ydirection or directions/x, directions/y",
+        f"{str(path)!r} holds no directions; expected groups xdirection, ydirection or directions/x, directions/y",
         key=str(path),
     )
 
@@ -278,27 +278,27 @@ def _numbered(group: h5py.Group) -> list[np.ndarray]:
     names = sorted((name for name in group if re.fullmatch(r"\d{1,9}", name)), key=int)
     if names != [str(i) for i in range(len(names))] or len(names) < len(group) or not names:
         raise FileFormatError(
-            f'{group.name!r} should hold datasets "0", "1", … without a gap', key=group.name
+            f'{group.name!r} must contain datasets "0", "1", … without a gap and nothing else', key=group.name
         )
     return [np.asarray(checked(group, name, kinds="fiu")[...]) for name in names]
 
 
 def _prefixes(name: str) -> list[bytes]:
-    # h5py gives names that are no UTF-8 with surrogates in them, and takes bytes.
+    # h5py returns names that are not UTF-8 with surrogates, and accepts bytes.
     parts = name.encode("utf-8", "surrogateescape").split(b"/")
     return [b"/".join(parts[: i + 1]) for i in range(len(parts))]
 
 
 J = TypeVar("J", list, dict)
 
-_DEEPEST = 50  # levels of JSON: what reads it further may recurse
+_DEEPEST = 50  # levels of JSON, because code that uses it may recurse
 
 
 def json_value(place: h5py.Group, name: str, kind: type[J]) -> J:
-    """The list or dictionary in an attribute; an empty one where there is none.
+    """Read the list or dictionary in an attribute; an empty one if the attribute does not exist.
 
     Raises:
-        FileFormatError: it is something else.
+        FileFormatError: the attribute contains something else.
     """
     content = text(place, name)
     try:
@@ -307,14 +307,15 @@ def json_value(place: h5py.Group, name: str, kind: type[J]) -> J:
         value = None
     if not isinstance(value, kind) or _depth(value) > _DEEPEST:
         raise FileFormatError(
-            f"{place.file.filename!r}: the attribute {name!r} is not JSON as expected; the file is damaged",
+            f"{place.file.filename!r}: the attribute {name!r} is not JSON of the expected type, a {kind.__name__}; "
+            "the file is damaged",
             key=name,
         )
     return value
 
 
 def _depth(value: Any) -> int:
-    """How deep lists and dictionaries lie in each other."""
+    """The nesting depth of lists and dictionaries."""
     depth, level = 0, [value]
     while level := [v for v in level if isinstance(v, (list, dict))]:
         depth += 1

@@ -1,7 +1,7 @@
 """Writes batches to a file: values first, status last, each durable before the next.
 
-A sweep changes raw bytes at known offsets and no metadata, so a file is written without HDF5's knowledge where one
-process writes it (`PosixWriter`), and through MPI-IO by HDF5 where all ranks do (`SharedWriter`).
+A sweep changes raw bytes at known offsets and no metadata. So a file with a single writer is written without HDF5
+(`PosixWriter`), and one that all ranks write by HDF5 through MPI-IO (`SharedWriter`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ TABLE = "sessions/table"
 
 @contextmanager
 def opening(path: Path) -> Iterator[None]:
-    """Say in words that a file cannot be opened for writing.
+    """Convert h5py's errors on opening a file for writing to readable ones.
 
     Raises:
-        InputError: instead of what h5py raises.
+        InputError: the file cannot be opened.
     """
     try:
         yield
@@ -44,12 +44,12 @@ class FileWriter(ABC):
     """Writes batches at their offsets.
 
     Args:
-        file: the open file; whether it stays open is its opener's concern.
-        path: where it lies.
+        file: the open file, which the caller closes.
+        path: the path of the file.
         names: the metrics, in the order of `Batch.values`.
 
     Raises:
-        FileFormatError: a dataset's bytes do not lie in one piece.
+        FileFormatError: a dataset is not stored contiguously.
     """
 
     def __init__(self, file: h5py.File, path: Path, names: Sequence[str]) -> None:
@@ -61,22 +61,23 @@ class FileWriter(ABC):
             self._types[name], self._offsets[name] = file[name].dtype, file[name].id.get_offset()
             if self._offsets[name] is None:
                 raise FileFormatError(
-                    f"{str(path)!r}: {name!r} is not stored in one piece, as lsweep stores it", key=name
+                    f"{str(path)!r}: {name!r} is not stored in one piece; the file was changed by another program",
+                    key=name,
                 )
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self._session: int | None = None
 
     @abstractmethod
     def _write_run(self, name: str, start: int, values: np.ndarray) -> None:
-        """Write consecutive values of a dataset from flat index `start` on, within one row."""
+        """Write consecutive values of a dataset, starting at flat index `start`, within one row."""
 
     def write(self, batch: Batch) -> None:
-        """Write a batch with increasing points: values, durable, then status, durable."""
+        """Write a batch with increasing points: first its values, then, when these are durable, its status."""
         pieces = runs(batch.points, self._shape[-1])
-        if not (batch.status == Status.SETTLED).all():  # of those there is nothing to write
+        if not (batch.status == Status.SETTLED).all():  # settled points have no values to write
             self._put_values(batch, pieces)
             self._durable()
-        # Only now may a reader trust these points, whatever happens to the machine.
+        # The status is written only now, so that a reader can trust these points even after a crash of the machine.
         self._put("status", batch.points, batch.status, pieces)
         self._durable()
 
@@ -90,14 +91,14 @@ class FileWriter(ABC):
         self._put("rank", batch.points, batch.rank, pieces)
 
     def close(self) -> None:
-        """Let go of the descriptor."""
+        """Close the file descriptor."""
         os.close(self._descriptor)
 
     def _durable(self) -> None:
         os.fsync(self._descriptor)
 
     def begin_session(self, job: str, ranks: int, hosts: str, mode: str) -> None:
-        """Take the next row of the ring of sessions."""
+        """Start a session in the next row of the ring buffer of sessions."""
         content = os.pread(self._descriptor, SESSIONS * SESSION.itemsize, self._offsets[TABLE])
         start = np.frombuffer(content, dtype=SESSION)["start"]
         self._session = int(np.argmin(start) if (start > 0).all() else np.flatnonzero(start == 0)[0])
@@ -108,7 +109,7 @@ class FileWriter(ABC):
         self._write_run(TABLE, self._session, self._row)
 
     def update_session(self, points: int) -> None:
-        """Note how many points this session has made durable so far."""
+        """Record the number of points that this session has made durable so far."""
         if self._session is None:
             return
         self._row["stop"], self._row["points"] = time.time(), points
@@ -129,10 +130,10 @@ class FileWriter(ABC):
 
 
 class PosixWriter(FileWriter):
-    """Writes by the system's own calls.
+    """Writes with system calls, without HDF5.
 
-    HDF5 would buffer raw data in this process, rewrite its superblock whenever the file is opened and closed, and,
-    once a write has failed, fail again at every object it lets go, until it crashes at the process's end (seen
+    HDF5 would buffer raw data in this process and rewrite its superblock whenever the file is opened and closed. After
+    a failed write it would fail again at every object that it releases, and crash at the end of the process (seen
     with 1.10.8 and a full disk).
     """
 
@@ -140,7 +141,7 @@ class PosixWriter(FileWriter):
         self._write_plainly(name, start, values)
 
     def _put(self, name: str, points: np.ndarray, values: np.ndarray, pieces: list[tuple[int, int]]) -> None:
-        # Most runs are one point, and one process may write those of all ranks: next to nothing beside the call itself.
+        # Most runs are one point, and one process may write those of all ranks, so there is little but the call itself.
         kind = self._types[name]
         content, size = memoryview(np.asarray(values, dtype=kind).tobytes()), kind.itemsize
         places = (self._offsets[name] + points * size).tolist()
@@ -149,13 +150,15 @@ class PosixWriter(FileWriter):
 
 
 class SharedWriter(FileWriter):
-    """Writes by HDF5 through MPI-IO, independently of the other ranks. Nothing is buffered, and `H5Fflush`, which is
-    collective, is never called."""
+    """Writes with HDF5 through MPI-IO, independently of the other ranks.
+
+    Nothing is buffered, and `H5Fflush`, which is collective, is never called.
+    """
 
     def __init__(self, file: h5py.File, path: Path, names: Sequence[str]) -> None:
         super().__init__(file, path, names)
         self._datasets = {name: file[name].id for name in self._offsets}
-        # Made once: describing a run of one point takes HDF5 several times as long as writing it.
+        # Created once: describing a run of one point takes HDF5 several times as long as writing it.
         self._spaces = {name: dataset.get_space() for name, dataset in self._datasets.items()}
         self._kinds = {name: h5py.h5t.py_create(dtype) for name, dtype in self._types.items()}
         self._run_of: dict[tuple[int, ...], h5py.h5s.SpaceID] = {}
@@ -171,16 +174,16 @@ class SharedWriter(FileWriter):
         try:
             self._datasets[name].write(run, space, values.reshape(count), self._kinds[name])
         except (OSError, RuntimeError):
-            # MPI-IO says that a write failed, and not why. The system says why, or writes it.
+            # MPI-IO does not report why a write failed. The system call reports the reason, or succeeds.
             self._write_plainly(name, start, values)
 
     def close(self) -> None:
-        """Let go of the descriptor, and see that HDF5 writes nothing more when it closes the file.
+        """Close the descriptor, and prevent HDF5 from writing anything when it closes the file.
 
-        All is on the disk by now, and the superblock that HDF5 would rewrite is as it was. Where a write has
-        failed that one may fail as well, on one rank before a collective call: the others would wait in it for
-        ever (seen with 1.10.8 and a full disk). So what is open for writing here is made to lead nowhere; only
-        Linux lets a process see what it has open.
+        All data are on disk by now, and the superblock that HDF5 would rewrite is unchanged. After a failed write,
+        rewriting it may fail too, on one rank before a collective call in which the others would wait for ever (seen
+        with 1.10.8 and a full disk). So descriptors of this file that are open for writing are redirected to an
+        anonymous file. This is done on Linux only, where a process can list its open files.
         """
         here = os.fstat(self._descriptor)
         os.close(self._descriptor)
@@ -193,12 +196,12 @@ class SharedWriter(FileWriter):
                 if same and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
                     os.dup2(nowhere, number, inheritable=False)
             except OSError:
-                continue  # closed meanwhile, as the one that lists is
+                continue  # closed meanwhile, like the descriptor of the listing itself
         os.close(nowhere)
 
 
 class FileStore(Store):
-    """A store whose results go into a file; `_path` and `_writer` are its subclass's."""
+    """A store that writes results to a file; subclasses set `_path` and `_writer`."""
 
     _path: Path
     _writer: FileWriter
@@ -218,7 +221,7 @@ class FileStore(Store):
 
 
 def _unravel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """As `np.unravel_index`, in a tenth of its time for one index."""
+    """Like `np.unravel_index`, but ten times as fast for one index."""
     place = []
     for size in reversed(shape):
         index, rest = divmod(index, size)

@@ -69,7 +69,7 @@ def not_refined(file: h5py.File) -> None:
 POINTS: dict[Callable[[h5py.File], None], str] = {
     unknown_status: "1 points have a status other than 0 to 3",
     settled_at_the_corner: "1 points are settled on the coarse lattice",
-    not_refined: "are settled, and the sweep is not refined",
+    not_refined: "are settled, but the sweep is not refined",
 }
 
 
@@ -89,14 +89,14 @@ def test_a_settled_point_with_a_value(column: str, value: float, copy: Path) -> 
         file[column][places(file, Status.SETTLED)[3]] = value
     verdict = audit.points(copy, trusted=True)
     assert verdict.wrong == ()
-    assert verdict.loose == ("1 points are settled and carry values, as a kill in mid-write leaves them",)
+    assert verdict.loose == ("1 points are settled but have values, as after a kill during a write",)
 
 
 def test_settled_points_with_nothing_around_them(copy: Path) -> None:
     with h5py.File(copy, "r+") as file:
         file["loss"][...] = np.nan
     [said] = audit.points(copy, trusted=True).loose
-    assert said.endswith("points are settled, and nothing around them to interpolate")
+    assert said.endswith("points are settled, but have no neighbours to interpolate from")
 
 
 def test_a_status_of_another_shape(copy: Path) -> None:
@@ -166,17 +166,17 @@ def another_precision(group: h5py.Group) -> None:
 CERTIFICATES: dict[Callable[[h5py.Group], None], str] = {
     another_point: "1 of its evaluated points are not evaluated",
     another_evaluated_point: "its evaluated points are not those that its seed draws",
-    twice: "its points are not in order, or there twice",
-    too_many: "it has more evaluated points than there were to be",
+    twice: "its points are not in order or contain duplicates",
+    too_many: "it has more evaluated points than were requested",
     another_seed: "its interpolated points are not those that its seed draws",
-    another_value: "'loss' is not what the file has at its points",
-    another_interpolation: "'loss' is not what the file has at its points",
-    another_truth: "'absolute_error/loss' is not what its values give",
-    another_error: "'relative_error/loss' is not what its values give",
-    another_summary: "'loss_interpolated_largest' is not what its values give",
+    another_value: "'loss' differs from the file's values at its points",
+    another_interpolation: "'loss' differs from the file's values at its points",
+    another_truth: "'absolute_error/loss' does not agree with its values",
+    another_error: "'relative_error/loss' does not agree with its values",
+    another_summary: "'loss_interpolated_largest' does not agree with its values",
     no_error: "'absolute_error/accuracy' is absent",
     fewer_errors: "'absolute_error/accuracy' has shape (3,), expected (12,)",
-    another_precision: "it is in fp64",
+    another_precision: "its precision is fp64",
 }
 
 
@@ -194,7 +194,9 @@ def test_a_certificate_that_is_older_than_the_sweep(copy: Path) -> None:
     with h5py.File(copy, "r+") as file:
         place = np.unravel_index(file["certificate/points"][-1], file["status"].shape)
         file["loss"][place], file["status"][place] = 7.0, Status.DONE
-    assert audit.certified(copy, trusted=True) == AuditResult((), ("it was made before the sweep went on",))
+    assert audit.certified(copy, trusted=True) == AuditResult(
+        (), ("it was made before the sweep was resumed",)
+    )
     assert audit.points(copy, trusted=True) == AuditResult()
 
 
@@ -206,7 +208,9 @@ def test_a_sweep_that_went_on(swept: Path, tmp_path: Path, monkeypatch: pytest.M
     output = Path("out/sweep.h5")
     assert cli.main(["sweep", "sweep.toml", "--quiet", "--complete", "--max-points", "9", *REFINED]) == 75
     assert audit.points(output, trusted=True) == AuditResult()
-    assert audit.certified(output, trusted=True) == AuditResult((), ("it was made before the sweep went on",))
+    assert audit.certified(output, trusted=True) == AuditResult(
+        (), ("it was made before the sweep was resumed",)
+    )
     assert cli.main(["certify", "sweep.toml", "--quiet", *REFINED]) == 0
     assert audit.certified(output, trusted=True) == AuditResult()
 
@@ -234,6 +238,6 @@ def test_the_command(swept: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest
         file["loss"][places(file, Status.SETTLED)[0]] = 1.0
     assert cli.main(["check", "sweep.toml", *REFINED]) == 2
     said = capfd.readouterr().out
-    assert "warn  points    1 points are settled and carry values" in said
-    assert "fail  certified 'relative_error/loss' is not what its values give" in said
+    assert "warn  points    1 points are settled but have values" in said
+    assert "fail  certified 'relative_error/loss' does not agree with its values" in said
     Path("out/sweep.h5").write_bytes(whole)

@@ -240,7 +240,7 @@ def test_a_read_only_folder_and_file(walk: Walk, tmp_path: Path) -> None:
         status, said = every_step.execute(walk, place, {})
         assert status == 2
         assert str(place.output) in one_line(said)
-        assert "Read-only file system; allow writing to it" in one_line(said)
+        assert "Read-only file system; change its permissions" in one_line(said)
         assert place.output.read_bytes() == before
         assert oracle.leftovers(place.output) == []
     assert every_step.execute(walk, place, {})[0] == 0

@@ -86,7 +86,7 @@ def test_a_crash_is_one_line(call: Any, tmp_path: Path) -> None:
         call(path)
     assert caught.value.exit_status == EXIT_BAD_INPUT
     if HDF5 == "1.10.8":
-        assert "crashes the HDF5 library, or takes all memory (SIGSEGV)" in str(caught.value)
+        assert "crashes the HDF5 library or exhausts the memory (SIGSEGV)" in str(caught.value)
     assert path.read_bytes() == CRASHES
 
 
@@ -165,7 +165,7 @@ def tell(path: Path, *, trusted: bool) -> None:
 
 
 CHILDREN = {
-    abort: r"crashes the HDF5 library, or takes all memory \(SIGABRT\)",
+    abort: r"crashes the HDF5 library or exhausts the memory \(SIGABRT\)",
     allocate: "cannot be read: .*MemoryError",
     spin: "keeps the HDF5 library busy for more than 1 s",
     sleep: "cannot be read within 3 s",
@@ -209,7 +209,7 @@ def test_without_a_child_the_file_is_opened_with_a_warning(
 ) -> None:
     monkeypatch.setattr(sys, "executable", interpreter)
     assert read(sweep).loss[0, 0] == 0.25
-    assert "opened without a look at it in a child process" in caplog.text
+    assert "opened without being checked in a child process" in caplog.text
 
 
 # How often ------------------------------------------------------------------------------------------------

@@ -161,7 +161,7 @@ def add_hard_link_cycle(file: h5py.File) -> None:
 
 CHANGES: dict[str, tuple[Change, str | None]] = {
     "no axes": (delete("x", "y"), "axes none"),
-    "no x": (delete("x"), "axes y, expected x"),
+    "no x": (delete("x"), "axes y; expected x"),
     "no loss": (delete("loss"), "'loss' is absent"),
     "no status": (delete("status"), "'status' is absent"),
     "axis of text": (replace("x", "abc"), "'x' has type object"),
@@ -185,27 +185,27 @@ CHANGES: dict[str, tuple[Change, str | None]] = {
     "provenance is a list": (attribute("provenance", "[1]"), "'provenance' is not JSON"),
     "provenance is deep": (attribute("provenance", "[" * 30000), "'provenance' is not JSON"),
     "metrics are a number": (attribute("metrics", "3"), "'metrics' is not JSON"),
-    "config is a number": (attribute("config", 10**12), "'config' is no text"),
-    "config is an array": (attribute("config", np.zeros(3)), "'config' is no text"),
-    "format is an array": (attribute("format", ["lsweep", "lsweep"]), "'format' is no text"),
+    "config is a number": (attribute("config", 10**12), "'config' is not text"),
+    "config is an array": (attribute("config", np.zeros(3)), "'config' is not text"),
+    "format is an array": (attribute("format", ["lsweep", "lsweep"]), "'format' is not text"),
     "axis of nothing": (replace("x", np.zeros(0)), "must be finite and increasing"),
     "axis with a NaN": (replace("x", np.array([0, 1, np.nan, 3, 4])), "must be finite and increasing"),
     "axis that falls": (replace("x", np.arange(5.0)[::-1]), "must be finite and increasing"),
     "virtual axis of unknown length": (virtual_axis_of_unknown_length, "keeps its data in another file"),
-    "metric called x": (attribute("metrics", '["x"]'), "impossible metrics"),
-    "metric with an escape": (attribute("metrics", r'["\u001b[31m"]'), "impossible metrics"),
+    "metric called x": (attribute("metrics", '["x"]'), "metrics with invalid names"),
+    "metric with an escape": (attribute("metrics", r'["\u001b[31m"]'), "metrics with invalid names"),
     "metric that is absent": (attribute("metrics", '["loss", "f1"]'), "'f1' is absent"),
     "provenance is nested": (attribute("provenance", '{"a":' * 99 + "1" + "}" * 99), "'provenance' is not JSON"),
     "provenance has a long number": (attribute("provenance", "9" * 5000), "'provenance' is not JSON"),
-    "config is a compound": (special("config", [("a", "S9")]), "'config' is no text"),
-    "config is a reference": (special("config", h5py.ref_dtype), "'config' is no text"),
-    "config is of variable length": (special("config", h5py.vlen_dtype("u1")), "'config' is no text"),
-    "config is of many texts": (special("config", "S1", (8000, 7)), "'config' is no text"),
+    "config is a compound": (special("config", [("a", "S9")]), "'config' is not text"),
+    "config is a reference": (special("config", h5py.ref_dtype), "'config' is not text"),
+    "config is of variable length": (special("config", h5py.vlen_dtype("u1")), "'config' is not text"),
+    "config is of many texts": (special("config", "S1", (8000, 7)), "'config' is not text"),
     "format_version is a float": (special("format_version", "f8"), "no valid format_version"),
     "format_version is an enum": (special("format_version", h5py.enum_dtype({"a": 1})), "no valid format_version"),
     "loss by scale and offset": (lambda f: packed(f, scaleoffset=3), "filters [6]"),
     "loss compressed to nothing": (lambda f: packed(f, compression="gzip"), None),
-    "config is empty": (attribute("config", h5py.Empty("S10")), "'config' is no text"),
+    "config is empty": (attribute("config", h5py.Empty("S10")), "'config' is not text"),
 }  # fmt: skip
 
 
@@ -311,7 +311,7 @@ def test_identity_and_directions_of_damaged_files(sweep: Path) -> None:
             file.attrs[name] = before
     with h5py.File(sweep, "r+") as file:
         file["directions"].attrs["recipe"] = np.zeros(2)
-    assert "'recipe' is no text" in refused(read_directions, sweep)
+    assert "'recipe' is not text" in refused(read_directions, sweep)
     with h5py.File(sweep, "r+") as file:
         del file["directions"]
         file["directions"] = h5py.ExternalLink("absent.h5", "/")
