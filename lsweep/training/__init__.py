@@ -1,1 +1,1 @@
-"""Training of networks into a trail of checkpoints, and reports on it."""
+"""Training of networks with a trail of checkpoints, and reports on a trail."""

@@ -1,4 +1,4 @@
-"""Training batches: shuffled, augmented on the device, with label noise, and the same whenever a step is repeated."""
+"""Training batches: shuffled, augmented on the device, with label noise; identical whenever a step is repeated."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from lsweep.errors import DataError
 
 @dataclass(frozen=True)
 class CropFlip:
-    """What happens to each image of a batch.
+    """Random crops and flips of the images of a batch.
 
     Attributes:
         top, left: int64 (B,), the corner of the crop in the padded image, 0 … 2·padding.
-        flip: bool (B,), whether it is mirrored left to right.
-        padding: pixels of zero around an image.
+        flip: bool (B,), whether the image is mirrored left to right.
+        padding: number of zero pixels added on each side of an image.
     """
 
     top: torch.Tensor
@@ -33,9 +33,9 @@ class CropFlip:
     padding: int
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Crop and flip images (B, C, H, W), any dtype; the result lies in memory as (B, H, W, C).
+        """Crop and flip images (B, C, H, W), any dtype; the memory order of the result is (B, H, W, C).
 
-        One gather per batch: a loop over images costs a kernel for each.
+        One gather per batch, because a loop would launch a kernel for each image.
         """
         device, (count, _, height, width) = images.device, images.shape
         padded = F.pad(images, [self.padding] * 4)
@@ -48,22 +48,22 @@ class CropFlip:
 
 
 def draw(count: int, padding: int, generator: torch.Generator) -> CropFlip:
-    """Draw crops and flips for `count` images from a CPU generator: the same ones for every device."""
+    """Draw crops and flips for `count` images from a CPU generator, so that they are the same for every device."""
     corners = torch.randint(2 * padding + 1, (2, count), generator=generator)
     flip = torch.randint(2, (count,), generator=generator).bool()
     return CropFlip(corners[0], corners[1], flip, padding)
 
 
 def corrupt(labels: torch.Tensor, share: float, seed: int) -> torch.Tensor:
-    """Give `share` of the examples, rounded to a whole number of them, another class, uniformly at random.
+    """Replace the labels of some examples by another class, uniformly at random.
 
     Args:
         labels: (N,), integers from 0; there are `labels.max() + 1` classes.
-        share: in [0, 1]; exactly so many labels of the result are wrong.
-        seed: which ones, and what they become.
+        share: in [0, 1]; exactly this share of the labels becomes wrong, rounded to a whole number of examples.
+        seed: seed for the choice of the examples and their new classes.
 
     Raises:
-        DataError: labels are no class indices, or all of one class.
+        DataError: the labels are not class indices, or all of one class.
     """
     if share == 0:
         return labels
@@ -74,7 +74,7 @@ def corrupt(labels: torch.Tensor, share: float, seed: int) -> torch.Tensor:
         )
     classes = int(labels.max()) + 1
     if classes < 2:
-        raise DataError("train.label_noise needs at least two classes", key="train.label_noise")
+        raise DataError("train.label_noise needs at least two classes, got one", key="train.label_noise")
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
     steps = torch.randint(1, classes, (len(chosen),), generator=generator).to(labels)
@@ -84,16 +84,16 @@ def corrupt(labels: torch.Tensor, share: float, seed: int) -> torch.Tensor:
 
 
 def seed_of(*numbers: int) -> int:
-    """A seed for torch's generators that differs wherever one of the numbers does."""
+    """Derive a seed for torch's generators from several numbers; different numbers give different seeds."""
     state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
-    return int(state[0]) >> 1  # torch takes 63 bits
+    return int(state[0]) >> 1  # torch accepts 63 bits
 
 
 def with_noise(data: ResidentData, settings: TrainConfig) -> ResidentData:
-    """The same examples, some with wrong labels.
+    """Return the same examples, with label noise if the settings ask for it.
 
     Raises:
-        DataError: the data have no labels that could be wrong.
+        DataError: the data are not pairs of input and label.
     """
     if settings.label_noise == 0:
         return data
@@ -104,10 +104,10 @@ def with_noise(data: ResidentData, settings: TrainConfig) -> ResidentData:
 
 
 class TrainingBatches:
-    """The batches of every epoch. What a batch holds depends on (seed, epoch, step) alone.
+    """The batches of every epoch. The contents of a batch depend only on (seed, epoch, step).
 
     Attributes:
-        steps: batches per epoch; the last one is as short as it comes.
+        steps: batches per epoch; the last one may be shorter.
     """
 
     def __init__(self, data: ResidentData, settings: TrainConfig) -> None:
@@ -117,10 +117,10 @@ class TrainingBatches:
         self._order = (-1, torch.empty(0, dtype=torch.int64))
 
     def batch(self, epoch: int, step: int) -> Any:
-        """The batch of a step, counted from 0, on the data's device.
+        """Return the batch of a step, counted from 0, on the data's device.
 
         Raises:
-            DataError: the data are no images, and augmentation is on.
+            DataError: augmentation is on, but the data are not images.
         """
         size = self._settings.batch_size
         chosen = self._permutation(epoch)[step * size : (step + 1) * size]
@@ -132,7 +132,7 @@ class TrainingBatches:
         generator = torch.Generator().manual_seed(seed_of(self._settings.seed, 2, epoch, step))
         change = draw(len(chosen), self._settings.padding, generator)
         if isinstance(transform, ImageTransform):
-            # Before mean and std, as in torchvision's recipes: what is padded is black.
+            # Before mean and std, as in torchvision's recipes: the padding is black.
             images, labels = part
             return transform((change(images.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), labels))
         return _changed(part if transform is None else transform(part), change)

@@ -28,7 +28,7 @@ from lsweep.training.trail_writer import TrailWriter
 
 
 def weighted_sum(measured: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Σ weights·values and Σ weights of what an objective says of a batch: a tensor (B,), or one with weights."""
+    """Σ weights·values and Σ weights of an objective's output for a batch: values (B,), or values and weights."""
     values, weight = measured if isinstance(measured, (tuple, list)) else (measured, None)
     if weight is None:
         return values.sum(), values.new_tensor(float(len(values)))
@@ -36,7 +36,7 @@ def weighted_sum(measured: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def measure(model: nn.Module, objective: Objective, batches: Iterable[Any]) -> dict[str, float]:
-    """The means over all batches, in evaluation mode: name → Σ weights·values / Σ weights, summed in float64."""
+    """Means over all batches, in evaluation mode: name → Σ weights·values / Σ weights, summed in float64."""
     sums: dict[str, torch.Tensor] = {}
     totals: dict[str, torch.Tensor] = {}
     with evaluation_mode(model), torch.no_grad():
@@ -59,9 +59,9 @@ class TrainingOutcome:
     """How a session ended.
 
     Attributes:
-        trail: as it is on the disk.
-        steps: optimiser steps that this session kept.
-        reason: why it stopped early, or "".
+        trail: the trail as stored on disk.
+        steps: the number of optimiser steps of this session that were saved.
+        reason: why the session stopped early, or "".
     """
 
     trail: Trail
@@ -70,24 +70,24 @@ class TrainingOutcome:
 
     @property
     def exit_status(self) -> int:
-        """0 complete, 75 stopped and resumable, 1 stopped before a single step."""
+        """0 if complete, 75 if stopped and resumable, 1 if stopped before the first step."""
         return EXIT_COMPLETE if not self.reason else EXIT_STOPPED if self.steps else EXIT_ERROR
 
 
 class Training:
-    """A network in training and its state: epochs complete, steps of the next one, sums over them.
+    """A network in training and its state: complete epochs, steps of the next epoch, and sums over these steps.
 
     Args:
-        model: with its initial weights; trained in place, on `device`.
-        splits: "train" among them, its labels as they are trained on.
-        objective: its "loss" is descended.
-        settings: the recipe.
-        device: where all of this lies.
+        model: the network with its initial weights; trained in place, on `device`.
+        splits: the data sets, among them "train", with label noise already applied.
+        objective: its "loss" is minimised.
+        settings: the training recipe.
+        device: the device of the network and the data.
         eval_batch: examples per forward pass of an evaluation.
 
     Raises:
-        DataError: data and network don't fit each other.
-        ConfigError: there is nothing to train.
+        DataError: data and network do not fit each other.
+        ConfigError: no parameter can be trained.
     """
 
     def __init__(
@@ -110,13 +110,16 @@ class Training:
         self.batches = TrainingBatches(self.splits["train"], settings)
         parameters = [p for p in model.parameters() if p.requires_grad]
         if not parameters:
-            raise ConfigError("the network has no parameter that can be trained", key="model.source")
+            raise ConfigError(
+                "the network has no trainable parameter; set requires_grad for at least one",
+                key="model.source",
+            )
         self.optimiser = optimisers.make(settings, parameters)
         self.epoch = self.step = 0
         self.sums: dict[str, torch.Tensor] = {}
 
     def run(self, writer: TrailWriter, progress: Progress, stop: Stop) -> TrainingOutcome:
-        """Train to the end, or until `stop`."""
+        """Train to the end, or until `stop` requests a stop."""
         if writer.trail.resume is None:
             self._keep(writer, Epoch(0, self.lr, self._measured()))
         else:
@@ -145,7 +148,7 @@ class Training:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the epoch that is next."""
+        """The learning rate of the next epoch."""
         return optimisers.learning_rate(self.settings, self.epoch + 1)
 
     def _step(self) -> None:
@@ -202,16 +205,16 @@ class Training:
         return found
 
     def _require_finite(self, writer: TrailWriter) -> None:
-        """Once an epoch, not at every step: the question makes the host wait for the device."""
+        """Check loss and weights once per epoch, not at every step, because the host must wait for the device."""
         loss = float(self.sums["loss"])
         tensors = [t for t in self.model.state_dict().values() if t.is_floating_point()]
         if math.isfinite(loss) and all(bool(t.isfinite().all()) for t in tensors):
             return
         kept = writer.trail.checkpoints
         raise DivergenceError(
-            f"training diverged in epoch {self.epoch + 1}: the loss or a weight is not finite any more "
+            f"training diverged in epoch {self.epoch + 1}: the loss or a weight is no longer finite "
             f"(learning rate {self.lr:g}); {str(writer.trail.folder)!r} keeps the checkpoints up to epoch "
-            f"{kept[-1].number if kept else 0}; try a smaller train.lr, in another folder"
+            f"{kept[-1].number if kept else 0}; try a smaller train.lr, with another train.trail"
         )
 
     def _keep(self, writer: TrailWriter, epoch: Epoch) -> None:
@@ -253,7 +256,7 @@ def _pieces(batch: Any, size: int | None) -> list[Any]:
 
 
 def _leading(batch: Any) -> torch.Tensor:
-    """A batch's first tensor: its length is the number of examples."""
+    """A batch's first tensor, whose length is the number of examples."""
     first: torch.Tensor = next(leaf for leaf in pytree.tree_leaves(batch) if isinstance(leaf, torch.Tensor))
     return first
 

@@ -1,4 +1,4 @@
-"""Optimisers of torch with the defaults of [Li18], learning rate schedules, and their state as named tensors."""
+"""Torch optimisers with the defaults of [Li18], learning rate schedules, and optimiser state as named tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lsweep.errors import CheckpointError
 
 
 def make(config: TrainConfig, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """SGD with (Nesterov) momentum, or Adam; the weight decay is an L2 term of the loss for both."""
+    """Make SGD with (Nesterov) momentum, or Adam; for both, weight decay is an L2 term of the loss."""
     if config.optimizer == "adam":
         return torch.optim.Adam(
             parameters,
@@ -30,7 +30,7 @@ def make(config: TrainConfig, parameters: Iterable[torch.nn.Parameter]) -> torch
 
 
 def learning_rate(config: TrainConfig, epoch: int) -> float:
-    """The learning rate of an epoch, counted from 1: lower from the epoch after each of `drops` on."""
+    """The learning rate of an epoch, counted from 1; it drops after each epoch in `drops`."""
     rate = config.lr
     for drop in config.drops:
         if epoch > drop:
@@ -39,13 +39,13 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Set it for all parameters."""
+    """Set the learning rate of all parameters."""
     for group in optimiser.param_groups:
         group["lr"] = rate
 
 
 def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The state, "3.momentum_buffer" → tensor, where 3 counts parameters; what is None is left out."""
+    """The state, "3.momentum_buffer" → tensor, where 3 is the parameter's index; values of None are omitted."""
     state = optimiser.state_dict()["state"]
     return {
         f"{index}.{name}": torch.as_tensor(value)
@@ -56,10 +56,10 @@ def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
 
 
 def restore(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], where: str) -> None:
-    """Give a fresh optimiser the state of `state_tensors`.
+    """Load the state returned by `state_tensors` into a new optimiser.
 
     Raises:
-        CheckpointError: the state, read from the file `where`, is another network's.
+        CheckpointError: the state, read from the file `where`, belongs to another network.
     """
     own = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
@@ -69,8 +69,8 @@ def restore(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor
             raise CheckpointError(f"{where!r}: the optimiser state {key!r} fits no parameter", key=where)
         if tensor.dim() > 0 and tensor.shape != own[int(index)].shape:
             raise CheckpointError(
-                f"{where!r}: the optimiser state {key!r} has shape {tuple(tensor.shape)}, its parameter "
-                f"{tuple(own[int(index)].shape)}",
+                f"{where!r}: the optimiser state {key!r} has shape {tuple(tensor.shape)}, expected that of its "
+                f"parameter, {tuple(own[int(index)].shape)}",
                 key=where,
             )
         state.setdefault(int(index), {})[name] = tensor

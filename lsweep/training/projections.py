@@ -1,4 +1,4 @@
-"""Projections of a trail onto planes: principal axes, and the two planes of [Li18] §7 that fail to show it."""
+"""Projections of a trail onto planes: the principal axes, and the two planes of [Li18] §7 that do not capture it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from lsweep.models.parameters import WeightSpace
 
 @dataclass(frozen=True)
 class Report:
-    """What `lsweep trajectory` says.
+    """The report of `lsweep trajectory`.
 
     Attributes:
-        parameters: that move.
-        ratios: (n,) the principal components' shares of the variance, falling.
-        planes: name → the projection onto it.
+        parameters: the number of parameters that move.
+        ratios: (n,) the principal components' shares of the variance, in decreasing order.
+        planes: name → the projection onto that plane.
     """
 
     parameters: int
@@ -33,7 +33,7 @@ class Report:
     planes: dict[str, Projection]
 
     def to_json(self) -> dict[str, Any]:
-        """The same in JSON types."""
+        """Convert to JSON types."""
         return {
             "parameters": self.parameters,
             "explained_variance_ratio": self.ratios.tolist(),
@@ -47,10 +47,10 @@ class Report:
 def report(
     recipe: DirectionsConfig, trails: TrailAxes, space: WeightSpace, theta: Sequence[torch.Tensor]
 ) -> Report:
-    """Project all checkpoints; see the module.
+    """Project all checkpoints onto three planes.
 
-    The second plane has two random directions, made by `recipe`; the third the straight way
-    from the last to the first checkpoint and one of these.
+    The first plane is spanned by the principal axes, the second by two random directions made by `recipe`, the third
+    by the difference of the first and the last checkpoint and one of these random directions.
 
     Raises:
         InputError: the trail moves in fewer than two dimensions.

@@ -1,9 +1,9 @@
 """Steps between checkpoints: norms and histograms of the weights, and cosines with the descent direction.
 
-The gradient is that of the mean loss over the whole first split, without weight decay, at the checkpoint from which a
-step goes on. BatchNorm's running statistics are constants of that checkpoint, as in a sweep; with evaluate.batchnorm
-"recalibrate" each layer normalises with its batch's own statistics, and the gradient passes through them, as in
-training.
+The gradient is that of the mean loss over the whole first split, without weight decay, at the checkpoint where a step
+starts. BatchNorm's running statistics are the constants of that checkpoint, as in a sweep. With evaluate.batchnorm
+"recalibrate" each layer normalises with the statistics of its batch, and the gradient includes their derivatives, as
+in training.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ BINS = 200
 
 @dataclass(frozen=True)
 class Steps:
-    """Along a trail of n checkpoints, over the p parameters that `directions.include` and `exclude` leave.
+    """The steps along a trail of n checkpoints, for the p parameters selected by `directions.include` and `exclude`.
 
     Attributes:
-        epochs: (n,).
-        names: (p,).
-        norms: (n,), ‖θ‖ of all of them.
-        tensors: (n, p), the same of each.
-        lengths: (n − 1,), of the step from each checkpoint to the next.
-        gradients: (n − 1,), ‖∇L‖ where the step begins.
+        epochs: (n,), the epochs of the checkpoints.
+        names: (p,), the names of the parameters.
+        norms: (n,), ‖θ‖ over all p parameters.
+        tensors: (n, p), the norm of each parameter.
+        lengths: (n − 1,), the length of the step from each checkpoint to the next.
+        gradients: (n − 1,), ‖∇L‖ at the start of the step.
         cosines: (n − 1,), between the step and −∇L; NaN where one of them is zero or not finite.
-        edges: (`BINS` + 1,), from −w to w, the largest weight.
-        counts: (n, `BINS`), how many weights lie between, of parameters with two dimensions or more.
+        edges: (`BINS` + 1,), the bins of the histograms, from −w to w, where w is the largest absolute weight.
+        counts: (n, `BINS`), the number of weights per bin, for parameters with two or more dimensions.
     """
 
     epochs: np.ndarray
@@ -60,7 +60,7 @@ class Steps:
     counts: np.ndarray
 
     def to_json(self) -> dict[str, Any]:
-        """The same in JSON types; a number that is not finite is None."""
+        """Convert to JSON types; numbers that are not finite become None."""
 
         def plain(values: np.ndarray) -> list[Any]:
             return [plain(v) if v.ndim else (v.item() if np.isfinite(v) else None) for v in values]
@@ -80,7 +80,7 @@ def along(
     comm: Comm,
     progress: Progress | None = None,
 ) -> Steps:
-    """Follow a trail in this process; the model comes back as it was. Two checkpoints are in memory at a time.
+    """Follow a trail in this process and restore the model. Two checkpoints are in memory at a time.
 
     Raises:
         InputError: a checkpoint does not fit the network, or nothing moves.
@@ -137,7 +137,7 @@ def _follow(
 
 
 def _walk(problem: Problem, trail: Trail, space: WeightSpace) -> Iterator[list[torch.Tensor]]:
-    """Give the model the weights of one checkpoint after another, and yield its parameters."""
+    """Load one checkpoint after another into the model, and yield its parameters."""
     for epoch in trail.checkpoints:
         file = trail.path(epoch)
         checkpoint.fit(problem.model, checkpoint.read(file), str(file))
@@ -147,13 +147,13 @@ def _walk(problem: Problem, trail: Trail, space: WeightSpace) -> Iterator[list[t
 def _gradient(
     curvature: CurvatureConfig, problem: Problem, placement: Placement, moved: Sequence[bool]
 ) -> np.ndarray:
-    """∇L where the model is."""
+    """∇L at the model's current weights."""
     with eigenvectors.at_centre(curvature, problem, placement, moved) as (hessian, evaluator):
         if problem.calibration is None:
             return hessian.gradient()
         examples = len(next(iter(problem.splits.values())))
         most = batchnorm.BATCH_SIZE
-        # No batch may be a single example, of which there is no variance.
+        # No batch may be a single example, because that has no variance.
         hessian.batch_size = next((size for size in range(most, 1, -1) if examples % size != 1), most)
         with batchnorm.batch_statistics(batchnorm.with_statistics(evaluator.net.model)):
             return hessian.gradient()

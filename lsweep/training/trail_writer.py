@@ -1,6 +1,6 @@
 """Writes a trail: tensors first, the index last, each file durable before the next.
 
-Killed at any moment, the folder holds the index as it was and all that it names.
+If the process is killed at any moment, the folder contains the previous index and all files that it names.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 def claim(folder: Path) -> None:
-    """See that the folder can be made, and that what is there is a trail or nothing.
+    """Create the folder and check that it is writable and empty or a trail.
 
     Raises:
-        InputError: it cannot, or something else lies there.
+        InputError: the folder cannot be created or written to, or contains something else.
         FileFormatError: the trail's index is damaged.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"cannot make the folder {str(folder)!r}: {error.strerror}", key="train.trail"
+            f"cannot create the folder {str(folder)!r}: {error.strerror}", key="train.trail"
         ) from None
     if trails.is_trail(folder):
         trails.read(folder)
     elif foreign := [p.name for p in folder.iterdir() if not _ours(p.name)]:
         raise InputError(
-            f"the folder {str(folder)!r} holds {foreign[0]!r} and no {trails.INDEX}; name an empty or a new one",
+            f"the folder {str(folder)!r} contains {foreign[0]!r} and no {trails.INDEX}; name an empty or a new one",
             key="train.trail",
         )
     if not os.access(folder, os.W_OK):
@@ -52,10 +52,10 @@ def claim(folder: Path) -> None:
 
 
 class TrailWriter:
-    """A trail that grows; only the holder of its lock may use it.
+    """Appends to a trail; only the holder of the trail's lock may use it.
 
     Attributes:
-        trail: as it is on the disk.
+        trail: the trail as stored on disk, and the epochs noted since.
     """
 
     def __init__(self, trail: Trail, guard: Callable[[], None]) -> None:
@@ -63,10 +63,10 @@ class TrailWriter:
 
     @classmethod
     def open(cls, new: Trail, guard: Callable[[], None]) -> TrailWriter:
-        """Resume what lies in `new.folder`, or begin.
+        """Resume the trail in `new.folder`, or start a new one.
 
         Raises:
-            IdentityError: another training's trail is there; names the field and both values.
+            IdentityError: the folder contains another training's trail; the message names the field and both values.
         """
         if trails.is_trail(new.folder):
             found = trails.read(new.folder)
@@ -79,10 +79,10 @@ class TrailWriter:
         """Append an epoch with its checkpoint.
 
         Args:
-            epoch: without its file and hash.
-            state: the network's.
-            resume: where to go on; its file's name is chosen here.
-            everything: what `resume` needs: weights and optimiser state.
+            epoch: the epoch without its file and hash.
+            state: the state dict of the network.
+            resume: the state from which to resume; the name of its file is set here.
+            everything: the tensors that `resume` needs: weights and optimiser state.
         """
         kept = dataclasses.replace(
             epoch,
@@ -94,7 +94,7 @@ class TrailWriter:
         self.suspend([*self.trail.epochs, kept], resume, everything)
 
     def suspend(self, epochs: list[Epoch], resume: Resume, everything: Tensors) -> None:
-        """Say where a resume goes on, and which epochs there are."""
+        """Write the state from which to resume, and an index with these epochs."""
         self._guard()
         resume = dataclasses.replace(resume, file=f"resume_{resume.epoch:04d}_{resume.step:06d}.safetensors")
         _write(self.trail.folder / resume.file, everything)
@@ -112,7 +112,7 @@ class TrailWriter:
         self.trail = dataclasses.replace(self.trail, epochs=(*self.trail.epochs, epoch))
 
     def resume_state(self) -> dict[str, torch.Tensor]:
-        """What `everything` was."""
+        """Read the tensors that were stored as `everything`."""
         assert self.trail.resume is not None
         return read_tensors(self.trail.folder / self.trail.resume.file)
 
@@ -122,7 +122,7 @@ def _write(path: Path, tensors: Tensors) -> None:
         from safetensors.torch import save_file
     except ImportError:
         raise MissingExtra("training needs safetensors: pip install '.[torch]' in lsweep's clone") from None
-    # Copies: tensors that share memory, tied weights, are refused.
+    # Copied, because safetensors refuses tensors that share memory, such as tied weights.
     own = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
     with _in_words(path.parent), replacing(path) as temporary:
         save_file(own, temporary)
@@ -140,22 +140,22 @@ def _in_words(folder: Path) -> Any:
             number = errno.ENOSPC
         reason = os.strerror(number) if number else f"{type(error).__name__}: {error}"
         raise StoreError(
-            f"the trail {str(folder)!r} cannot be written any more: {reason}; what is there is whole: make "
-            "room and run the same command again",
+            f"the trail {str(folder)!r} cannot be written any more: {reason}; its checkpoints so far are intact; "
+            "free some space and run the same command again",
             errno=number,
         ) from None
 
 
 def _sweep_up(trail: Trail) -> None:
-    """Remove what a killed run left half written, and states that no resume needs any more."""
+    """Remove partial files that a killed run left, and resume files that are no longer needed."""
     needed = {trail.resume.file} if trail.resume else set()
     for path in trail.folder.iterdir():
         stale = path.name.startswith("resume_") and path.name not in needed
-        # Ours end in .tmp; those of safetensors, which writes aside too, begin with it.
+        # lsweep's temporary files end in .tmp; those of safetensors begin with .tmp.
         if stale or (path.name.startswith(".") and (path.suffix == ".tmp" or path.name.startswith(".tmp"))):
             path.unlink(missing_ok=True)
 
 
 def _ours(name: str) -> bool:
-    """Whether a killed run may have left it before there was an index."""
+    """Whether a run that was killed before it wrote an index may have left this file."""
     return name.startswith(("epoch_", "resume_", ".epoch_", ".resume_", f".{trails.INDEX}"))

@@ -1,7 +1,7 @@
-"""One training from beginning to end: deterministic, stopped and resumed at any step.
+"""One training from beginning to end: deterministic, and can be stopped and resumed at any step.
 
-Every step's randomness (order, augmentation, dropout) is a function of seed, epoch and step, so nothing but
-weights and optimiser state must be kept to go on with the same bits.
+The random numbers of every step (order, augmentation, dropout) are a function of seed, epoch and step, so only weights
+and optimiser state must be stored to resume with the same bits.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def train(
     stop: Stop | None = None,
     break_lock: bool = False,
 ) -> TrainingOutcome:
-    """Train the network that `config` describes, or go on with its trail.
+    """Train the network that `config` describes, or resume its trail.
 
     Raises:
-        InputError: anything wrong with the input, or another training's trail at its place.
-        DivergenceError: the loss or a weight is no longer finite; the last good checkpoint stays the last.
+        InputError: the input is invalid, or the folder contains the trail of another training.
+        DivergenceError: the loss or a weight is no longer finite; the trail ends with the last finite checkpoint.
     """
     settings = settings_of(config)
     assert settings.trail is not None
@@ -106,14 +106,14 @@ def _initial(source: str, settings: TrainConfig) -> nn.Module:
 
 def _splits(config: DataConfig) -> dict[str, ResidentData]:
     if "train" not in config.split:
-        raise ConfigError('training needs "train" in data.split', key="data.split")
+        raise ConfigError(f'training needs "train" in data.split, got {list(config.split)}', key="data.split")
     found: dict[str, ResidentData] = {}
     for split in config.split:
         examples = data.load(config, split)
         if not isinstance(examples, ResidentData):
             raise DataError(
-                "training draws examples one by one, but this data set comes in batches put together already; "
-                "return tensors or a map-style dataset from data.source",
+                "training draws single examples, but this data set consists of fixed batches; return tensors or a "
+                "map-style dataset from data.source",
                 key="data.source",
             )
         found[split] = examples
@@ -123,8 +123,8 @@ def _splits(config: DataConfig) -> dict[str, ResidentData]:
 def _identity(
     config: EvaluateConfig, settings: TrainConfig, model: nn.Module, splits: Mapping[str, ResidentData]
 ) -> dict[str, Any]:
-    """What makes two trainings the same. More epochs are a longer one, not another."""
-    apart = ("trail", "start", "init_seed", "epochs")  # the initial weights are known by their hash
+    """The properties that identify a training. More epochs make it longer, not a different one."""
+    apart = ("trail", "start", "init_seed", "epochs")  # the initial weights are identified by their hash
     return {
         "weights": parameters.sha256(*model.state_dict().values()),
         "data": {split: examples.sha256() for split, examples in splits.items()},

@@ -303,7 +303,7 @@ def test_another_training_at_the_same_place_is_refused(
         ("train.start=nowhere.pt", "no weights file at 'nowhere.pt'"),
         ("data.split=test", 'training needs "train" in data.split'),
         ("train.trail=.", "and no trail.json; name an empty or a new one"),
-        ("train.trail=net.py/x", "cannot make the folder"),
+        ("train.trail=net.py/x", "cannot create the folder"),
         ("train.betas=[0.9]", "train.betas must be two numbers"),
     ],
 )
