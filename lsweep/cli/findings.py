@@ -41,7 +41,7 @@ def report(config: Config | None, comm: Comm, more_ranks: int | None = None) -> 
 
 
 def findings(config: Config | None, comm: Comm, more_ranks: int | None = None) -> Iterator[Finding]:
-    """Collective: one thing after another; what depends on a failed one is left out."""
+    """Collective: the checks in order; those that depend on a failed one are left out."""
     yield _software()
     yield preflight.ranks(comm)
     yield preflight.threads(comm)
@@ -78,7 +78,7 @@ def _lock(comm: Comm, output: Path) -> Finding:
 
 
 def _sweep(config: Config, comm: Comm, output: Path, more_ranks: int | None) -> Iterator[Finding]:
-    """The network, its data, the device, the file that is there, and a point."""
+    """The network, the data, the device, an existing output file, and one point."""
     try:
         need_torch("sweeping needs")
     except MissingExtra as error:
@@ -131,7 +131,7 @@ def _state(existing: Path | None, pending: int, config: Config) -> str:
 
 
 def _content(existing: Path) -> Iterator[Finding]:
-    """What the file says of its points, and its certificate of some of them."""
+    """Consistency of the file's points and of its certificate."""
     yield _judged(
         "points",
         audit.points(existing),

@@ -23,14 +23,14 @@ from lsweep.grid import Axis, Grid
 from lsweep.store import Batch, Header, open_store, opening, reader
 from lsweep.tools import files
 
-# After so long a probe write hangs: a sound file system takes milliseconds, a busy one seconds.
+# A test write that takes longer hangs: a healthy file system takes milliseconds, a busy one seconds.
 HANGS_AFTER = 60.0
 _SLOW_SYNC = 1.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """The result of one check.
 
     Attributes:
         what: a word.
@@ -46,7 +46,7 @@ class Finding:
 
 
 def ranks(comm: Comm) -> Finding:
-    """How many ranks met on how many hosts."""
+    """The number of ranks that found each other, and of hosts."""
     hosts = Counter(comm.allgather(comm.host))
     where = ", ".join(f"{count} on {host}" for host, count in sorted(hosts.items())[:8])
     where += f", … ({len(hosts)} hosts)" if len(hosts) > 8 else ""
@@ -55,7 +55,7 @@ def ranks(comm: Comm) -> Finding:
 
 
 def threads(comm: Comm) -> Finding:
-    """Whether the threads of a host's ranks fit on the cores that these may use."""
+    """Whether the threads of a host's ranks fit on the cores that they may use."""
     text = f"{cores.threads_per_rank(comm)} per rank"
     crowded = cores.overcrowded(comm)
     if not crowded:
@@ -104,7 +104,7 @@ def parallel_io(comm: Comm, mode: str, folder: Path) -> Finding:
 
 
 def space(comm: Comm, grid: Grid, columns: int, folder: Path) -> Finding:
-    """Whether the output fits. All of it is allocated when it is created."""
+    """Whether the output fits on the disk; it is fully allocated when it is created."""
     needed = grid.size * (8 * columns + 13) + 100_000
     free = comm.on_root(lambda: files.free_bytes(folder))
     text = f"{size(free)} free in {str(folder)!r}, the output takes about {size(needed)}"
@@ -114,7 +114,7 @@ def space(comm: Comm, grid: Grid, columns: int, folder: Path) -> Finding:
 
 
 def probe_write(comm: Comm, mode: str, folder: Path, say: Callable[[str], None]) -> Finding:
-    """Write a small sweep as the job will, every rank its share, and read it back.
+    """Write a small sweep in the same way as the job, with a share for every rank, and read it back.
 
     Args:
         say: takes a line, if the write hangs; the job is ended then.
@@ -185,13 +185,13 @@ def _ends_when_hanging(comm: Comm, what: str, say: Callable[[str], None]) -> Ite
 
 
 def _is_romio(comm: Comm) -> bool:
-    """MPICH and its descendants have nothing else; Open MPI takes its own OMPIO except on Lustre."""
+    """Whether MPI-IO is ROMIO: always for MPICH and its derivatives; Open MPI uses OMPIO except on Lustre."""
     chosen = os.environ.get("OMPI_MCA_io", "")  # noqa: SIM112 - Open MPI's name
     return "romio" in chosen or not comm.library.startswith("Open MPI")
 
 
 def size(count: float) -> str:
-    """Bytes in words: "1.5 MB"."""
+    """Bytes as text: "1.5 MB"."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 1000 or unit == "TB":
             break

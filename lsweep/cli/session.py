@@ -81,7 +81,7 @@ def session(
         from lsweep import comm as ranks
 
         with clock.span("starting MPI"):
-            # Without parallel HDF5 there is no use in starting MPI for the store, which will refuse.
+            # Without parallel HDF5, do not start MPI for the store, which will raise an error.
             comm = ranks.alone() if one_rank else ranks.connect(need_mpi=mpio and parallel_hdf5())
         if comm.size > 1:
             last.callback(_ignore_signals)  # after `on_signals` has restored the handlers
@@ -111,7 +111,7 @@ def errors_end_all(comm: Comm) -> Iterator[None]:
         _leave_together(comm, error)
         raise Ended(error.exit_status) from None
     except LockError as error:
-        # The other ranks find out by themselves, or are as dead as this one is to them.
+        # The other ranks notice by themselves, or cannot be reached.
         report_error(error)
         if comm.size > 1:
             comm.abort(error.exit_status)

@@ -41,7 +41,7 @@ def make(
     eigenvectors: Eigenvectors | None = None,
     output: Path | None = None,
 ) -> list[Tensors]:
-    """Collective: make the directions that the configuration describes; files are read by rank 0 alone.
+    """Collective: generate the directions of the configuration; only rank 0 reads files.
 
     Args:
         recipe: of the directions, axis by axis.
@@ -83,7 +83,7 @@ def make(
 
 
 def _ready(recipe: DirectionsConfig, axes: Sequence[str], output: Path | None) -> dict[str, Tensors]:
-    """Eigenvectors that an earlier session stored: they are dear, and differ in their last digits by the machine."""
+    """Eigenvectors stored by an earlier session: they are expensive, and their last digits depend on the machine."""
     curved = [a for a in axes if build.resolve(recipe, a).kind == "hessian"]
     if not curved or output is None or not output.exists():
         return {}
@@ -96,14 +96,14 @@ def _ready(recipe: DirectionsConfig, axes: Sequence[str], output: Path | None) -
 def agree(
     comm: Comm, made: list[Tensors], space: WeightSpace, output: Path | None
 ) -> tuple[list[Tensors], list[str]]:
-    """Collective: the same directions on every rank, and on a resume the ones that the file began with.
+    """Collective: the same directions on every rank; on a resume, those in the file.
 
     Returns:
         the directions, and per axis the SHA-256 that identifies them.
     """
     hashes = [parameters.sha256(*direction) for direction in made]
     if any(other != hashes for other in comm.allgather(hashes)):
-        # torch.randn is not bit-equal across kinds of CPU: rank 0's numbers are everybody's.
+        # torch.randn is not bit-equal across kinds of CPU: all ranks use rank 0's numbers.
         log.info("ranks drew different directions; rank 0's are used")
         with comm.temporary():
             made = [build.lay_flat(direction, space) for direction in share_tree(comm, lambda: made)]
@@ -121,7 +121,7 @@ def agree(
 
 
 def _match_stored(output: Path, made: list[Tensors], hashes: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """Compare with the directions in the file: the hashes to go by, and stored tensors to use instead."""
+    """Compare with the directions in the file: the hashes to use, and stored tensors that replace generated ones."""
     stored = reader.read_directions(output)
     adopted, replaced = list(hashes), {}
     for index, axis in enumerate(AXIS_NAMES[: len(made)]):
@@ -155,9 +155,9 @@ def stored(
     *,
     explicit: bool,
 ) -> StoredDirections:
-    """What the file keeps of them: recipe, hashes and fingerprints; tensors where no seed can redraw them."""
+    """The part that the file stores: recipe, hashes and fingerprints, and tensors that no seed can redraw."""
     recipes = {axis: _recipe(recipe, axis) for axis in axes}
-    # A seed redraws random directions; others hang on files that may be gone tomorrow.
+    # Random directions can be redrawn from a seed; others depend on files that may disappear.
     kept = [axis for axis in axes if explicit or recipe.keep or recipes[axis]["kind"] != "random"]
     return StoredDirections(
         recipe={"kind": "explicit"} if explicit else recipes,

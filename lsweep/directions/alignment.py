@@ -15,7 +15,7 @@ from lsweep.models.parameters import WeightSpace
 
 
 def cosines(made: Sequence[Tensors]) -> np.ndarray:
-    """The cosine of the angle between each two directions, (k, k) float64."""
+    """The cosine of the angle between each pair of directions, (k, k) float64."""
     inner = np.array([[_dot(one, other) for other in made] for one in made])
     norms = np.sqrt(np.diag(inner))
     result: np.ndarray = inner / np.outer(norms, norms)
@@ -23,7 +23,7 @@ def cosines(made: Sequence[Tensors]) -> np.ndarray:
 
 
 def norms(direction: Tensors) -> list[float]:
-    """The norm of each of its tensors."""
+    """The norm of each tensor of a direction."""
     return [float(tensor.double().norm()) for tensor in direction]
 
 

@@ -32,7 +32,7 @@ def _no_eigenvectors(moved: Sequence[bool], numbers: Sequence[int]) -> list[Tens
 
 @dataclass(frozen=True)
 class Sources:
-    """How directions reach files, injected because this package reads none.
+    """Functions that read files, injected because this package reads none.
 
     Attributes:
         checkpoint: path → one tensor per entry, the target θ′ of an interpolation, for as long as the context lasts.
@@ -56,7 +56,7 @@ def make(
     sources: Sources,
     ready: Mapping[str, Tensors] = MappingProxyType({}),
 ) -> list[Tensors]:
-    """Make one direction per axis, each laid flat.
+    """Make one flat direction per axis.
 
     Random directions of axes that share a seed come from one generator, x first; an axis whose table sets
     a seed of its own starts a fresh one.
@@ -94,7 +94,7 @@ def make(
 
 
 def resolve(config: DirectionsConfig, axis: str) -> DirectionsConfig:
-    """The recipe of one axis: the common table with the axis's own keys laid over it; `to` is this axis's."""
+    """The recipe of one axis: the common table, overridden by the keys of the axis; `to` is that of the axis."""
     own: AxisDirection = getattr(config, axis)
     target = config.to if axis == "x" else getattr(config, f"to_{axis}")
     base = replace(config, to=target, to_y=None, to_z=None, x=AxisDirection(), y=AxisDirection())
@@ -103,7 +103,7 @@ def resolve(config: DirectionsConfig, axis: str) -> DirectionsConfig:
 
 
 def lay_flat(direction: Tensors, space: WeightSpace) -> Tensors:
-    """The direction as views of one vector of its own, which the evaluator moves along without another copy."""
+    """The direction as views of one new flat vector, which the evaluator uses without another copy."""
     return space.views(space.flatten(direction))
 
 
@@ -118,7 +118,7 @@ def interpolate(theta: Tensors, target: Tensors) -> Tensors:
 
 
 def select(direction: Tensors, space: WeightSpace, include: Sequence[str], exclude: Sequence[str]) -> Tensors:
-    """Zero what no pattern of `include` matches (none given: all match) and what one of `exclude` does.
+    """Zero the tensors that match no pattern of `include` (without patterns, all match) or a pattern of `exclude`.
 
     Raises:
         ConfigError: see `moving`.
@@ -128,7 +128,7 @@ def select(direction: Tensors, space: WeightSpace, include: Sequence[str], exclu
 
 
 def moving(space: WeightSpace, include: Sequence[str], exclude: Sequence[str]) -> list[bool]:
-    """Which entries move.
+    """Select the entries that move.
 
     Patterns are shell wildcards on the whole parameter name: "layer1.*", "*.bias".
 
@@ -157,7 +157,7 @@ def _selected(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool
 
 
 def moved(recipe: DirectionsConfig, space: WeightSpace) -> tuple[bool, ...]:
-    """Which entries an axis of this recipe moves, before anything is drawn: no buffers, `include` and `exclude`.
+    """Select the entries that an axis of this recipe moves, before drawing: no buffers, `include` and `exclude`.
 
     Biases and BatchNorm's γ and β are among them where `bias_bn` does not settle what they do.
     """
@@ -192,7 +192,7 @@ def check_fit(tensors: Tensors, space: WeightSpace, where: str) -> Tensors:
 
 
 def fingerprint(direction: Tensors) -> np.ndarray:
-    """A few numbers that tell whether two directions agree: every tensor's norm, and 64 elements; float64."""
+    """Numbers to compare two directions: the norm of every tensor, and 64 elements; float64."""
     starts = np.cumsum([0, *(d.numel() for d in direction)])
     # float64: float32 rounds 25557031 up, to one past the end of a ResNet-50.
     places = torch.linspace(0, int(starts[-1]) - 1, 64, dtype=torch.float64).long().numpy()
@@ -206,7 +206,7 @@ def _element(tensor: torch.Tensor, place: int) -> float:
 
 
 def _norm(tensor: torch.Tensor) -> float:
-    # In pieces: in float64 the whole would take twice the memory of a large tensor.
+    # In pieces: a float64 copy would need twice the memory of a large tensor.
     return math.sqrt(sum(float(piece.double().square().sum()) for piece in tensor.reshape(-1).split(1 << 20)))
 
 
@@ -248,7 +248,7 @@ def _one(
     elif recipe.kind == "hessian":
         direction = normalize(curved[axis], theta, space, recipe.normalize, recipe.bias_bn)
     else:
-        # As `random` and `normalize`, but tensor by tensor: the draws would be one more copy of all parameters.
+        # As `random` and `normalize`, but tensor by tensor, to avoid one more copy of all parameters.
         direction = [
             normalize_tensor(
                 torch.randn(entry.shape, generator=generator), w, entry, recipe.normalize, recipe.bias_bn
@@ -261,7 +261,7 @@ def _one(
 def _eigenvectors(
     config: DirectionsConfig, axes: Sequence[str], space: WeightSpace, sources: Sources
 ) -> dict[str, Tensors]:
-    """The eigenvectors of all axes that want one; those over the same parameters are computed together."""
+    """The eigenvectors for all axes that need one; those over the same parameters are computed together."""
     wanted: dict[tuple[bool, ...], dict[str, int]] = {}
     for axis in axes:
         recipe = resolve(config, axis)

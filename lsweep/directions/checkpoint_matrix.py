@@ -14,7 +14,7 @@ from lsweep.errors import CheckpointError
 from lsweep.models import checkpoint
 from lsweep.models.parameters import WeightSpace
 
-# Bytes of float64 that all rows together hold at a time.
+# Bytes of float64 that all rows hold in memory at a time.
 BUDGET = 256 << 20
 
 Piece = tuple[int, int, int]  # an entry, and from where to where along its first dimension
@@ -61,7 +61,7 @@ class CheckpointRows:
             yield block
 
     def tensors(self, axis: np.ndarray) -> list[torch.Tensor]:
-        """An axis (size,) as one float32 tensor per entry of the space; zero where nothing moves."""
+        """An axis (size,) as one float32 tensor per entry of the space; zero in entries that do not move."""
         made = [torch.zeros(entry.shape) for entry in self._space.entries]
         at = 0
         for index in self._moving:
@@ -78,7 +78,7 @@ class CheckpointRows:
         return np.concatenate(kept)
 
     def _cut(self, width: int) -> Iterator[list[Piece]]:
-        """Pieces of entries, together about `width` columns a block."""
+        """Pieces of entries, with about `width` columns per block."""
         pieces: list[Piece] = []
         filled = 0
         for index in self._moving:
@@ -101,13 +101,13 @@ class CheckpointRows:
             sliced = self._slices(file, pieces)
             if sliced is not None:
                 return self._flat(pieces, sliced)
-        # Another program's file comes whole, for want of a way to read a part of it.
+        # Files of other programs are read whole; there is no way to read a part.
         state = checkpoint.check_fit(self._model, checkpoint.read(file), str(file))
         entire = [state[self._space.entries[index].name].float().numpy() for index, _, _ in pieces]
         return self._flat(pieces, entire, whole=True)
 
     def _slices(self, file: Path, pieces: Sequence[Piece]) -> list[np.ndarray] | None:
-        """The pieces' values; None if the file's names are not the network's."""
+        """The values of the pieces; None if the names in the file are not those of the network."""
         from safetensors import SafetensorError, safe_open
 
         try:

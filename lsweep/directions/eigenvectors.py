@@ -30,7 +30,7 @@ BATCH_SIZE = {"cpu": 50, "cuda": 250, "mps": 100}
 
 
 def effort(config: CurvatureConfig) -> SolverSettings:
-    """How hard a configuration asks to try."""
+    """The solver settings of a configuration."""
     return SolverSettings(config.tolerance, config.max_products, config.seed)
 
 
@@ -48,7 +48,7 @@ def with_curvature(
     made: list[Tensors],
     inner: ExactEvaluator,
 ) -> tuple[CurvatureEvaluator, dict[str, Any]]:
-    """Collective: an evaluator of the Hessian's eigenvalues too, and what the file says of how they are computed."""
+    """Collective: an evaluator that adds the Hessian's eigenvalues, and the identity fields of their computation."""
     chosen = inner.net.flat.device
     size = batch_size(config, chosen)
     with comm.together():
@@ -74,14 +74,14 @@ def with_curvature(
 def source(
     config: CurvatureConfig, problem: Problem, comm: Comm, place: Placement
 ) -> Callable[[Sequence[bool], Sequence[int]], list[Tensors]]:
-    """What `build.Sources` asks for eigenvectors: a collective function of moved entries and numbers.
+    """The function that `build.Sources` calls for eigenvectors: collective, of moved entries and numbers.
 
     Number 1 is the largest eigenvalue's vector, 2 the next one's, −1 the smallest's. Each has unit norm, and its
     element of largest magnitude is positive.
     """
 
     def eigenvectors(moved: Sequence[bool], numbers: Sequence[int]) -> list[Tensors]:
-        # The same threads in every session: sums, and so bits, depend on them.
+        # The same number of threads in every session: the bits of sums depend on it.
         with device.threads_of(comm):
             found: list[Tensors] = share_tree(comm, lambda: _compute(config, problem, place, moved, numbers))
         return found
@@ -93,7 +93,7 @@ def source(
 def at_centre(
     config: CurvatureConfig, problem: Problem, place: Placement, moved: Sequence[bool]
 ) -> Iterator[tuple[Hessian, ExactEvaluator]]:
-    """The Hessian of the network at θ*, and the evaluator that has borrowed it, on this rank alone."""
+    """The Hessian of the network at θ*, and the evaluator that has borrowed the network, on this rank."""
     size = batch_size(config, place.device)
     with device.repeatable():
         lending = exact_evaluator(

@@ -6,7 +6,7 @@ import torch
 
 from lsweep.models.parameters import Entry, WeightSpace
 
-# [Li18]'s released code guards norms with this; kept, so that its directions come out to the last bit.
+# [Li18]'s released code adds this to norms; the same value reproduces its directions bit for bit.
 EPSILON = 1e-10
 
 Tensors = list[torch.Tensor]

@@ -20,7 +20,7 @@ SMALLEST = 1e-12
 
 
 class Rows(Protocol):
-    """The rows of X, cut into blocks of columns.
+    """The rows of X, in blocks of columns.
 
     Attributes:
         count: n, the number of rows.
@@ -31,7 +31,7 @@ class Rows(Protocol):
     size: int
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Blocks (n, w) float64, from the first column to the last; each time the same ones."""
+        """Blocks (n, w) float64, from the first column to the last; the same ones each time."""
         ...
 
 
@@ -149,7 +149,7 @@ def _solve(inner: np.ndarray, along: np.ndarray, lengths: np.ndarray) -> Project
 
 
 def range_of(values: np.ndarray, margin: float) -> tuple[float, float]:
-    """The ends of an axis that shows all of `values` and 0, with `margin` times their span on either side.
+    """The ends of an axis that contains all `values` and 0, with `margin` times their span on either side.
 
     Rounded outwards to about three digits, so that a last bit of the arithmetic does not make another grid.
 

@@ -31,7 +31,7 @@ log = logging.getLogger("lsweep")
 def open_trails(
     recipe: DirectionsConfig, axes: Sequence[str], model: nn.Module, comm: Comm, space: WeightSpace
 ) -> TrailAxes | None:
-    """Collective: the trails of `directions.trail`; None where there is none.
+    """Collective: the trails of `directions.trail`, or None.
 
     Raises:
         CheckpointError: one is not there or has no checkpoint.
@@ -48,7 +48,7 @@ def open_trails(
 
 
 class TrailAxes:
-    """Trails next to the network at the centre θ*. Their files are read by rank 0 alone.
+    """Trails with the network at the centre θ*. Only rank 0 reads their files.
 
     Attributes:
         trails: their indices, as read.
@@ -82,12 +82,12 @@ class TrailAxes:
         key = recipe.include, recipe.exclude
         if key not in self._axes:
             made, ratios = share_tree(self._comm, lambda: self._principal_axes(recipe))
-            # The axes' memory is the caller's, who may give it back; the ratios are kept.
+            # The caller owns the memory of the axes and may free it; only the ratios are kept.
             self._axes[key], self._explained[key] = made, ratios.numpy().copy()
         return self._axes[key][component]
 
     def project(self, made: Sequence[Tensors]) -> Trajectory:
-        """Collective: the paths in the plane of these directions, by least squares. Axes are made before it."""
+        """Collective: the paths in the plane of these directions, by least squares."""
         self._axes.clear()
         return self._comm.on_root(lambda: self._trajectory(made))
 

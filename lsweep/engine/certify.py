@@ -35,7 +35,7 @@ log = logging.getLogger("lsweep")
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """The requested sample.
 
     Attributes:
         points: of each kind; more where the file's certificate has more already. None: as many as that has.
@@ -49,7 +49,7 @@ class Request:
 def certify(
     ready: Prepared, comm: Comm, output: Path, lock: Lock | None, request: Request, options: Options
 ) -> Outcome:
-    """Collective: evaluate what the sample lacks, and put the certificate into the sweep's file.
+    """Collective: evaluate the missing points of the sample, and store the certificate in the sweep's file.
 
     Args:
         ready: what the sweep was prepared with.
@@ -85,12 +85,12 @@ def certify(
 
 
 def working_file(output: Path) -> Path:
-    """Where a sweep's certificate is in the making."""
+    """The working file of a sweep's certificate."""
     return output.with_name(f"{output.name}.certificate")
 
 
 def _header(ready: Prepared) -> Header:
-    """Of the working file: the same plane, but every point in full."""
+    """The header of the working file: the same plane, with all examples at every point."""
     kept = {key: value for key, value in ready.header.identity.items() if key != "curvature"}
     return replace(
         ready.header,
@@ -105,7 +105,7 @@ def _header(ready: Prepared) -> Header:
 
 
 def _missing(output: Path, working: Path, header: Header, request: Request) -> np.ndarray:
-    """Which points must be evaluated, flat indices in the order of the sample, a kind in turn with the other."""
+    """Points to evaluate, as flat indices in the order of the sample, alternating between the kinds."""
     opening.remove_leftovers(output)
     surface = reader.read(output)
     if not surface.done.any():
@@ -122,7 +122,7 @@ def _missing(output: Path, working: Path, header: Header, request: Request) -> n
 
 
 def _discard_other(working: Path, header: Header) -> None:
-    """Remove a working file that another sweep left, one that had the same name."""
+    """Remove a working file left by a different sweep of the same name."""
     try:
         if working.exists():
             opening.resumable(working, header)
@@ -132,7 +132,7 @@ def _discard_other(working: Path, header: Header) -> None:
 
 
 def _before(surface: Surface, header: Header) -> Certificate | None:
-    """The file's own certificate, if its full values are of the same metrics in the same precision."""
+    """The certificate in the file, if it has the same metrics and precision."""
     before = surface.certificate
     if before is None or (*before.full, before.precision) != (*header.names, header.identity["certificate"]):
         return None
@@ -140,7 +140,7 @@ def _before(surface: Surface, header: Header) -> Certificate | None:
 
 
 def _resolved(surface: Surface, request: Request) -> tuple[int, int]:
-    """How many points of each kind, and the seed."""
+    """The number of points of each kind, and the seed."""
     before = surface.certificate
     if before is None:
         return request.points or certificate.POINTS, request.seed or 0
@@ -166,7 +166,7 @@ def _conclude(
     header: Header,
     provenance: Any,
 ) -> None:
-    """Put what is known of the sample into the sweep's file, and say what came out."""
+    """Store the known part of the sample in the sweep's file, and log the result."""
     surface = reader.read(output)
     made = _made(surface, working, request, header, provenance)
     if len(made):
@@ -196,7 +196,7 @@ def _made(surface: Surface, working: Path, request: Request, header: Header, pro
 
 
 def _known(surface: Surface, working: Path, header: Header) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The full values of the whole grid, and where they are known: from the file's certificate and the working file."""
+    """Values with all examples on the whole grid and a mask of known ones, from certificate and working file."""
     full = {name: np.full(surface.status.size, np.nan) for name in header.names}
     known = np.zeros(surface.status.size, dtype=bool)
     if before := _before(surface, header):
@@ -213,7 +213,7 @@ def _known(surface: Surface, working: Path, header: Header) -> tuple[dict[str, n
 
 
 def _same(made: Certificate, before: Certificate | None) -> bool:
-    """Whether it says what the file's own says already."""
+    """Whether it equals the certificate in the file."""
     if before is None or (made.wanted, made.populations, made.seed) != (
         before.wanted,
         before.populations,

@@ -35,9 +35,9 @@ BATCH_SIZES = {
     "cuda": (250, 500, 1000, 2000, 4000, 8000),
     "mps": (100, 250, 500, 1000),
 }
-# Points at once; a processor's caches are full long before a GPU is busy.
+# Points at once; the caches of a CPU fill up long before a GPU is busy.
 TOGETHER = (1, 4, 16, 64, 256)
-# Each of them has its own weights, and all of these are in memory together.
+# Each point has its own weights, and all of them are in memory at once.
 MOST_WEIGHTS = 1 << 24
 # No trial takes longer than this many seconds if several points at once gain nothing.
 LONGEST_TRIAL = 3.0
@@ -58,7 +58,7 @@ class Choice:
         evaluator: of the sweep's points.
         precision: "fp32", "bf16", ….
         batch_size: examples per forward pass.
-        points_at_once: points that share their arithmetic.
+        points_at_once: points that are evaluated together.
         neighbours: per-example losses of neighbouring points, if the evaluator uses them.
         budget: identity fields of the error budget; empty without one.
     """
@@ -87,7 +87,7 @@ def choose(
         problem: the network, data and objective.
         comm: the ranks.
         exact: evaluates all examples, one point after another; its batch size is set here.
-        stored: what an existing file began with: it is part of the result's bits, and is not measured again.
+        stored: settings of an existing file, which affect the bits of the result and are not measured again.
 
     Raises:
         InputError: the settings do not fit together, the device or the network.
@@ -118,7 +118,7 @@ def choose(
         joint = joint or vectorize(exact)
     if not isinstance(config.batch_size, int):
         joint.batch_size = stored.get("batch_size") or joint.examples_a_batch(together, problem.largest)
-        # No file keeps this one, which a certificate has: so it is the same in every session.
+        # A certificate uses this size, which no file stores; so it must be the same in every session.
         exact.batch_size = BATCH_SIZE[exact.net.flat.device.type]
     return Choice(joint, precision, joint.batch_size, together)
 
@@ -128,14 +128,14 @@ def fastest(
 ) -> int:
     """Collective: the candidate with the most examples per second, over all ranks together.
 
-    Ranks share memory and caches, so all measure the same candidate at the same time. Of candidates that are
-    as good as the best to within a few per cent the smallest is taken: it needs the least memory.
+    Ranks share memory and caches, so all measure the same candidate at the same time. Among candidates within a few
+    per cent of the best, the smallest is chosen, since it needs the least memory.
 
     Args:
         comm: the ranks.
         candidates: increasing.
         work: evaluates with a candidate and returns how many examples that were; waits for the device.
-        repeats: trials of each, of which the best counts: in the first one kernels are chosen and weights are packed.
+        repeats: trials per candidate, of which the best counts: the first one includes the selection of kernels.
     """
     rates = np.zeros((repeats, len(candidates)))
     for index, candidate in enumerate(candidates):
@@ -152,7 +152,7 @@ def fastest(
 def _most_at_once(
     comm: Comm, exact: ExactEvaluator, problem: Problem, batch_size: object
 ) -> tuple[int, VectorizedEvaluator | None]:
-    """Collective: how many points together are the fastest, and their evaluator; 1 if there is none.
+    """Collective: the fastest number of points at once, and the evaluator; 1 and None if there is none.
 
     Args:
         batch_size: as configured: a number of examples, or anything else to leave it open.
@@ -230,7 +230,7 @@ def _fastest_precision(config: EvaluateConfig, grid: Grid, comm: Comm, exact: Ex
         if comm.is_root:
             log.debug("precision auto is fp32: %s", error)
         return "fp32"
-    # Half way out along each axis, on both sides: neither at the minimum nor where all is chaos.
+    # Half way out along each axis, on both sides: neither at the minimum nor at the edge.
     points = grid.coordinates(_quarter_points(grid))
 
     def work(index: int) -> int:

@@ -17,7 +17,7 @@ log = logging.getLogger("lsweep")
 
 
 def points_at_once(evaluate: EvaluateConfig, grid: Grid) -> int | Literal["auto"]:
-    """How many points at once: 1 where each needs work of its own, or where what is asked for saves more.
+    """The number of points at once: 1 if points cannot share their work, or if other settings save more.
 
     Raises:
         ConfigError: more are asked for.
@@ -35,14 +35,14 @@ def points_at_once(evaluate: EvaluateConfig, grid: Grid) -> int | Literal["auto"
             )
         together = 1
     estimated = evaluate.relative_error is not None or evaluate.precision in ("tf32", "bf16", "fp16")
-    # Refinement takes single points out of a tile: the others would be computed in vain.
+    # Refinement requests single points of a tile: the others would be computed in vain.
     return 1 if together == "auto" and (estimated or grid.refine is not None) else together
 
 
 def check_batchnorm(
     evaluate: EvaluateConfig, recipe: DirectionsConfig, axes: Sequence[str], problem: Problem, *, warn: bool
 ) -> None:
-    """Refuse what cannot be done with running statistics, and warn of what explodes; see `lsweep.models.batchnorm`.
+    """Reject unsupported treatments of running statistics, warn of those that diverge; see `lsweep.models.batchnorm`.
 
     Raises:
         ConfigError: recalibration goes neither with this network, nor with moving statistics, nor with low precision.

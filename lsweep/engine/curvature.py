@@ -31,7 +31,7 @@ log = logging.getLogger("lsweep")
 
 @dataclass(frozen=True)
 class CentreSettings:
-    """How much is asked for.
+    """The requested quantities.
 
     Attributes:
         top: how many of the largest eigenpairs.
@@ -122,7 +122,7 @@ def measure(config: Config, problem: Problem, comm: Comm, depth: CentreSettings 
 
 
 def report(centre: Centre, config: Config, depth: CentreSettings) -> dict[str, Any]:
-    """The numbers as JSON types, with what made them."""
+    """The numbers in JSON types, with their settings."""
 
     def pairs(found: Eigenpairs) -> list[dict[str, float]]:
         return [
@@ -162,7 +162,7 @@ def report(centre: Centre, config: Config, depth: CentreSettings) -> dict[str, A
 
 
 def _moved(recipe: DirectionsConfig, axes: Sequence[str], space: WeightSpace) -> list[bool]:
-    """What any axis moves."""
+    """The parameters that at least one axis moves."""
     recipes = [resolve(recipe, axis) for axis in axes]
     moved = [any(axes) for axes in zip(*(moved_by_recipe(r, space) for r in recipes), strict=True)]
     if not any(moved):

@@ -52,7 +52,7 @@ class ExampleCache:
         self._broken = False
 
     def read(self) -> Iterator[Losses]:
-        """The records that are whole, in order; later ones will take the place of what is not."""
+        """The complete records, in order; later records will overwrite incomplete ones."""
         self._end = 0
         try:
             if not self.path.is_file():
@@ -76,7 +76,7 @@ class ExampleCache:
             log.info("what %r holds is measured again: %s", str(self.path), error)
 
     def append(self, losses: Losses) -> None:
-        """Add a record, after those that `read` found whole; where that fails, warn once and add no more."""
+        """Append a record after the complete ones that `read` found; if that fails, warn once and append no more."""
         if self._broken or not losses:
             return
         content = b"".join(self._packed(losses))
@@ -94,7 +94,7 @@ class ExampleCache:
             log.warning("%r cannot be kept (%s): a resumed sweep measures more again", str(self.path), error)
 
     def remove(self) -> None:
-        """The sweep is complete: nobody needs it."""
+        """Remove the file; a complete sweep does not need it."""
         try:
             if self.path.is_file():
                 self.path.unlink()
@@ -131,7 +131,7 @@ class ExampleCache:
 
 
 class Exchange:
-    """Keeps every rank's `Neighbours` the same. Every rank holds one.
+    """Keeps the `Neighbours` of all ranks equal. Each rank has one instance.
 
     Args:
         comm: the ranks.
@@ -145,11 +145,11 @@ class Exchange:
 
     @property
     def steps(self) -> np.ndarray:
-        """(size,) when a point's turn comes; see `Neighbours`."""
+        """(size,) the step in which each point is evaluated; see `Neighbours`."""
         return self._neighbours.steps
 
     def open(self, status: np.ndarray) -> None:
-        """Collective: learn what was kept of points that are done.
+        """Collective: read the stored losses of completed points.
 
         Args:
             status: (size,) of all points, when the session begins.
@@ -164,7 +164,7 @@ class Exchange:
                     self._lacking[point] = False
 
     def lacking(self, step: int) -> np.ndarray:
-        """Flat indices of the points of that step that are done, but of whose examples nobody knows; each once."""
+        """Flat indices of completed points of that step whose per-example losses are missing; each is returned once."""
         points = np.flatnonzero(self._lacking & (self.steps == step))
         self._lacking[points] = False
         if len(points) and self._comm.is_root:
@@ -172,7 +172,7 @@ class Exchange:
         return points
 
     def share(self) -> None:
-        """Collective: all learn what any measured since this was last called."""
+        """Collective: send what each rank has measured since the last call to all ranks."""
         measured = {}
         for noted in self._comm.allgather(self._neighbours.take()):
             measured.update(noted)

@@ -40,9 +40,9 @@ def sweep(
 def sweeps(
     configs: Sequence[Config], comm: Comm, options: Options | None = None, *, break_lock: bool = False
 ) -> Iterator[loop.Outcome]:
-    """Collective: the same one after another, for configurations of one network and one data set.
+    """Collective: run several sweeps of one network and one data set, one after another.
 
-    These are built once: each building would take another share of the hosts' memory.
+    Network and data are built once, since building them again would need more memory.
     """
     options = options or Options()
     problem = None
@@ -57,10 +57,10 @@ def sweeps(
 
 @contextmanager
 def locked_output(comm: Comm, output: Path, *, break_lock: bool = False) -> Iterator[Lock]:
-    """Collective: see that the output can be written, and hold its lock.
+    """Collective: check that the output can be written, and hold its lock.
 
     Raises:
-        InputError: it cannot, or another session is writing it.
+        InputError: it cannot be written, or another session is writing it.
     """
 
     def take() -> Lock:
@@ -75,7 +75,7 @@ def locked_output(comm: Comm, output: Path, *, break_lock: bool = False) -> Iter
             lock.release()
         raise
     except BaseException:
-        # Other ranks may still be writing: a lock whose holder is dead gives way, a missing one protects nobody.
+        # Other ranks may still be writing. Keep the lock: it can be taken over once this session is dead.
         if comm.size == 1:
             lock.release()
         raise
@@ -92,16 +92,16 @@ def execute(
     explicit: Sequence[Tensors] | None = None,
     lock: Lock | None = None,
 ) -> tuple[loop.Outcome, Surface | None]:
-    """Collective: sweep `problem` over `config.grid` and return how it ended, and on rank 0 the surface.
+    """Collective: sweep `problem` over `config.grid` and return the outcome and, on rank 0, the surface.
 
     Args:
-        config: the recipe of directions, the grid, how to evaluate, schedule and store.
-        problem: the network, data and objective; the model is left as it was.
+        config: the recipe of directions, the grid, and the settings of evaluation, schedule and store.
+        problem: the network, data and objective; the model is restored afterwards.
         comm: the ranks.
         output: the file to create or resume; None keeps the result in memory.
-        options: how this session goes about it.
+        options: how this session runs.
         explicit: directions given as tensors, instead of the recipe.
-        lock: this session's hold on `output`, looked at before each batch.
+        lock: this session's lock on `output`, checked before each batch.
 
     Raises:
         InputError: on every rank alike, for anything wrong with the input.
@@ -123,7 +123,7 @@ def execute(
             if output is not None:
                 identity = ready.header.identity
                 cache = ExampleCache(output, identity, ready.plan.grid.size, ready.neighbours.examples)
-            ready.neighbours.idle = options.complete  # all that is left is one round
+            ready.neighbours.idle = options.complete  # all remaining points are one round
             exchange = None if options.complete else Exchange(comm, ready.neighbours, cache)
         with loop.closing_store(comm, store):
             outcome = loop.run(ready.plan, options, comm, store, ready.evaluator, exchange)
@@ -146,11 +146,11 @@ def certify(
     *,
     break_lock: bool = False,
 ) -> loop.Outcome:
-    """Collective: evaluate a sample of a sweep's points in full, and put the certificate into its file.
+    """Collective: evaluate a sample of a sweep's points with all examples, and store the certificate in its file.
 
     Raises:
-        InputError: on every rank alike: no such sweep, another one, one without any point, or whatever is wrong
-            with the input.
+        InputError: on every rank alike: the sweep does not exist, is a different one or has no points, or the input
+            is invalid.
     """
     options = options or Options()
     output = Path(config.output)

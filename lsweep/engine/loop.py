@@ -115,13 +115,13 @@ def _work(
     """The tiles of a round, in order; `most` is how many points the session may still evaluate."""
     wanted = np.zeros(plan.grid.size, dtype=bool)
     wanted[points] = True
-    # Failed points last: a session that is cut short every time must get on with the others.
+    # Failed points last: a session that is always interrupted must make progress with the others.
     work = schedule.tiles(plan.grid, wanted, plan.tile, status == Status.FAILED, order)
     return work if most is None else work.first(most)
 
 
 def _settle(comm: Comm, store: Store, rounds: Rounds) -> None:
-    """Collective: mark what need not be evaluated, after all that had to be is durable."""
+    """Collective: mark points that need not be evaluated as settled, after all others are durable."""
     if comm.is_root and len(points := rounds.settled()):
         store.put(settled_batch(points, len(store.names)))
         store.sync()
@@ -130,7 +130,7 @@ def _settle(comm: Comm, store: Store, rounds: Rounds) -> None:
 
 @contextmanager
 def closing_store(comm: Comm, store: Store) -> Iterator[None]:
-    """Collective: close the store afterwards; after an error only if this rank is alone, for closing is collective."""
+    """Collective: close the store afterwards; after an error only on a single rank, since closing is collective."""
     try:
         yield
     except BaseException:
@@ -143,9 +143,9 @@ def closing_store(comm: Comm, store: Store) -> Iterator[None]:
 
 @contextmanager
 def assigned_tiles(comm: Comm, work: schedule.Work, *, dynamic: bool) -> Iterator[Iterator[schedule.Tile]]:
-    """Collective: this rank's tiles, one after another, in turn or on demand.
+    """Collective: this rank's tiles, assigned statically or on demand.
 
-    Entered and left together, quiescent: a counter that other ranks still draw from must not go away.
+    All ranks enter and leave together and quiescent: the counter must exist while other ranks draw from it.
     """
     if dynamic:
         counter = comm.counter()
@@ -180,7 +180,7 @@ def _place(grid: Grid, tile: schedule.Tile) -> str:
 
 
 def _tell_notes(comm: Comm, evaluator: Evaluator) -> None:
-    """Collective: one warning per remarkable thing, however many points and ranks met it."""
+    """Collective: one warning per condition, however many points and ranks met it."""
     notes: Counter[str] = Counter()
     for met in comm.allgather(dict(evaluator.notes)):
         notes.update(met)
@@ -190,10 +190,10 @@ def _tell_notes(comm: Comm, evaluator: Evaluator) -> None:
 
 
 def to_evaluate(status: np.ndarray, retry_failed: bool = False) -> np.ndarray:
-    """Which points a session takes on, boolean (size,).
+    """The points that a session evaluates, boolean (size,).
 
-    Failed points are tried again whenever others are pending; where nothing but failures is left, only on
-    request, so that a job that resubmits itself comes to an end.
+    Failed points are evaluated again if others are pending. If only failed points are left, they are evaluated on
+    request only, so that a job that resubmits itself ends.
     """
     pending = status == Status.PENDING
     failed = status == Status.FAILED
@@ -226,7 +226,7 @@ def _evaluate(grid: Grid, comm: Comm, evaluator: Evaluator, tile: schedule.Tile)
 
 
 def _result(grid: Grid, evaluator: Evaluator, tile: schedule.Tile) -> Evaluation:
-    """Its pending points; computed with all the others where they share their arithmetic, and so their bits."""
+    """The results of the pending points, computed together with the others of the tile if they share arithmetic."""
     if not evaluator.whole_tiles:
         return evaluator.evaluate(grid.coordinates(tile.points))
     whole = evaluator.evaluate(grid.coordinates(np.array(tile.whole)))

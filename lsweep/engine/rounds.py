@@ -28,7 +28,7 @@ class Round:
 
 
 class Rounds:
-    """Rounds of points, each chosen when the one before is durable. Every rank holds one; rank 0 plans.
+    """Rounds of points, each chosen when the previous one is durable. Each rank has one instance; rank 0 plans.
 
     Ranks tell rank 0 the losses that they made durable: what others wrote to the file need not be visible to
     it yet, over NFS for one.
@@ -64,12 +64,12 @@ class Rounds:
         comm.on("evaluated", lambda source, news: self._learn(*news))
 
     def learn(self, batch: Batch) -> None:
-        """These points became durable here."""
+        """Record that these points are durable on this rank."""
         if self._refines:
             self._comm.post(0, "evaluated", (batch.points, batch.values[:, self._judged]))
 
     def __iter__(self) -> Iterator[Round]:
-        """Collective: the same on every rank; ask for more only after `Comm.quiesce`."""
+        """Collective: the same rounds on every rank; request the next one only after `Comm.quiesce`."""
         if not self._todo.any():
             return
         if not self._refines:
@@ -83,7 +83,7 @@ class Rounds:
             yield Round(points)
 
     def settled(self) -> np.ndarray:
-        """On rank 0, when the rounds are over: flat indices of the points that need not be evaluated."""
+        """On rank 0, after the last round: flat indices of the points that need not be evaluated."""
         if not self._refines or not self._todo.any():
             return np.array([], dtype=np.int64)
         return np.flatnonzero(self._todo & ~self._evaluated)
@@ -102,7 +102,7 @@ class Rounds:
 
 
 def settled_batch(points: np.ndarray, metrics: int) -> Batch:
-    """The batch that settles points: no values, and a status that says that none will come."""
+    """The batch that marks points as settled: no values, and the status that none will follow."""
     return Batch(
         points=points,
         values=np.full((len(points), metrics), np.nan),

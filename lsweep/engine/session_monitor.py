@@ -51,7 +51,7 @@ class Outcome:
 
     @property
     def stopped(self) -> bool:
-        """Whether something is left that the same command would go on with."""
+        """Whether points are left that the same command would evaluate."""
         return bool(self.pending or (self.certificate and self.certificate.pending))
 
     @property
@@ -72,7 +72,7 @@ class Outcome:
 
 
 class SessionMonitor:
-    """One rank's view of a running sweep; rank 0's is the job's.
+    """One rank's view of a running sweep; on rank 0, that of the whole job.
 
     Collective. `watch` is told of whatever the ranks say.
 
@@ -110,7 +110,7 @@ class SessionMonitor:
         store.on_durable, store.on_failure = self._acknowledge, self._give_up
 
     def open(self) -> None:
-        """Note who works on the file, and from where on."""
+        """Record the session in the file, with its starting point."""
         self._store.begin_session(os.environ.get("SLURM_JOB_ID", ""), ",".join(sorted(set(self._hosts))))
         if self._comm.is_root:
             wanted = self._plan.grid.size - int((self._final == Status.SETTLED).sum())
@@ -119,7 +119,7 @@ class SessionMonitor:
             self._progress.start(wanted, done)
 
     def begin_round(self, tiles: int) -> None:
-        """So many tiles are to be dealt."""
+        """Begin a round of this many tiles."""
         self.watch.resumed()
         self._rounds += 1
         if self._comm.is_root and self._rounds == 1 and 0 < tiles < self._comm.size:
@@ -131,11 +131,11 @@ class SessionMonitor:
             )
 
     def stopped(self) -> bool:
-        """Collective: whether any rank stops. A signal may reach one alone, and between two rounds."""
+        """Collective: whether any rank stops. A signal may reach only one rank, and between two rounds."""
         return any(self._comm.allgather(bool(self._stop.reason)))
 
     def count(self, batch: Batch, slowest: float) -> None:
-        """This rank evaluated so much, a point in `slowest` seconds at most.
+        """Count a batch of this rank, with at most `slowest` seconds per point.
 
         It counts for others once it is durable; failures count at once.
         """
@@ -149,13 +149,13 @@ class SessionMonitor:
             self._comm.post(0, "failed", int(failed))
 
     def finished(self) -> None:
-        """This rank has no more points to evaluate, or stops."""
+        """Report that this rank has no more points to evaluate, or stops."""
         if self._stop.reason:
             self.tell_to_stop()
         self._comm.post(0, "finished", None)
 
     def tell_to_stop(self) -> None:
-        """Pass a stop on, once: to rank 0, and from there to all.
+        """Forward a stop request once: to rank 0, and from there to all ranks.
 
         A signal often reaches every rank; if each told all others, that were size² messages.
         """
@@ -166,7 +166,7 @@ class SessionMonitor:
             self._comm.post(rank, "stop", self._stop.reason)
 
     def close(self) -> Outcome:
-        """Collective: agree on how it ended."""
+        """Collective: agree on the outcome."""
         mine = np.flatnonzero(self._final != self._before)
         for points, status in self._comm.allgather((mine, self._final[mine])):
             self._final[points] = status
@@ -198,7 +198,7 @@ class SessionMonitor:
         self._comm.post(0, "durable", (len(batch), float(batch.seconds.max())))
 
     def _give_up(self, failure: StoreError) -> None:
-        """Once a write has failed there is no use in evaluating more, here or elsewhere."""
+        """After a failed write no rank needs to evaluate more points."""
         self._stop.request(f"{self._plan.output!r} {failure}")
         self.tell_to_stop()
 
@@ -210,7 +210,7 @@ class SessionMonitor:
 
     def _listened(self) -> None:
         self.watch.listened()
-        # Once for all that arrived together: thousands of ranks report every few seconds.
+        # Once for all messages that arrived together: thousands of ranks report every few seconds.
         if self._noted:
             self._noted = False
             self._store.update_session(self._durable)

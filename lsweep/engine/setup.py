@@ -44,7 +44,7 @@ class Agreed:
     Attributes:
         tensors: one direction per axis.
         hashes: per axis, the SHA-256 that identifies it.
-        stored: what the file keeps of them.
+        stored: the part of them that the file stores.
         trajectory: the path of the trails in their plane, if the configuration names trails.
         trails: per trail, the SHA-256 of its checkpoints.
     """
@@ -67,17 +67,17 @@ class Content:
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that a sweep needs but its file.
+    """Everything that a sweep needs, except its file.
 
     Attributes:
-        config: with the axes' ranges, where a trail decided them.
+        config: with the ranges of axes that a trail determines.
         mode: of the store.
         device: this rank's.
         evaluator: this rank's.
         full: evaluates all examples in the model's own precision, one point after another.
-        header: of the file; provenance on rank 0 alone.
+        header: of the file; provenance only on rank 0.
         plan: the points and their schedule.
-        devices: name → ranks that compute on such a device.
+        devices: name → number of ranks on such a device.
         neighbours: per-example losses of neighbouring points, if the evaluator uses them.
     """
 
@@ -162,7 +162,7 @@ def agree_on_directions(
     output: Path | None,
     explicit: Sequence[Tensors] | None,
 ) -> Agreed:
-    """Collective: make the directions, or take those that are given; the same on every rank and in every session."""
+    """Collective: generate the directions, or use the given ones; the same on every rank and in every session."""
     recipe, axes, space = config.directions, config.grid.names, placement.space
     trails = trail_axes.open_trails(recipe, axes, problem.model, comm, space)
     if explicit is None:
@@ -178,7 +178,7 @@ def agree_on_directions(
 
 
 def close_axes(config: Config, path: Trajectory | None) -> Config:
-    """The configuration with the ranges of the axes that it leaves to the trail.
+    """The configuration, with ranges for the axes that it leaves to the trail.
 
     Raises:
         InputError: the trail does not move along one of them.
@@ -198,9 +198,9 @@ def close_axes(config: Config, path: Trajectory | None) -> Config:
 def make_exact(
     config: Config, problem: Problem, placement: Placement, directions: list[Tensors]
 ) -> Iterator[ExactEvaluator]:
-    """The evaluator of all examples, with BatchNorm folded where that is exact.
+    """The evaluator of all examples, with BatchNorm folded if that is exact.
 
-    Directions that are folded are taken out of `directions`: there is no memory for both.
+    Folded directions are removed from `directions`, to save memory.
     """
     model, space = problem.model, placement.space
     supervised = isinstance(problem.objective, Supervised)
@@ -239,7 +239,7 @@ def _folded(
 
 
 def stored_settings(output: Path | None) -> dict[str, Any]:
-    """Settings of an existing file that are part of the result's bits, and so are not measured again."""
+    """Settings of an existing file that affect the bits of the result, and are therefore not measured again."""
     known = reader.read_identity(output)[0] if output is not None and output.exists() else {}
     kinds = {"batch_size": int, "points_at_once": int, "precision": str}
     return {key: known[key] for key, kind in kinds.items() if type(known.get(key)) is kind}
@@ -266,7 +266,7 @@ def identify(
 ) -> dict[str, Any]:
     """The identity of a sweep, in JSON types: a resume must match it field by field.
 
-    Fields that came later are left out where they do not apply: older files lack them.
+    Fields that were added later are left out if they do not apply, as in older files.
     """
     grid = config.grid
     identity: dict[str, Any] = {}
@@ -299,16 +299,16 @@ def make_plan(config: Config, mixed: bool, points_at_once: int) -> Plan:
         output=config.output,
         grid=config.grid,
         dynamic=mixed if kind == "auto" else kind == "dynamic",
-        # Points that share their arithmetic are a tile.
+        # Points that are evaluated together form a tile.
         tile=points_at_once if points_at_once > 1 else config.schedule.tile,
         max_failures=config.evaluate.max_failures,
-        # Between two batches a rank sends nothing.
+        # A rank sends no messages between two batches.
         patience=max(config.schedule.silent_seconds, 3 * config.store.sync_seconds),
     )
 
 
 def summary(ready: Prepared, output: Path | None, done: int) -> list[str]:
-    """What is swept, on what data and devices, and where the results are stored: what a user sees first."""
+    """The first lines that a user sees: network, data, grid, devices, and where the results are stored."""
     config, made, grid = ready.config, ready.header.provenance, ready.plan.grid
     weights = f", weights {config.model.weights}" if config.model.weights else ""
     examples = ", ".join(f"{count:,} {split}" for split, count in made["examples"].items())

@@ -12,12 +12,12 @@ from lsweep.tools.progress import duration
 
 log = logging.getLogger("lsweep")
 
-# How many times its slowest point a rank may be silent: points near a bad neighbour take longer.
+# A rank may be silent for this multiple of its slowest point: some points take longer.
 _SLACK = 10.0
 
 
 class Watchdog:
-    """Watches one rank's own point and, on rank 0, the other ranks' signs of life.
+    """Watches the current point of this rank and, on rank 0, the messages of the other ranks.
 
     It sees through a thread of its own, which makes no MPI calls: the main thread may be the one that hangs.
 
@@ -45,41 +45,41 @@ class Watchdog:
         self._slowest = 0.0
 
     def heard(self, rank: int) -> None:
-        """A sign of life."""
+        """Record a message from that rank."""
         if rank < len(self._heard):
             self._heard[rank] = self._clock()
             self._warned.pop(rank, None)
 
     def finished(self, rank: int) -> None:
-        """That rank has nothing left to say."""
+        """Record that the rank is finished and will send no more messages."""
         if rank < len(self._finished):
             self._finished[rank] = True
 
     def resumed(self) -> None:
-        """A new round begins: whoever was finished speaks again."""
+        """Begin a new round, in which finished ranks send messages again."""
         self._finished = [False] * len(self._ranks)
         self._heard = [self._clock()] * len(self._ranks)
         self._listened = self._clock()
 
     def listened(self) -> None:
-        """This rank has just received what there was: silence before this moment is the others'."""
+        """Record that this rank has just received its messages: earlier silence is due to the other ranks."""
         self._listened = self._clock()
 
     def took(self, seconds: float) -> None:
-        """A point took so long, here or elsewhere."""
+        """Record the duration of a point, on any rank."""
         self._slowest = max(self._slowest, seconds)
 
     def begin(self, place: Callable[[], str]) -> None:
-        """This rank starts to evaluate there; the words are only made if they are said."""
+        """Record that this rank begins a point; its description is only formatted if it is reported."""
         self._own = (place, self._clock())
         self._warned.pop("own", None)
 
     def end(self) -> None:
-        """This rank is between points."""
+        """Record that this rank is between points."""
         self._own = None
 
     def look(self) -> None:
-        """Warn of whoever has been silent for too long since the last warning."""
+        """Warn of ranks that have been silent for too long since the last warning."""
         own = self._own
         if own is not None:
             silent = self._clock() - own[1]
@@ -92,7 +92,7 @@ class Watchdog:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Look now and then while the block runs."""
+        """Check periodically while the block runs."""
         over = threading.Event()
 
         def watch() -> None:

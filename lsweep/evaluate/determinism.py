@@ -30,10 +30,10 @@ def repeats(measure: Callable[[], Mapping[str, Any]]) -> bool:
 
 
 def require_deterministic(model: nn.Module, measure: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Call `measure` twice and return its result; of a GPU's that differ by rounding the second one, and warn.
+    """Call `measure` twice and return its result; if two GPU results differ by rounding, return the second and warn.
 
     Raises:
-        ModelError: the results differ; the message names the module where chance comes in.
+        ModelError: the results differ; the message names the module that is random.
     """
     first = measure()
     second = measure()
@@ -52,7 +52,7 @@ def require_deterministic(model: nn.Module, measure: Callable[[], Mapping[str, A
 
 @functools.cache
 def warn_once() -> None:
-    """Say that a sweep will not repeat to the last bit; once for all evaluators of a process."""
+    """Warn once per process that a sweep is not bitwise reproducible."""
     log.warning(
         "two evaluations of the same weights and images differ by rounding: this GPU has no deterministic kernels "
         "for all of the network, and a repeated sweep will not have the same bits"
@@ -60,7 +60,7 @@ def warn_once() -> None:
 
 
 def differs_by_rounding(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether the losses of two results agree to `ROUNDING`; what else is measured may flip where scores tie."""
+    """Whether the losses of two results agree to `ROUNDING`; accuracies may differ where scores tie."""
     a, b = (_losses(result) for result in (one, other))
     if a is None or b is None or a.shape != b.shape:
         return False

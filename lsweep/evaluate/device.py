@@ -13,7 +13,7 @@ from lsweep.comm import Comm
 from lsweep.comm.cores import threads_per_rank
 from lsweep.errors import ConfigError, InputError
 
-# Examples per forward pass, by kind of device: a constant, because it is part of the result's bits.
+# Examples per forward pass, by kind of device: a constant, because it affects the bits of the result.
 BATCH_SIZE = {"cpu": 50, "cuda": 1000, "mps": 500}
 
 
@@ -37,7 +37,7 @@ def choose_device(name: str, comm: Comm, *, share_gpu: bool = False) -> torch.de
 
 @contextmanager
 def threads_of(comm: Comm) -> Iterator[int]:
-    """Collective: give this rank its CPU threads (`cores`); the number that was set before returns."""
+    """Collective: set the CPU threads of this rank (`cores`) inside the block; the previous number is restored."""
     before = torch.get_num_threads()
     threads = threads_per_rank(comm)
     torch.set_num_threads(threads)
@@ -49,7 +49,7 @@ def threads_of(comm: Comm) -> Iterator[int]:
 
 @contextmanager
 def repeatable() -> Iterator[None]:
-    """Arithmetic that repeats: no TF32, no autotuning, deterministic kernels; the caller's settings return.
+    """Reproducible arithmetic: no TF32, no autotuning, deterministic kernels; the caller's settings are restored.
 
     An operation without a deterministic kernel warns rather than fails: the sweep is still right.
     """
@@ -60,9 +60,9 @@ def repeatable() -> Iterator[None]:
     fresh: Any = torch.utils.deterministic  # a module whose attribute is a property: mypy cannot see it
     filling = fresh.fill_uninitialized_memory
     cudnn.benchmark = cudnn.allow_tf32 = matmul.allow_tf32 = False
-    # `use_deterministic_algorithms` would do the same, and import the whole compiler for it: seconds, on every rank.
+    # `use_deterministic_algorithms` would do the same, but imports the whole compiler, for seconds on every rank.
     torch.set_deterministic_debug_mode("warn")
-    # Filling fresh memory only helps programs that read it before writing; it costs 3 % of a ResNet-56.
+    # Filling new memory only helps programs that read it before writing; it costs 3 % for a ResNet-56.
     fresh.fill_uninitialized_memory = False
     try:
         yield
@@ -73,7 +73,7 @@ def repeatable() -> Iterator[None]:
 
 
 def describe(device: torch.device) -> str:
-    """The device in words, for provenance: the GPU's name, or the CPU's instruction set."""
+    """A description of the device, for provenance: the GPU's name, or the CPU's instruction set."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({torch.backends.cpu.get_cpu_capability()})"
@@ -107,7 +107,7 @@ def _resolve(name: str, local_rank: int, share_gpu: bool) -> torch.device:
 
 
 def _refuse_sharing(device: torch.device, comm: Comm, share_gpu: bool) -> None:
-    # Under per-task binding every rank sees "device 0": only the UUID tells one card from another.
+    # Under per-task binding every rank sees "device 0": only the UUID distinguishes the GPUs.
     uuid = str(getattr(torch.cuda.get_device_properties(device), "uuid", device))
     everyone = comm.allgather((comm.host, uuid))
     holders = [rank for rank, other in enumerate(everyone) if other == (comm.host, uuid)]

@@ -65,12 +65,12 @@ class ExactEvaluator(Evaluator):
 
     @property
     def is_fused(self) -> bool:
-        """Whether convolutions run fused with what follows them (`kernels.fusion`)."""
+        """Whether convolutions are fused with the operations after them (`kernels.fusion`)."""
         return self._model is not self.net.model
 
     @contextmanager
     def in_steps(self) -> Iterator[None]:
-        """Evaluate by the lent network itself: what is not finite goes otherwise through fused kernels.
+        """Evaluate with the original network: fused kernels treat non-finite values differently.
 
         They may rectify an infinity to the largest number there is.
         """
@@ -82,7 +82,7 @@ class ExactEvaluator(Evaluator):
             self._model, self._replay = before
 
     def capture(self, recorder: Capture | None) -> None:
-        """Record batches by this recorder from now on; None runs each as it is. See `kernels.graphs`."""
+        """Use this recorder for batches from now on; None runs them directly. See `kernels.graphs`."""
         self._recorder = recorder
         measure = partial(self._objective, self._model)
         self._replay = None if recorder is None else Replay(measure, recorder)
@@ -105,7 +105,7 @@ class ExactEvaluator(Evaluator):
                     with self.in_steps():
                         found[row] = self._in_memory(self._sums_and_state).cpu().numpy()
             values = self._without_impossible(found)
-        # On a GPU the marks only say when work was queued: share the tile's time out evenly.
+        # On a GPU the marks only tell when work was queued: divide the tile's time evenly.
         stop = time.perf_counter()
         on_cpu = self._flat.device.type == "cpu"
         seconds = (
@@ -114,7 +114,7 @@ class ExactEvaluator(Evaluator):
         return Evaluation(values, seconds, {"batch_size": np.array(sizes, dtype=np.int32)})
 
     def try_out(self, batch_size: int, examples: int) -> int:
-        """Evaluate the first `examples` of the first split, or a few more, and wait: for measurements.
+        """Evaluate about the first `examples` of the first split and synchronise, for timing.
 
         Returns:
             how many examples that were.
@@ -134,14 +134,14 @@ class ExactEvaluator(Evaluator):
         return within_memory(self, self._flat.device, work)
 
     def _sums_and_state(self) -> torch.Tensor:
-        """(metrics + 1,): the last one says whether a BatchNorm variance is negative; the host reads it later."""
+        """(metrics + 1,): the last one is nonzero if a BatchNorm variance is negative; the host reads it later."""
         sums = [self._sums(split) for split in self._splits]
         broken = [v.min() < 0 for v in self._variances]
         state = torch.stack(broken).any() if broken else torch.zeros((), device=self._flat.device)
         return torch.cat([*sums, state.to(sums[0]).view(1)])
 
     def _without_impossible(self, found: np.ndarray) -> np.ndarray:
-        """The metrics; a negative variance has no network behind it, its loss is NaN: a result."""
+        """The metrics; with a negative BatchNorm variance the network is undefined: the loss NaN is a result."""
         values, broken = found[:, :-1], found[:, -1] > 0
         if broken.any():
             note = "a BatchNorm variance is negative, no network is behind it: its loss is NaN"
@@ -167,7 +167,7 @@ class ExactEvaluator(Evaluator):
                     weights[index] += values.numel()
                 else:
                     weight = weight.detach().to(double)
-                    # An example of no weight has no say, NaN or not.
+                    # Examples of weight zero are ignored, even if NaN.
                     totals[index] += torch.where(weight == 0, 0.0, values * weight).sum()
                     weights[index] += weight.sum()
         return totals / weights
@@ -178,13 +178,13 @@ class ExactEvaluator(Evaluator):
         return self._replay(batch, self.batch_size)
 
     def _dry_run(self) -> dict[str, tuple[str, ...]]:
-        """Find the metrics' names on one batch of each split, and that they do not depend on chance."""
+        """Find the names of the metrics on one batch of each split, and check that they are deterministic."""
         self.net.move([0.0] * len(self.net.directions))
         found = {}
         with torch.no_grad():
             for split in self._splits:
                 batch = next(self._splits[split].batches(self.batch_size))
-                # Of fused kernels cuDNN does not promise it, and torch does not ask for it.
+                # cuDNN does not guarantee determinism for fused kernels, and torch does not request it.
                 if self.is_fused and not repeats(partial(self._objective, self._model, batch)):
                     self._model = self.net.model
                     self.capture(self._recorder)
@@ -211,7 +211,7 @@ def exact_evaluator(
     check: Callable[[nn.Module, Any, int], None] | None = None,
     recalibrate: Examples | None = None,
 ) -> Iterator[ExactEvaluator]:
-    """Lend a model to an evaluator; afterwards its weights, mode and device are as they were.
+    """Lend a model to an evaluator; afterwards its weights, mode and device are restored.
 
     Args:
         model: the trained network; its current weights are θ*.
@@ -256,7 +256,7 @@ def exact_evaluator(
 
 
 def is_plausible(values: np.ndarray) -> np.ndarray:
-    """(rows,) of (rows, metrics): whether all are numbers of a size that a network gives."""
+    """(rows,) from (rows, metrics): whether all values are finite and of plausible size."""
     plausible: np.ndarray = (np.abs(values) < _LARGEST).all(axis=1)
     return plausible
 

@@ -22,10 +22,10 @@ from lsweep.models.parameters import WeightSpace
 
 
 class Examples(Protocol):
-    """What the evaluator needs of a data set (`lsweep.data` has two)."""
+    """The interface of a data set that the evaluator needs (`lsweep.data` has two implementations)."""
 
     def to(self, device: torch.device) -> Examples:
-        """The same examples in a device's memory."""
+        """The same examples in the memory of a device."""
         ...
 
     def batches(self, size: int) -> Iterator[Any]:
@@ -35,7 +35,7 @@ class Examples(Protocol):
 
 @dataclass(frozen=True)
 class FlatNetwork:
-    """A borrowed network and what it is evaluated on, on one device in one precision.
+    """A borrowed network and its examples, on one device in one precision.
 
     Attributes:
         model: its moving tensors are views of `flat`.
@@ -71,7 +71,7 @@ class FlatNetwork:
 
 
 class Cast:
-    """Examples whose floating tensors come in the precision of the weights.
+    """Examples with floating tensors in the precision of the weights.
 
     Args:
         examples: to be cast, batch by batch.
@@ -84,7 +84,7 @@ class Cast:
     ) -> None:
         self._examples, self._dtype, self._layout = examples, dtype, layout
         self.tree = getattr(examples, "tree", None)
-        # Batches that the user's loader put together are not cut anew.
+        # Batches from the user's loader are not divided again.
         self.can_select = getattr(examples, "can_select", hasattr(examples, "select"))
 
     def to(self, device: torch.device) -> Cast:
@@ -109,7 +109,7 @@ class Cast:
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards every module is in the mode in which it was."""
+    """Evaluation mode; afterwards the mode of every module is restored."""
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
     try:
@@ -121,7 +121,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def restored(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; then parameters, buffers and modes come back as they were, whatever happens in between."""
+    """Evaluation mode; afterwards parameters, buffers and modes are restored, also after an error."""
     parameters = [(p, p.data, p.grad) for p in model.parameters()]
     buffers = [(m, dict(m._buffers)) for m in model.modules()]
     for parameter, _, _ in parameters:
@@ -142,7 +142,7 @@ def restored(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Neither be disturbed by the caller's modes, nor disturb the caller; a context, or a decorator.
+    """Isolate from the caller's modes, and the caller from changes; a context manager or decorator.
 
     Inside, autocast is off and gradients are possible, whatever is on outside: a validation hook runs in inference
     mode, in which no tensor made there can become a parameter. Afterwards the global generators of Python, numpy and
@@ -150,7 +150,7 @@ def isolated() -> Iterator[None]:
     GPU is current.
     """
     python, legacy = random.getstate(), np.random.get_state()
-    # A GPU that was never used has no generator yet, and asking for it would take the memory of a context.
+    # An unused GPU has no generator yet, and requesting it would allocate a context.
     cards = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(cards))

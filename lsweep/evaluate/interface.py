@@ -33,9 +33,9 @@ class Evaluator(ABC):
 
     Attributes:
         names: the metrics, in order.
-        columns: name → `Column` of further numbers per point, which say how its values were computed.
-        whole_tiles: whether all points of a tile are evaluated together, pending or not, because they share their
-            arithmetic and so their bits.
+        columns: name → `Column` of further numbers per point, on how its values were computed.
+        whole_tiles: whether all points of a tile are evaluated together, pending or not, because they share
+            arithmetic, which affects their bits.
     """
 
     names: tuple[str, ...]
@@ -47,7 +47,7 @@ class Evaluator(ABC):
 
     @property
     def notes(self) -> Counter[str]:
-        """Remarkable conditions, and at how many points each occurred."""
+        """Noteworthy conditions, with the number of points at which each occurred."""
         return self._notes
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""A copy of the network in lower precision that follows it through weight space."""
+"""A lower-precision copy of the network that is updated with its weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DTYPES = {Precision.TF32: torch.float32, Precision.BF16: torch.bfloat16, Precis
 
 
 class LowPrecision:
-    """Called with inputs in fp32 it gives outputs in fp32; in between it computes in `kind`.
+    """Takes inputs and returns outputs in fp32; computes in `kind`.
 
     Args:
         net: the network in fp32.
@@ -35,7 +35,7 @@ class LowPrecision:
         self._views, self._own = space.views(self._flat), tensors_of(net.model, net.space)
         self._alike = space == net.space or not any(entry.is_conv2d for entry in space.entries)
         self.follow()
-        # What moves is told to the copying beforehand, so that it is never there twice in fp32.
+        # Moving tensors are registered with the copy in advance, so that no second fp32 copy is made.
         twins: dict[int, Any] = {
             id(tensor): _like(tensor, view) for tensor, view in zip(self._own, self._views, strict=True)
         }
@@ -44,7 +44,7 @@ class LowPrecision:
             fusion.fuse(cast(fx.GraphModule, self._model))
 
     def follow(self) -> None:
-        """Go where the network is. Weights are combined in fp32 and rounded then."""
+        """Update to the network's weights, which are combined in fp32 and then rounded."""
         if self._alike:
             self._flat.copy_(self._net.flat)
             return

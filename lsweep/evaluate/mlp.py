@@ -32,7 +32,7 @@ Pointwise = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Product:
-    """A linear layer: where its weight (out, in) and its bias (out,) lie among what moves."""
+    """A linear layer: entries of its weight (out, in) and its bias (out,) in the space."""
 
     weight: Entry
     bias: Entry | None
@@ -40,7 +40,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Perceptron:
-    """Linear layers and functions of single numbers, one after another.
+    """A sequence of linear layers and elementwise functions.
 
     Attributes:
         first: the first layer.
@@ -51,7 +51,7 @@ class Perceptron:
     others: tuple[Product | Pointwise, ...]
 
     def basis(self, net: FlatNetwork, inputs: torch.Tensor) -> torch.Tensor:
-        """What the first layers of θ* and of every direction make of inputs (B, …): (1 + ndim, features, B)."""
+        """First-layer outputs with the weights θ* and each direction, for inputs (B, …): (1 + ndim, features, B)."""
         columns = inputs.flatten(1).t()
         return torch.stack([_layer(v, self.first, columns) for v in (net.theta, *net.directions)])
 
@@ -81,7 +81,7 @@ def _products(layer: Product, vectors: Sequence[torch.Tensor], mixture: torch.Te
 
 
 def perceptron(net: FlatNetwork, inputs: Any) -> Perceptron | None:
-    """The lent network as a perceptron, None where it is something else.
+    """The network as a perceptron, or None if it is not one.
 
     Args:
         net: the network, in evaluation mode.
@@ -131,13 +131,13 @@ def _step(
 
 
 def _in_place(function: Any) -> Pointwise:
-    """The function; ReLU without room for another set of activations, which nobody but us has seen."""
+    """The function; ReLU in place, which is safe because no one else holds these activations."""
     is_relu = type(function) is nn.ReLU or function in (torch.relu, F.relu)
     return torch.relu_ if is_relu else function
 
 
 def _is_flatten(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    """Whether all of an example becomes one row."""
+    """Whether each example is flattened into one row."""
     if node.op == "call_module":
         module = modules[str(node.target)]
         return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
@@ -151,7 +151,7 @@ def _rows(vectors: Sequence[torch.Tensor], entry: Entry) -> torch.Tensor:
 
 
 def _layer(vector: torch.Tensor, layer: Product, columns: torch.Tensor) -> torch.Tensor:
-    """The first layer of the network that a vector stands for: (out, B)."""
+    """The first layer with the weights in a flat vector: (out, B)."""
     weight, bias = layer.weight, layer.bias
     product = vector[weight.offset : weight.offset + weight.numel].view(weight.shape) @ columns
     return product if bias is None else product + vector[bias.offset : bias.offset + bias.numel, None]
@@ -175,7 +175,7 @@ def cross_entropy_and_accuracy(
     others = torch.zeros(output.shape[1:], dtype=logs.dtype, device=logs.device)
     rival = logs.add_(others.scatter_(0, target[None], -torch.inf)).amax(dim=1, keepdim=True)
     right, wrong = (own > rival)[:, 0], (own < rival)[:, 0]
-    # Where several share the first place, or something is NaN, the first of them counts: that is rare.
+    # With ties or NaN, which are rare, the first of the largest scores counts.
     if not bool((decided := right | wrong).all()):
         point, example = (~decided).nonzero(as_tuple=True)
         right[point, example] = output[point, :, example].max(dim=1).indices == target[example]

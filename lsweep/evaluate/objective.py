@@ -82,7 +82,7 @@ def mse_softmax(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 def accuracy(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Whether the largest score is the target's, (B,) of 0 and 1 (mean over positions where there are any)."""
-    # `max` rather than `argmax`, as in the released code: they may break ties and order NaN differently.
+    # `max` instead of `argmax`, as in the released code: the two may treat ties and NaN differently.
     predicted = output.max(dim=1).indices
     return _per_example((predicted == target).to(torch.float32))
 
@@ -103,7 +103,7 @@ class Supervised:
 
     @property
     def is_own(self) -> bool:
-        """Whether all of it is lsweep's own, without state and fit for several threads."""
+        """Whether all parts are lsweep's own, stateless and thread-safe."""
         return not self.metrics and any(self.loss is own for own in LOSSES.values())
 
     def __call__(self, model: nn.Module, batch: Any) -> dict[str, Weighted]:
@@ -118,7 +118,7 @@ class Supervised:
         return self.measure(output, target)
 
     def measure(self, output: torch.Tensor, target: torch.Tensor) -> dict[str, Weighted]:
-        """What the loss and the metrics say of outputs (B, …) and targets (B, …)."""
+        """The loss and the metrics of outputs (B, …) and targets (B, …)."""
         values: dict[str, Weighted] = {"loss": (self.loss(output, target), None)}
         if _classes(output, target):
             values["accuracy"] = (accuracy(output, target), None)
@@ -128,7 +128,7 @@ class Supervised:
 
 
 def from_config(config: EvaluateConfig) -> Objective:
-    """The objective that a configuration names: its own, or a loss with metrics.
+    """The objective of a configuration: a user's objective, or a loss with metrics.
 
     Raises:
         ConfigError: an unknown loss or metric, or a function that cannot be found.
@@ -180,7 +180,7 @@ def _function(spec: str, what: str) -> Any:
 
 
 def check_labels(model: nn.Module, examples: Any, batch_size: int) -> None:
-    """Try the network on a first batch, and see that it has an output for every class label of the data.
+    """Run the network on a first batch, and check that it has an output for every class label of the data.
 
     Args:
         model: the network, on the examples' device.
@@ -213,7 +213,7 @@ def check_labels(model: nn.Module, examples: Any, batch_size: int) -> None:
 
 
 def _classes(output: torch.Tensor, target: torch.Tensor) -> bool:
-    # One output is a regression or a binary classifier: its largest score says nothing.
+    # With one output, a regression or binary classifier, the largest score is meaningless.
     integer = not target.is_floating_point() and not target.is_complex() and target.dtype != torch.bool
     scores = output.dim() >= 2 and output.shape[1] > 1
     return integer and scores and target.shape == output.shape[:1] + output.shape[2:]

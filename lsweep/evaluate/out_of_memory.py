@@ -17,13 +17,13 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 class Batched(Protocol):
-    """Something that works on so many examples at a time."""
+    """Work in batches of a given number of examples."""
 
     batch_size: int
 
 
 def within_memory(worker: Batched, device: torch.device, work: Callable[[], T]) -> T:
-    """Do the work; where memory is short, with batches of half the size, from now on.
+    """Do the work; if memory is exhausted, halve the batch size from now on.
 
     Other kernels may be chosen for smaller batches: the point is outside the promise of equal bits.
     """
@@ -33,7 +33,7 @@ def within_memory(worker: Batched, device: torch.device, work: Callable[[], T]) 
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error) or worker.batch_size == 1:
                 raise
-        # Outside of the handler: its traceback would keep the tensors of the failed pass alive.
+        # Outside the handler: its traceback would keep the tensors of the failed pass alive.
         log.warning("out of memory with %d examples a batch: halved", worker.batch_size)
         worker.batch_size //= 2
         if device.type == "cuda":
@@ -42,7 +42,7 @@ def within_memory(worker: Batched, device: torch.device, work: Callable[[], T]) 
 
 @contextmanager
 def freed_memory() -> Iterator[None]:
-    """Large blocks that are freed inside go back to the system at once, where the C library is glibc.
+    """Return large freed blocks to the system at once inside the block, with glibc.
 
     It keeps what was freed between live blocks, and how much that is differs from run to run: start-ups of a VGG came
     to 5 to 8 times its parameters. So while one stage after another makes and drops copies of them, every large block
@@ -63,6 +63,6 @@ def freed_memory() -> Iterator[None]:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether memory was short, the device's or the host's; torch says the latter with a plain RuntimeError."""
+    """Whether device or host memory was exhausted; torch reports the latter as a plain RuntimeError."""
     short = isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
     return short or "DefaultCPUAllocator" in str(error)

@@ -36,7 +36,7 @@ class Problem:
         splits: name → examples on the CPU, the first one under the plain metric names.
         objective: what is measured.
         name: of the loss or objective, part of the sweep's identity.
-        calibration: the examples that BatchNorm is recalibrated with, on the CPU; None where it is not.
+        calibration: the examples that BatchNorm is recalibrated with, on the CPU; None without recalibration.
     """
 
     model: nn.Module
@@ -81,10 +81,10 @@ def place(config: Config, model: nn.Module, comm: Comm, space: str | None = None
 
 
 def build(config: Config, comm: Comm) -> Problem:
-    """Collective: build what `config` names; files are read by rank 0 alone.
+    """Collective: build the network, data and objective of `config`; only rank 0 reads files.
 
     Raises:
-        InputError: on every rank alike, whatever is wrong with the network, its weights or the data.
+        InputError: on every rank alike: the network, its weights or the data are invalid.
     """
     with comm.together():
         measured = objective.from_config(config.evaluate)
@@ -111,7 +111,7 @@ def _calibration(config: Config, comm: Comm) -> Any:
 
 
 def network(config: Config, comm: Comm) -> nn.Module:
-    """Collective: the network with its trained weights; by default those that a trail ends with.
+    """Collective: the network with its trained weights; by default the last ones of the trail.
 
     Raises:
         InputError: on every rank alike.
@@ -126,14 +126,14 @@ def network(config: Config, comm: Comm) -> nn.Module:
 
 
 def initial(source: str) -> nn.Module:
-    """Build a network; its initial weights are the same in every run, the global generator stays as it was."""
+    """Build a network with the same initial weights in every run; the global generator is restored."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return models.build(source)
 
 
 def restore(model: nn.Module, weights: str | None, comm: Comm) -> None:
-    """Collective: give the model its trained weights, or rank 0's initial ones, on every rank the same bits."""
+    """Collective: load the trained weights, or rank 0's initial ones; the bits are the same on every rank."""
     if weights is None and comm.is_root:
         log.warning("model.weights is not set: the network's initial weights are swept")
     with comm.temporary():

@@ -34,7 +34,7 @@ from lsweep.surface import Precision
 
 
 class SampledEvaluator(ExactEvaluator):
-    """Evaluates a `Supervised` objective as exactly as `accuracy` asks, point by point.
+    """Evaluates a `Supervised` objective within the error budget, point by point.
 
     Args:
         net: the network, in fp32 or fp64.
@@ -90,7 +90,7 @@ class SampledEvaluator(ExactEvaluator):
         return {split: self._split(split, point) for split in self._splits}
 
     def values(self, split: str, start: int, stop: int, *, low: bool = False) -> np.ndarray:
-        """(stop − start, metrics) float64 of the examples at those places in the order, where the network is now."""
+        """(stop − start, metrics) float64 of the examples at those positions of the order, at the current weights."""
         return self._values(split, self.designs[split].strata.order[start:stop], low)
 
     def _values(self, split: str, examples: np.ndarray, low: bool = False) -> np.ndarray:
@@ -106,12 +106,12 @@ class SampledEvaluator(ExactEvaluator):
             return self._values(split, examples)
 
     def capture(self, recorder: Capture | None) -> None:
-        """See `ExactEvaluator`; the lower precision has recordings of its own."""
+        """See `ExactEvaluator`; the lower precision has separate recordings."""
         super().capture(recorder)
         self._replay_low: Replay | None = None
 
     def _measure_low(self, batch: Any) -> Mapping[str, Any]:
-        # Of parts, and not a method: a recording must not keep its evaluator alive, nor its memory.
+        # A function of parts instead of a method: a recording must not keep its evaluator and its memory alive.
         measure = partial(self.net.objective, cast(nn.Module, self._low))
         if self._recorder is None:
             return measure(batch)
@@ -173,12 +173,12 @@ def _measured(exact: ExampleValues, cheap: ExampleValues) -> MeasuredLosses:
 
 
 def _with_error(names: tuple[str, ...]) -> int:
-    """How many of a split's metrics have a column for their standard error: loss, accuracy."""
+    """The number of a split's metrics with a column for their standard error: loss, accuracy."""
     return 2 if names[1:2] == ("accuracy",) else 1
 
 
 def _design(split: Any, accuracy: ErrorBudget) -> Design:
-    # Without a subset the first look is only where the first sample of a lower precision ends.
+    # Without a subset the first look is at the end of the first sample of the lower precision.
     least = accuracy.least if accuracy.subset is not None else control_variate.LEAST
     return design(split.tree[1].cpu().numpy(), seed=accuracy.seed, least=least)
 

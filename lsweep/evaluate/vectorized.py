@@ -1,8 +1,8 @@
 """Evaluator of several points at once, for networks limited by kernel launch overhead.
 
-`torch.func.vmap` over the weights turns K small matrix products into one batched product; a perceptron goes a shorter
-way (`mlp`). K belongs to the result's bits: a tile is always evaluated whole, however many of its points
-are pending.
+`torch.func.vmap` over the weights turns K small matrix products into one batched product; perceptrons
+use a shorter path (`mlp`). K affects the bits of the result: a tile is always evaluated whole, however many of its
+points are pending.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from lsweep.evaluate.interface import Evaluation
 from lsweep.evaluate.mlp import Perceptron, Product, cross_entropy_and_accuracy, perceptron
 from lsweep.evaluate.objective import Supervised, cross_entropy
 
-# Numbers per axis and one more that are kept of a split: what a perceptron's first layer makes of it.
+# Most numbers of a split's first-layer outputs that are cached, per vector (θ* and each direction).
 MOST_KNOWN = 1 << 22
-# Numbers in the widest layer of all points and examples of a batch: many enough for the time that starting kernels
-# takes to be lost among them, few enough for a processor's caches; a GPU's value has not been measured.
+# Numbers in the widest layer over all points and examples of a batch: enough to hide the kernel launch overhead, and
+# few enough for the caches of a CPU; the value for GPUs has not been measured.
 BATCH_NUMBERS = {"cpu": 1 << 21, "mps": 1 << 23, "cuda": 1 << 25}
-# Threads that find as many batches to do as one another where there is more than one.
+# The number of batches is a multiple of this, so that up to this many threads have equal work.
 _SHARED_BY = 4
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -43,8 +43,8 @@ Prepare = Callable[[Any], Any]
 def threaded_map() -> Iterator[Map]:
     """A `map` with as many threads as torch uses, each of which computes whole batches; results come in order.
 
-    torch divides an operation among threads only where it is large; for small ones a second thread costs more than it
-    does. A batch that one thread computes has the same bits for any number of threads.
+    torch divides only large operations among threads; for small ones the overhead of a second thread exceeds its
+    gain. A batch that one thread computes has the same bits for any number of threads.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -60,7 +60,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def _in_order(threads: int, work: Callable[[Any], Any], pieces: Iterable[Any]) -> list[Any]:
-    # Few pieces at a time: a batch may be made when it is asked for.
+    # Few pieces at a time: batches may be generated lazily.
     found, running = [], deque[Future[Any]]()
     try:
         for piece in pieces:
@@ -68,7 +68,7 @@ def _in_order(threads: int, work: Callable[[Any], Any], pieces: Iterable[Any]) -
                 found.append(running.popleft().result())
             running.append(_pool(threads).submit(torch.no_grad()(work), piece))
         return found + [future.result() for future in running]
-    finally:  # after an error nothing may run on: smaller batches are tried next
+    finally:  # after an error nothing may keep running: smaller batches are tried next
         wait(running)
 
 
@@ -83,16 +83,16 @@ class VectorizedEvaluator(ExactEvaluator):
         inputs = next(next(iter(net.splits.values())).batches(1))[0]
         self._perceptron = perceptron(net, inputs)
         self._width = _width(self._perceptron, inputs)
-        # Batches of a perceptron are computed in several threads. `functional_call` would put weights into the one
-        # module that there is, and a user's function need not be thread-safe.
+        # Batches of a perceptron are computed in several threads. `functional_call` would swap weights of the one
+        # shared module, and a user's function need not be thread-safe.
         own = isinstance(net.objective, Supervised) and net.objective.is_own
         self._threaded = self._perceptron is not None and own and self._flat.device.type == "cpu"
 
     def examples_a_batch(self, points: int, examples: int) -> int:
-        """How many of so many examples a batch should have where so many points share it; the same on all ranks."""
+        """The number of examples per batch for this many points and examples; the same on all ranks."""
         most = max(1, BATCH_NUMBERS[self._flat.device.type] // (points * self._width))
         batches = -(-examples // most)
-        # Of one size, and as many as several threads can share.
+        # Batches of equal size, and a number of them that several threads can share.
         batches = batches if batches == 1 else -(-batches // _SHARED_BY) * _SHARED_BY
         return -(-examples // batches)
 
@@ -125,16 +125,16 @@ class VectorizedEvaluator(ExactEvaluator):
     def _sums_of(
         self, names: Sequence[str], points: int, measure: Measure, prepare: Prepare, batch: Any
     ) -> tuple[int, torch.Tensor]:
-        """How many examples a batch has, and the sums over them: (k, metrics), float64."""
+        """The number of examples of a batch, and the sums over them: (k, metrics), float64."""
         measured = measure(prepare(batch))
         double = torch.float64 if self._flat.device.type != "mps" else torch.float32
         sums = [measured[name].reshape(points, -1).to(double).sum(dim=1) for name in names]
         return len(batch[1]), torch.stack(sums, dim=1)
 
     def _batches(self, split: str, each: Map) -> tuple[Iterable[Any], Prepare]:
-        """A split's batches, and what is to be done with each before it is measured.
+        """A split's batches, and a function to apply to each before it is measured.
 
-        What a perceptron's first layer makes of them is kept where it is small.
+        The first-layer outputs of a perceptron are cached if they are small.
         """
         network, key = self._perceptron, (split, self.batch_size)
         batches: Iterable[Any] = self._splits[split].batches(self.batch_size)
@@ -146,7 +146,7 @@ class VectorizedEvaluator(ExactEvaluator):
         examples = sum(len(target) for _, target in self._splits[split].batches(self.batch_size))
         if examples * network.first.weight.shape[0] > MOST_KNOWN:
             return batches, prepare
-        # Batches of another size are no more: they were halved for want of memory, or that was a trial.
+        # Drop batches of other sizes: the size was halved for lack of memory, or was a trial.
         self._known = {known: bases for known, bases in self._known.items() if known[1] == self.batch_size}
         self._known[key] = list(each(prepare, batches))
         return self._known[key], _as_it_is
@@ -165,20 +165,20 @@ class VectorizedEvaluator(ExactEvaluator):
 
 
 def _width(network: Perceptron | None, inputs: Any) -> int:
-    """Numbers that an example is in the network's widest layer, as far as can be told."""
+    """The width of the network's widest layer per example, or an estimate."""
     if network is not None:
         products = [network.first, *(step for step in network.others if isinstance(step, Product))]
         return max(64, *(product.weight.shape[0] for product in products))
     if isinstance(inputs, torch.Tensor) and inputs.is_floating_point():
         return max(64, inputs[0].numel())
-    return 1 << 12  # tokens, and what else grows on its way through the network
+    return 1 << 12  # tokens, for example, whose embeddings are larger
 
 
 def vectorize(evaluator: ExactEvaluator) -> VectorizedEvaluator:
     """An evaluator of several points at once over the network that `evaluator` borrowed.
 
     Raises:
-        InputError: it cannot be done for this objective, space or network, or gives other values.
+        InputError: the objective, space or network does not allow it, or the values differ.
     """
     net = evaluator.net
     if not isinstance(net.objective, Supervised):
@@ -208,7 +208,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _with_basis(network: Perceptron, net: FlatNetwork, batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the network's first layer makes of a batch, and its target."""
+    """The first-layer outputs of a batch, and its target."""
     inputs, target = batch
     return network.basis(net, inputs), target
 
@@ -225,7 +225,7 @@ def _measure(
 def _measure_perceptron(
     objective: Any, run: Callable[[torch.Tensor], torch.Tensor], count: int, batch: Any
 ) -> dict[str, torch.Tensor]:
-    """The same of a perceptron."""
+    """The values of a perceptron, (count · B,); see `_measure`."""
     basis, target = batch
     output = run(basis)
     assert isinstance(objective, Supervised)

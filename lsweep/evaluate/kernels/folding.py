@@ -26,12 +26,12 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class Unfoldable(Exception):
-    """Why a network is evaluated as it is. Not an error: the unfolded network is always right."""
+    """The reason why a network is not folded. Not an error: the unfolded network is always correct."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """How a BatchNorm went into the convolution before it: what was done to the weights is done to directions.
+    """The folding of a BatchNorm into the preceding convolution, applied to weights and directions alike.
 
     Attributes:
         conv, norm: the layers' names.
@@ -52,7 +52,7 @@ class Fold:
         return weight.detach().to(torch.float64, copy=True).mul_(per_filter)
 
     def bias(self, direction: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Its bias, (out,) float64."""
+        """The folded bias, (out,) float64."""
         moving = torch.zeros_like(self.scale)
         if self.had_bias:
             moving = direction[f"{self.conv}.bias"].double() * self.scale
@@ -61,7 +61,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Folded:
-    """A network with folded BatchNorm, and what moves in it.
+    """A network with folded BatchNorm, and its parameter space.
 
     Attributes:
         model: a copy of the network, laid flat; the original is untouched.
@@ -76,7 +76,7 @@ class Folded:
     names: tuple[tuple[str, ...], ...]
 
     def direction(self, direction: Tensors) -> Tensors:
-        """Fold a direction of the original space: one for `space`, in the network's precision, laid flat."""
+        """Convert a direction of the original space to a flat one for `space`, in the network's precision."""
         table = _by_name(self.names, direction)
         table |= {f"{fold.conv}.bias": fold.bias(table) for fold in self.folds}
         dtype = tensors_of(self.model, self.space)[0].dtype
@@ -86,7 +86,7 @@ class Folded:
 def fold(
     model: nn.Module, space: WeightSpace, directions: Sequence[Tensors], dtype: torch.dtype = torch.float32
 ) -> Folded:
-    """Fold what can be folded exactly.
+    """Fold every BatchNorm that can be folded exactly.
 
     Args:
         model: the network at θ*.
@@ -118,7 +118,7 @@ def fold(
 
 
 def require_same(model: nn.Module, folded: nn.Module, batch: Any) -> None:
-    """Compare both networks on a batch (input, target), in evaluation mode, each on its device in its precision.
+    """Compare both networks on a batch (input, target) in evaluation mode, each on its own device and precision.
 
     Raises:
         Unfoldable: they differ by more than rounding: tracing must have lost something; or the batch does not fit.
@@ -175,7 +175,7 @@ def _by_name(names: tuple[tuple[str, ...], ...], direction: Tensors) -> dict[str
 
 def _trace(model: nn.Module, dtype: torch.dtype) -> fx.GraphModule:
     try:
-        # Parameters of its own over the same memory: of a large network there is no third copy to be had.
+        # New parameters over the same memory: a third copy of a large network may not fit.
         own: dict[int, Any] = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in model.parameters()}
         duplicate = copy.deepcopy(model, own).to(device="cpu", dtype=dtype).eval()
         return fx.symbolic_trace(duplicate)
@@ -210,7 +210,7 @@ def _pairs(traced: fx.GraphModule, moved: list[dict[str, torch.Tensor]]) -> list
 
 
 def _fold_pair(traced: fx.GraphModule, conv: fx.Node, norm: fx.Node) -> Fold:
-    """Take one BatchNorm out of the graph; all but the convolution's weight is folded at once, in float64."""
+    """Remove one BatchNorm from the graph; all but the convolution's weight is folded at once, in float64."""
     layer, batchnorm = traced.get_submodule(str(conv.target)), traced.get_submodule(str(norm.target))
     assert isinstance(layer, _CONVOLUTIONS) and isinstance(batchnorm, NORMS)
     assert batchnorm.running_mean is not None and batchnorm.running_var is not None

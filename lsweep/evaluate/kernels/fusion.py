@@ -20,7 +20,7 @@ from torch import fx, nn
 log = logging.getLogger("lsweep")
 
 OURS = "lsweep"  # in a graph's `meta`
-# How torch's convolution says that cuDNN has no kernel: for none of the plans, or for want of memory for each of them.
+# Messages of torch's convolution if cuDNN has no kernel: no plan works, or each lacks memory.
 REFUSALS = ("unable to find an engine", "No execution plans", "NOT_SUPPORTED")
 
 _RELU = (F.relu, torch.relu, torch.relu_)
@@ -41,7 +41,7 @@ class FusedConvolution(nn.Module):
 
     def forward(self, inputs: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
         """(N, C, H, W), as `other` is."""
-        # What is spread over the others is not added by either library.
+        # Neither library broadcasts the addend.
         if other is not None and other.shape != self._shape(inputs):
             return self._steps(inputs, other)
         form = _form(inputs, other)
@@ -50,8 +50,8 @@ class FusedConvolution(nn.Module):
         try:
             return _KERNELS[inputs.device.type](self.conv, inputs, other)
         except RuntimeError as error:
-            # cuDNN has not every shape, and says so only when it is asked: of each shape by itself, so that what a rank
-            # computed before has no say. A recording (`graphs`) begins with passes that are none.
+            # cuDNN does not support every shape, and reports it only when called. Decide for each shape, so that the
+            # result does not depend on earlier ones. A recording (`graphs`) begins with passes without recording.
             if not any(refusal in str(error) for refusal in REFUSALS):
                 raise
             log.debug("a convolution is not fused: %s", (str(error).splitlines() or [""])[0])
@@ -72,9 +72,9 @@ class FusedConvolution(nn.Module):
 
 
 def is_faster(model: nn.Module, dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether this processor has the kernels, and the network is a graph of our own (`folding`).
+    """Whether this CPU or GPU has the kernels, and the network is a graph made by `folding`.
 
-    Of a user's graph a copy would lack what hangs on the module itself, such as hooks.
+    A copy of a user's graph would lack what is attached to the module itself, such as hooks.
     """
     if not isinstance(model, fx.GraphModule) or OURS not in model.meta:
         return False
@@ -90,14 +90,14 @@ def is_faster(model: nn.Module, dtype: torch.dtype, device: torch.device) -> boo
 
 
 def fused_copy(model: fx.GraphModule) -> fx.GraphModule:
-    """A fused copy of a network over the same parameters and buffers; itself where there is nothing to fuse."""
+    """A fused copy of a network over the same parameters and buffers, or the network itself if nothing can be fused."""
     shared: dict[int, Any] = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     copied: fx.GraphModule = copy.deepcopy(model, shared)
     return copied if fuse(copied) else model
 
 
 def fuse(model: fx.GraphModule) -> int:
-    """Change the graph in place, for inference only; its parameters stay where and what they are.
+    """Fuse the graph in place, for inference only; its parameters keep their memory and values.
 
     Returns:
         The number of convolutions that took something in.
@@ -124,7 +124,7 @@ def fuse(model: fx.GraphModule) -> int:
 
 
 def _only_input(node: fx.Node, model: fx.GraphModule) -> tuple[fx.Node, ...] | None:
-    """Of a ReLU: the convolution that it rectifies, or the one and what is added to it; None for all else."""
+    """For a ReLU: the convolution before it, or a convolution and its addend; None for everything else."""
     if not _is_relu(node, model) or not isinstance(before := node.args[0], fx.Node) or len(before.users) > 1:
         return None
     if _fits(before, model):
@@ -146,7 +146,7 @@ def _is_relu(node: fx.Node, model: fx.GraphModule) -> bool:
 
 
 def _fits(node: fx.Node, model: fx.GraphModule) -> bool:
-    """Whether it is a convolution that nobody else listens to."""
+    """Whether it is a convolution whose output has no other use."""
     if node.op != "call_module" or len(node.users) != 1 or len(node.args) != 1:
         return False
     layer: Any = model.get_submodule(str(node.target))

@@ -19,7 +19,7 @@ log = logging.getLogger("lsweep")
 
 Measured = Mapping[str, Any]
 Measure = Callable[[Any], Measured]
-# From a function and the batch that it will find its input in: how to run it again, and where its output will be.
+# From a function and its static input batch: a function that replays it, and its static output.
 Capture = Callable[[Measure, Any], tuple[Callable[[], None], Measured]]
 
 _WARM_UP = (
@@ -38,7 +38,7 @@ class _Recording:
 
 
 class Replay:
-    """Measures batches like the function it is made of, from a recording where that can be.
+    """Measures batches like the given function, by replaying a recording if possible.
 
     What it returns is overwritten by the next call.
 
@@ -53,7 +53,7 @@ class Replay:
         self._given_up = False
 
     def __call__(self, batch: Any, size: int) -> Measured:
-        """Measure a batch; those of `size` examples are worth a recording."""
+        """Measure a batch; batches of `size` examples are recorded."""
         form = _form(batch, size)
         if self._recording is not None and len(pytree.tree_leaves(self._recording.batch)[0]) != size:
             self._recording = None  # batches were halved for want of memory
@@ -93,9 +93,9 @@ class Replay:
 
 
 def _form(batch: Any, size: int) -> tuple[Any, ...] | None:
-    """What two batches of one recording have in common; None for what cannot be recorded or is not worth it."""
+    """A key that batches of one recording share; None if a batch cannot or should not be recorded."""
     leaves, spec = pytree.tree_flatten(batch)
-    # What is no tensor may differ from batch to batch, and a recording would not see it.
+    # Non-tensors may differ between batches, which a recording would miss.
     if not leaves or not all(isinstance(leaf, torch.Tensor) and leaf.dim() for leaf in leaves):
         return None
     if len(leaves[0]) != size or len({leaf.device for leaf in leaves}) > 1:
