@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -86,19 +85,6 @@ def test_resumed_without_what_was_kept(tmp_path: Path, truth: Surface) -> None:
     assert set(evaluated(tmp_path).values()) == {1, 2}
 
 
-def begun(job: Job, output: Path, points: int) -> None:
-    """Wait until so many points are durable."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        if output.exists() and int(read(output).done.sum()) >= points:
-            return
-        if job.process.poll() is not None:
-            break
-        time.sleep(0.02)
-    job.kill()
-    pytest.fail(f"no {points} points in time: {job.out} {job.err}")
-
-
 @pytest.mark.parametrize(
     ("number", "points"), [(signal.SIGKILL, 60), (signal.SIGKILL, 225), (signal.SIGUSR2, 225)]
 )
@@ -106,7 +92,7 @@ def test_a_signal_in_the_midst_of_a_round(
     number: signal.Signals, points: int, mode: str, tmp_path: Path, truth: Surface
 ) -> None:
     job = Job(3, DRIVER, "sweep", tmp_path, *OPTIONS, f"mode={mode}", "seconds=0.02", "sync=0")
-    begun(job, tmp_path / "sweep.h5", points)
+    job.wait_for_points(tmp_path / "sweep.h5", points)
     os.kill(job.process.pid, number)
     assert (job.wait() == 75) == (number == signal.SIGUSR2), job.err
     before = read(tmp_path / "sweep.h5")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -96,25 +95,12 @@ def test_stopped_in_two_rounds_and_resumed_by_others(mode: str, tmp_path: Path, 
     assert again.out.startswith(f"done {done} failed 0 pending 0 0\n")
 
 
-def begun(job: Job, output: Path, points: int) -> None:
-    """Wait until so many points are durable."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        if output.exists() and int(read(output).done.sum()) >= points:
-            return
-        if job.process.poll() is not None:
-            break
-        time.sleep(0.02)
-    job.kill()
-    pytest.fail(f"no {points} points in time: {job.out} {job.err}")
-
-
 @pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGKILL])
 def test_a_signal_in_the_midst_of_a_round(
     number: signal.Signals, mode: str, tmp_path: Path, truth: Surface
 ) -> None:
     job = Job(3, DRIVER, "sweep", tmp_path, REFINED, f"mode={mode}", "seconds=0.02", "sync=0")
-    begun(job, tmp_path / "sweep.h5", 260)
+    job.wait_for_points(tmp_path / "sweep.h5", 260)
     os.kill(job.process.pid, number)
     assert (job.wait() == 75) == (number == signal.SIGUSR2), job.err
     before = read(tmp_path / "sweep.h5")

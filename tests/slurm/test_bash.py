@@ -7,15 +7,13 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import launch
 import project
 import pytest
 from launch import ROOT
-
-from lsweep import cli
-from lsweep.slurm import cli as verb
 
 TEMPLATES = ROOT / "slurm"
 
@@ -25,22 +23,6 @@ printf '%s\\0' "$(basename "$0")" "$@" $'\\n' >>"$CALLS"
 [[ $(basename "$0") != "$FAILING" ]] || exit "$STATUS"
 [[ $(basename "$0") != squeue ]] || echo "$STATE"
 """
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project folder with two configurations, the working directory; lsweep is in no environment of its own."""
-    project.make(tmp_path)
-    (tmp_path / "other.toml").write_text(project.CONFIG.replace("sweep.h5", "other.h5"))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(verb, "own_environment", lambda: None)
-    return tmp_path
-
-
-def made(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The script that the verb prints."""
-    assert cli.main(["slurm", *arguments]) == 0
-    return capsys.readouterr().out
 
 
 class Bash:
@@ -84,7 +66,7 @@ NASTY = [
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_any_path_arrives_as_it_is(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_path_arrives_as_it_is(name: str, here: Path, made: Callable[..., str]) -> None:
     folder = here / "it's a $HOME"
     folder.mkdir()
     for path in (here / name, folder / name):
@@ -92,26 +74,26 @@ def test_any_path_arrives_as_it_is(name: str, here: Path, capsys: pytest.Capture
     bash = Bash(here)
     output = f"output={name}.h5"
     for config in (f"it's a $HOME/{name}", *([] if name.startswith("-") else [name])):
-        assert bash.run(made(capsys, config, "--set", output, "--container", "my $im.sif")) == 0
+        assert bash.run(made(config, "--set", output, "--container", "my $im.sif")) == 0
         apptainer = str(bash.folder / "apptainer")
         words = [apptainer, "exec", "my $im.sif", "lsweep", "sweep", config, "--set", output]
         assert bash.calls()[-1] == ["srun", "--mpi=pmix", "--kill-on-bad-exit=1", *words]
     assert not (here / "pwned").exists()
 
 
-def test_a_path_that_looks_like_an_option(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_path_that_looks_like_an_option(here: Path, made: Callable[..., str]) -> None:
     (here / "-x.toml").write_text(project.CONFIG)
     bash = Bash(here)
-    assert bash.run(made(capsys, "--", "-x.toml")) == 0
+    assert bash.run(made("--", "-x.toml")) == 0
     assert bash.calls()[-1][-1] == "./-x.toml"
 
 
-def test_environment_and_modules(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_environment_and_modules(here: Path, made: Callable[..., str]) -> None:
     folder = here / "my $env/bin"
     folder.mkdir(parents=True)
     bash = Bash(here)
     shutil.move(bash.folder / "srun", folder / "srun")
-    script = made(capsys, "sweep.toml", "--venv", "my $env", "--module", "openmpi/4", "--module", "hdf5")
+    script = made("sweep.toml", "--venv", "my $env", "--module", "openmpi/4", "--module", "hdf5")
     assert bash.run(script) == 0
     assert bash.calls()[0] == ["module", "load", "openmpi/4", "hdf5"] and bash.calls()[1][0] == "srun"
     # A module that is not there ends the job before it computes with other libraries.
@@ -122,11 +104,9 @@ def test_environment_and_modules(here: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("launcher", ["srun", "mpirun"])
 @pytest.mark.parametrize("status", [0, 1, 2, 3, 75, 143])
-def test_requeued_on_75_alone(
-    launcher: str, status: int, here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_requeued_on_75_alone(launcher: str, status: int, here: Path, made: Callable[..., str]) -> None:
     bash = Bash(here)
-    script = made(capsys, "sweep.toml", "--launcher", launcher)
+    script = made("sweep.toml", "--launcher", launcher)
     assert bash.run(script, failing=launcher, STATUS=str(status)) == status
     requeued = [call for call in bash.calls() if call[0] == "scontrol"]
     assert requeued == ([["scontrol", "requeue", "7"]] if status == 75 else [])
@@ -134,21 +114,21 @@ def test_requeued_on_75_alone(
 
 @pytest.mark.parametrize(("state", "requeued"), [("RUNNING", True), ("COMPLETING", False), ("", True)])
 def test_a_cancelled_job_stays_cancelled(
-    state: str, requeued: bool, here: Path, capsys: pytest.CaptureFixture[str]
+    state: str, requeued: bool, here: Path, made: Callable[..., str]
 ) -> None:
     """But where the controller does not answer, the job is requeued."""
     bash = Bash(here)
-    assert bash.run(made(capsys, "sweep.toml"), failing="srun", STATE=state) == 75
+    assert bash.run(made("sweep.toml"), failing="srun", STATE=state) == 75
     assert bash.calls()[1] == ["squeue", "--noheader", "--jobs=7", "--format=%T"]
     assert len(bash.calls()) == 2 + requeued
 
 
-def test_tasks_of_an_array(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tasks_of_an_array(here: Path, made: Callable[..., str]) -> None:
     """Each its sweep, and each requeues itself alone: the last task's SLURM_JOB_ID is that of the array."""
     bash = Bash(here)
     task = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1", "failing": "srun"}
-    assert bash.run(made(capsys, "sweep.toml", "other.toml"), **task) == 75
-    assert bash.run(made(capsys, "sweep.toml", "--seeds", "5,2018"), **task) == 75
+    assert bash.run(made("sweep.toml", "other.toml"), **task) == 75
+    assert bash.run(made("sweep.toml", "--seeds", "5,2018"), **task) == 75
     calls = [call for call in bash.calls() if call[0] != "squeue"]
     assert calls[0][-3:] == ["lsweep", "sweep", "other.toml"]
     assert calls[2][-5:] == ["lsweep", "sweep", "sweep.toml", "--seeds", "2018"]
@@ -165,9 +145,9 @@ def test_the_template_of_an_array(here: Path) -> None:
     assert bash.run(text) == 2
 
 
-def test_mpirun_is_told_and_waited_for(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mpirun_is_told_and_waited_for(here: Path, made: Callable[..., str]) -> None:
     bash = Bash(here)
-    process = bash.start(made(capsys, "sweep.toml", "--launcher", "mpirun"), slow="mpirun")
+    process = bash.start(made("sweep.toml", "--launcher", "mpirun"), slow="mpirun")
     end = time.monotonic() + 20
     while not bash.calls() and time.monotonic() < end:
         time.sleep(0.05)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import launch
@@ -35,22 +36,6 @@ GOLDEN = {
 }
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project folder with two configurations, the working directory; lsweep is in no environment of its own."""
-    project.make(tmp_path)
-    (tmp_path / "other.toml").write_text(project.CONFIG.replace("sweep.h5", "other.h5"))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(verb, "own_environment", lambda: None)
-    return tmp_path
-
-
-def made(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The script that the verb prints."""
-    assert cli.main(["slurm", *arguments]) == 0
-    return capsys.readouterr().out
-
-
 def options(script: str) -> dict[str, str]:
     """The header: option → value."""
     lines = [line.removeprefix("#SBATCH --") for line in script.splitlines() if line.startswith("#SBATCH")]
@@ -66,8 +51,8 @@ def commands(script: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_golden(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = made(capsys, *shlex.split(GOLDEN[name]))
+def test_golden(name: str, here: Path, made: Callable[..., str]) -> None:
+    text = made(*shlex.split(GOLDEN[name]))
     assert text == (TESTS / f"golden/slurm_{name}.sbatch").read_text()
 
 
@@ -90,13 +75,13 @@ def test_shellcheck(path: Path) -> None:
     ],
 )
 def test_templates_do_what_the_verb_does(
-    template: str, arguments: list[str], here: Path, capsys: pytest.CaptureFixture[str]
+    template: str, arguments: list[str], here: Path, made: Callable[..., str]
 ) -> None:
     """The same header but for its values, and from the launch on the same commands."""
     given = shlex.split(
         "--gpus-per-node 4 --cpus-per-task 4 --time 04:00:00 --job-name lsweep --point-seconds 93.3"
     )
-    script = made(capsys, "sweep.toml", *given, *arguments)
+    script = made("sweep.toml", *given, *arguments)
     text = (TEMPLATES / f"{template}.sbatch").read_text()
     assert options(text) == options(script)
     after = next(n for n, line in enumerate(commands(script)) if line.startswith("sweep=")) + 1
@@ -112,20 +97,20 @@ def test_templates_are_as_generated(tmp_path: Path) -> None:
     assert written == {path.name: path.read_text() for path in TEMPLATES.glob("*.sbatch")}
 
 
-def test_an_output_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    script = made(capsys, "sweep.toml")
-    assert made(capsys, "sweep.toml", "-o", "jobs/a b.sbatch") == "jobs/a b.sbatch\n"
+def test_an_output_file(here: Path, made: Callable[..., str]) -> None:
+    script = made("sweep.toml")
+    assert made("sweep.toml", "-o", "jobs/a b.sbatch") == "jobs/a b.sbatch\n"
     assert (here / "jobs/a b.sbatch").read_text() == script
     assert cli.main(["slurm", "sweep.toml", "--nodes", "0", "-o", "bad.sbatch"]) == 2
     assert not (here / "bad.sbatch").exists()
 
 
-def test_defaults(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_defaults(here: Path, made: Callable[..., str]) -> None:
     (here / "my sweep-2.toml").write_text(project.CONFIG)
-    given = options(made(capsys, "my sweep-2.toml", "--gpus-per-node", "h100:3"))
+    given = options(made("my sweep-2.toml", "--gpus-per-node", "h100:3"))
     assert given["job-name"] == "my_sweep_2" and given["ntasks-per-node"] == "3" and given["nodes"] == "1"
-    assert options(made(capsys, "sweep.toml"))["ntasks-per-node"] == "1"
-    assert options(made(capsys, "sweep.toml", "other.toml"))["job-name"] == "lsweep"
+    assert options(made("sweep.toml"))["ntasks-per-node"] == "1"
+    assert options(made("sweep.toml", "other.toml"))["job-name"] == "lsweep"
 
 
 def test_the_environment_that_lsweep_is_in(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +127,7 @@ def test_the_environment_that_lsweep_is_in(here: Path, monkeypatch: pytest.Monke
 # ---- the lead ------------------------------------------------------------------------------------------------
 
 
-def test_the_lead_comes_from_what_was_measured(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_lead_comes_from_what_was_measured(here: Path, made: Callable[..., str]) -> None:
     settings = load("sweep.toml")
     sweep(settings, SerialComm(), Options(max_points=4))
     surface = lsweep.open(here / settings.output)
@@ -151,7 +136,7 @@ def test_the_lead_comes_from_what_was_measured(here: Path, capsys: pytest.Captur
     chosen = lead.choose([settings], point_seconds=1000)
     assert chosen.seconds == int(np.ceil(3 * slowest + MARGIN))
     assert "the slowest of the 4 points done so far" in chosen.why
-    script = made(capsys, "sweep.toml")
+    script = made("sweep.toml")
     assert options(script)["signal"] == f"USR2@{chosen.seconds}" and chosen.why in script
 
 
@@ -269,7 +254,7 @@ def test_refused_in_one_line(what: str, here: Path, capsys: pytest.CaptureFixtur
     assert said in err and "\x1b" not in err
 
 
-def test_a_configuration_cannot_write_into_the_script(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_configuration_cannot_write_into_the_script(here: Path, made: Callable[..., str]) -> None:
     """Whatever it holds, nothing of it but its path gets there."""
     (here / "odd.toml").write_text(project.CONFIG.replace("out/sweep.h5", "a\\nrm -r x\\n.h5"))
-    assert "rm -r" not in made(capsys, "odd.toml")
+    assert "rm -r" not in made("odd.toml")

@@ -110,6 +110,20 @@ class Job:
                 continue
         self.out, self.err = self.process.communicate(timeout=30)
 
+    def wait_for_points(self, output: Path, points: int) -> None:
+        """Wait until that many points are durable in `output`."""
+        from lsweep.store.reader import read
+
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            if output.exists() and int(read(output).done.sum()) >= points:
+                return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.02)
+        self.kill()
+        pytest.fail(f"no {points} points in time: {self.out} {self.err}")
+
     def ranks(self) -> list[int]:
         """The ranks' process ids."""
         return _children(self.process.pid)
