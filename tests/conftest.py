@@ -6,14 +6,28 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from launch import ROOT, need_mpi, need_parallel_hdf5
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for the whole suite; none but pytest's own for the tests of some files."""
+    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that need a GPU are left out where there is none, rather than skipped: CI has none, and skips nothing."""
+    """
+    Slow tests run one after the other, in one process: they start ranks, and a Slurm that binds ports.
+
+    Tests that need a GPU are left out where there is none, rather than skipped: CI has none, and skips nothing.
+    """
+    for item in items:
+        slow = item.get_closest_marker("slow") is not None
+        item.add_marker(pytest.mark.xdist_group("slow" if slow else item.nodeid.split("::")[0]))
     absent = [item for item in items if item.get_closest_marker("gpu") is not None]
     if absent and not _has_gpu():
         items[:] = [item for item in items if item not in absent]
@@ -36,6 +50,8 @@ def one_thread() -> Iterator[None]:
         except ModuleNotFoundError:  # the readers' tests run without it
             yield
             return
+        with suppress(ModuleNotFoundError):
+            import triton  # noqa: F401  first: Triton crashes if it is loaded after Mesa has drawn with its own LLVM
         before = torch.get_num_threads()
         torch.set_num_threads(1)
         yield

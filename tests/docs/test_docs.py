@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -13,6 +14,8 @@ from urllib.parse import unquote, urlsplit
 import launch
 import pytest
 from documents import PAGES, ROOT, blocks, links
+
+import lsweep
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 
@@ -174,4 +177,6 @@ def test_the_reference_has_the_docstrings(site: Path) -> None:
     text = (site / "docs" / "api.html").read_text()
     anchors = Page(site / "docs" / "api.html").anchors
     assert {"lsweep.api.sweep", "lsweep.landscape.Landscape", "lsweep.surface.Surface.plot"} <= anchors
-    assert "sweep after every so many epochs" in text and "The surface; None on ranks other than 0" in text
+    for documented in (lsweep.sweep, lsweep.Landscape, lsweep.Surface.plot):
+        first, *_ = (inspect.getdoc(documented) or "").splitlines()
+        assert first and first.split("`")[0] in text, documented
