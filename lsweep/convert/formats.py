@@ -147,8 +147,7 @@ def _by_suffix(target: Path, kind: str) -> str:
         return {"lsweep": "released", "directions": "directions"}.get(kind, "lsweep")
     if found is None:
         raise InputError(
-            f"unknown suffix of {target.name!r}; use .h5, .csv or .nc, or --to {'|'.join(TARGETS)}",
-            key="to",
+            f"unknown suffix of {target.name!r}; use .h5, .csv or .nc, or --to {'|'.join(TARGETS)}", key="to"
         )
     return found
 

@@ -112,11 +112,7 @@ def at_centre(
 
 
 def _compute(
-    config: CurvatureConfig,
-    problem: Problem,
-    place: Placement,
-    moved: Sequence[bool],
-    numbers: Sequence[int],
+    config: CurvatureConfig, problem: Problem, place: Placement, moved: Sequence[bool], numbers: Sequence[int]
 ) -> list[Tensors]:
     with at_centre(config, problem, place, moved) as (hessian, _):
         most = max(abs(number) for number in numbers)

@@ -159,12 +159,7 @@ def _samples(surface: Surface, points: int, seed: int) -> dict[Kind, np.ndarray]
 
 
 def _conclude(
-    output: Path,
-    working: Path,
-    lock: Lock | None,
-    request: Request,
-    header: Header,
-    provenance: Any,
+    output: Path, working: Path, lock: Lock | None, request: Request, header: Header, provenance: Any
 ) -> None:
     """Store the known part of the sample in the sweep's file, and log the result."""
     surface = reader.read(output)

@@ -191,12 +191,7 @@ def _fastest_batch(comm: Comm, exact: ExactEvaluator, problem: Problem) -> int:
 
 
 def _precision(
-    config: EvaluateConfig,
-    grid: Grid,
-    comm: Comm,
-    exact: ExactEvaluator,
-    stored: str | None,
-    together: int,
+    config: EvaluateConfig, grid: Grid, comm: Comm, exact: ExactEvaluator, stored: str | None, together: int
 ) -> str:
     """Collective: the configured precision; for "auto" the stored one, or else the fastest.
 

@@ -257,12 +257,7 @@ def hash_content(problem: Problem) -> Content:
 
 
 def identify(
-    config: Config,
-    loss: str,
-    content: Content,
-    agreed: Agreed,
-    choice: Choice,
-    curvature: Mapping[str, Any],
+    config: Config, loss: str, content: Content, agreed: Agreed, choice: Choice, curvature: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The identity of a sweep, in JSON types: a resume must match it field by field.
 

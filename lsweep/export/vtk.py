@@ -86,8 +86,7 @@ def check_suffix(path: Path, surface: Surface) -> str:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(
-            f"cannot export to {path}: expected one of the suffixes {', '.join(SUFFIXES)}",
-            key="output",
+            f"cannot export to {path}: expected one of the suffixes {', '.join(SUFFIXES)}", key="output"
         )
     if surface.ndim == 3 and suffix in (".vts", ".vtp"):
         raise InputError(f"{suffix} needs a line or plane, got a box of three axes; use .vti", key="output")

@@ -121,10 +121,7 @@ def _stem(files: Sequence[str]) -> str:
 def _add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("figure")
     group.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        help="output file or folder (default: the stem of FILE and the kind)",
+        "-o", "--output", metavar="OUT", help="output file or folder (default: the stem of FILE and the kind)"
     )
     group.add_argument(
         "--html",

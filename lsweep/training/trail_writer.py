@@ -85,9 +85,7 @@ class TrailWriter:
             everything: the tensors that `resume` needs: weights and optimiser state.
         """
         kept = dataclasses.replace(
-            epoch,
-            file=f"epoch_{epoch.number:04d}.safetensors",
-            sha256=parameters.sha256(*state.values()),
+            epoch, file=f"epoch_{epoch.number:04d}.safetensors", sha256=parameters.sha256(*state.values())
         )
         self._guard()
         _write(self.trail.path(kept), state)

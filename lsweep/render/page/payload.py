@@ -10,15 +10,7 @@ import numpy as np
 
 from lsweep.errors import InputError, printable
 from lsweep.grid import AXIS_NAMES
-from lsweep.render.field import (
-    LETTERS,
-    Field,
-    extract,
-    is_accuracy,
-    network_names,
-    place_of,
-    wide_axes,
-)
+from lsweep.render.field import LETTERS, Field, extract, is_accuracy, network_names, place_of, wide_axes
 from lsweep.render.levels import DECADES, EVERY, MOST_SHARED, SMALLEST, STEPS
 from lsweep.render.look import Look
 from lsweep.render.paths import drops_of, share_of
