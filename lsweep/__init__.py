@@ -28,8 +28,8 @@ cli: centre.cli=curvature certify_cli=certify check=findings directions_cli=dire
 cli: trajectory_cli=trajectory
 comm: comm.serial=base cores sharing=shared_memory tickets=shared_counter
 config: seeds
-convert: labelled.columns=columns labelled.dataset=dataset labelled.frame=frame labelled.netcdf=netcdf
-convert: labelled.path=path store.recognise=recognise store.released=released
+convert: labelled.columns=columns labelled.dataset=dataset labelled.frame=columns labelled.netcdf=netcdf
+convert: labelled.path=dataset store.recognise=recognise store.released=released
 convert: store.released_paths=released_paths store.whole=whole
 describe: describe.bibtex=paragraph notebook
 directions: agreement alignment checkpoint_rows=checkpoint_matrix eigenvectors trajectories=trail_axes
@@ -50,7 +50,9 @@ tools: archives=files files filesystem=files lazy plugins progress provenance sl
 tools: store.lock=lock verbs=arguments
 training: augmentation=batches label_noise=batches measurement=loop optimisers projections steps trail_writer
 training: train training_data=batches
-watch: status
+export: export.tube=gltf export.xml=grids
+render: render.sizes=figure
+watch: status watch.pulse=follow
 """
 MOVED = {
     old: ".".join(filter(None, (package, name or old)))

@@ -18,10 +18,10 @@ from lsweep.grid.hierarchy import interpolate
 from lsweep.grid.refine import is_judged
 
 
-def _upstairs(module: str, name: str) -> Any:
-    """Import a function of a higher layer by name, for methods of `Surface` that are convenient in notebooks.
+def _from_reader(module: str, name: str) -> Any:
+    """Import a function of a package that reads surfaces, for the methods that are convenient in notebooks.
 
-    The higher layer is loaded only when such a method is called, and this module does not depend on it.
+    That package is loaded only when such a method is called, and this module does not depend on it.
     """
     return getattr(importlib.import_module(f"lsweep.{module}"), name)
 
@@ -246,23 +246,23 @@ class Surface:
         Raises:
             InputError: the surface cannot be drawn in this way.
         """
-        return _upstairs("render.axes", "draw")(self, kind, ax, **options)
+        return _from_reader("render.axes", "draw")(self, kind, ax, **options)
 
     def to_xarray(self) -> xarray.Dataset:
         """Convert to a labelled data set; see `lsweep.convert.dataset.to_dataset`. Raises MissingExtra."""
-        return _upstairs("convert.dataset", "to_dataset")(self)
+        return _from_reader("convert.dataset", "to_dataset")(self)
 
     @classmethod
     def from_xarray(cls, data: xarray.Dataset) -> Surface:
         """Make a surface from a data set like those of `to_xarray`; see `lsweep.convert.dataset.from_dataset`."""
-        return _upstairs("convert.dataset", "from_dataset")(data)
+        return _from_reader("convert.dataset", "from_dataset")(data)
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Convert to one row per point, x fastest; see `lsweep.convert.frame.to_frame`. Raises MissingExtra."""
-        return _upstairs("convert.frame", "to_frame")(self)
+        """Convert to one row per point, x fastest; see `lsweep.convert.columns.to_frame`. Raises MissingExtra."""
+        return _from_reader("convert.columns", "to_frame")(self)
 
     def _repr_html_(self) -> str:
-        return _upstairs("describe.notebook", "html")(self)
+        return _from_reader("describe.notebook", "html")(self)
 
     def __repr__(self) -> str:
         bounds = ", ".join(

@@ -34,7 +34,7 @@ STORE_NEED = {"convert": {"store.reader", "store.schema", "store.validation", "s
 LIBRARIES = {
     "mpi4py": {"comm"},
     "h5py": {"store", "convert"},
-    "matplotlib": {"render"},
+    "matplotlib": {"render", "describe"},  # of `describe`, only the picture for notebooks
     "vtk": {"export"},
     "vtkmodules": {"export", "render"},
     "torchvision": {"models", "data"},
@@ -199,7 +199,7 @@ def test_drawing_needs_neither_torch_nor_mpi() -> None:
 def test_reading_needs_neither_torch_nor_mpi() -> None:
     loaded = loaded_by(
         "import lsweep; lsweep.open, lsweep.Surface, lsweep.Axis; import lsweep.render, lsweep.export, "
-        "lsweep.convert, lsweep.describe, lsweep.convert.dataset, lsweep.describe.notebook"
+        "lsweep.convert, lsweep.describe, lsweep.convert.dataset"
     )
     assert "h5py" in loaded and not loaded & {"torch", "mpi4py", "xarray", "pandas", "matplotlib"}
 
@@ -223,7 +223,7 @@ def test_what_is_done_with_a_surface_needs_neither_torch_nor_mpi(act: str, tmp_p
         f"surface = lsweep.open(source); {act}"
     )
     assert not loaded & {"torch", "mpi4py"}
-    if "html" in act or "describe" in act:
+    if "describe" in act:
         assert not loaded & {"matplotlib", "xarray", "pandas"}
 
 

@@ -133,7 +133,7 @@ def test_a_notebook_shows_a_table_and_the_plane_the_right_way_up() -> None:
     pixels = shown(surface)
     assert pixels.shape == (2, 3, 4)
     # y = 1 on top, where x = 2 has the highest loss; the lowest is at the bottom left.
-    assert pixels[0, 2, :3].tolist() == [253, 231, 37] and pixels[1, 0, :3].tolist() == [68, 1, 84]
+    assert pixels[0, 2, :3].tolist() == [253, 231, 36] and pixels[1, 0, :3].tolist() == [68, 1, 84]
     assert (pixels[..., 3] == 0).tolist() == [[True, False, False], [False, True, True]]
 
 

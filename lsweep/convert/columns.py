@@ -1,14 +1,18 @@
-"""Long-form columns of a surface, and the names of its metrics in other programs."""
+"""Long-form columns of a surface, as arrays or a pandas data frame, and the names of its metrics in other programs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lsweep.errors import InputError, MissingExtra
 from lsweep.surface import DERIVED, Status, Surface
+
+if TYPE_CHECKING:
+    import pandas
 
 REAL = ("curvature/residual_min", "curvature/residual_max")  # the other columns are whole numbers
 
@@ -22,6 +26,21 @@ def flat_columns(surface: Surface) -> dict[str, np.ndarray]:
     table |= {name: values for name, values in extra.items() if name not in surface.metrics}
     table |= {"seconds": surface.seconds, "rank": surface.rank}
     return {name: np.asarray(values).reshape(-1) for name, values in table.items()}
+
+
+def to_frame(surface: Surface) -> pandas.DataFrame:
+    """A surface as a `pandas.DataFrame` in long form: one row per point, x fastest; see `flat_columns`.
+
+    `status` is categorical. Raises MissingExtra if pandas is not installed.
+    """
+    try:
+        import pandas
+    except ModuleNotFoundError as error:
+        raise missing("a data frame", "pandas", error) from None
+    table: dict[str, Any] = flat_columns(surface)
+    words = [status.name.lower() for status in Status]
+    table["status"] = pandas.Categorical.from_codes(surface.status.reshape(-1).astype(np.int8), words)
+    return pandas.DataFrame(table)
 
 
 def surface_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,9 @@ import numpy as np
 
 from lsweep._version import __version__
 from lsweep.convert.columns import missing, short, surface_of
-from lsweep.convert.path import json_of, path_attributes, path_of, path_variables
 from lsweep.errors import InputError
 from lsweep.grid import AXIS_NAMES
-from lsweep.surface import Status, Surface
+from lsweep.surface import Status, Surface, Trajectory
 
 if TYPE_CHECKING:
     import xarray
@@ -38,6 +38,11 @@ LONG_NAMES = {
     "curvature_residual_max": "residual of the largest eigenvalue, |Hv - lambda v|",
     "curvature_products": "products with the Hessian",
 }
+PATH = {
+    "epochs": "epoch",
+    "learning_rates": "learning_rate",
+    "trails": "trail",
+}  # fields of `Trajectory` → variables
 TEXTS = ("provenance", "identity", "recipe", "sessions")  # attributes in JSON
 
 
@@ -65,8 +70,8 @@ def to_dataset(surface: Surface) -> xarray.Dataset:
     variables["rank"] = (dims, surface.rank, _attributes(surface, "rank"))
     attributes = _about(surface)
     if surface.trajectory is not None:
-        variables |= path_variables(surface.trajectory)
-        attributes["trajectory"] = path_attributes(surface.trajectory)
+        variables |= _path_variables(surface.trajectory)
+        attributes["trajectory"] = _path_attributes(surface.trajectory)
     coordinates = {
         name: (name, values, {"long_name": f"coordinate {LETTERS[name]}", "units": "1"})
         for name, values in surface.axes.items()
@@ -95,13 +100,13 @@ def from_dataset(data: xarray.Dataset) -> Surface:
             f"expected a variable 'loss' with the dimensions {', '.join(dims)}, found none", key="loss"
         )
     status = arrays.pop("status", np.full(shape, Status.DONE)).astype(np.uint8)
-    about = {name: json_of(data.attrs, name, list if name == "sessions" else dict) for name in TEXTS}
+    about = {name: _json_of(data.attrs, name, list if name == "sessions" else dict) for name in TEXTS}
     return replace(
         surface_of(axes, arrays, status),
         config=str(data.attrs.get("config", "")),
         provenance=about["provenance"],
         sessions=tuple(session for session in about["sessions"] if isinstance(session, dict)),
-        trajectory=path_of(data, len(axes)),
+        trajectory=_path_of(data, len(axes)),
         identity=about["identity"],
         recipe=about["recipe"],
     )
@@ -166,6 +171,61 @@ def _about(surface: Surface) -> dict[str, Any]:
         about["config"] = surface.config
     values = {"sessions": list(surface.sessions)} | {n: dict(getattr(surface, n)) for n in TEXTS[:3]}
     return about | {name: json.dumps(value) for name, value in values.items() if value}
+
+
+def _path_variables(path: Trajectory) -> dict[str, Any]:
+    """Variables along the dimension `checkpoint`."""
+    arrays = dict(zip(AXIS_NAMES, path.coordinates.T, strict=False))
+    arrays |= {name: getattr(path, field) for field, name in PATH.items()}
+    units = {name: {"units": "1"} for name in AXIS_NAMES}
+    return {
+        f"trajectory_{name}": (
+            "checkpoint",
+            values,
+            {"long_name": f"{name} of a checkpoint", **units.get(name, {})},
+        )
+        for name, values in arrays.items()
+    }
+
+
+def _path_attributes(path: Trajectory) -> str:
+    """Attributes of the whole trajectory, in JSON."""
+    values = {name: getattr(path, name).tolist() for name in ("shares", "explained")}
+    return json.dumps({"names": list(path.names), "captured": path.captured, **values})
+
+
+def _path_of(data: xarray.Dataset, ndim: int) -> Trajectory | None:
+    """The trajectory in a dataset, or None. Raises InputError if it is damaged."""
+    names = [f"trajectory_{name}" for name in (*AXIS_NAMES[:ndim], *PATH.values())]
+    about = _json_of(data.attrs, "trajectory", dict)
+    if not about or any(name not in data or data[name].ndim != 1 for name in names):
+        return None
+    columns = [np.asarray(data[name].values) for name in names]
+    try:
+        found = Trajectory(
+            coordinates=np.stack(columns[:ndim], axis=1).astype(np.float64),
+            epochs=columns[ndim].astype(np.int32),
+            learning_rates=columns[ndim + 1].astype(np.float64),
+            trails=columns[ndim + 2].astype(np.int32),
+            names=tuple(str(name) for name in about["names"]),
+            captured=float(about["captured"]),
+            shares=np.array(about["shares"], dtype=np.float64),
+            explained=np.array(about["explained"], dtype=np.float64),
+        )
+    except (KeyError, TypeError, ValueError):
+        raise InputError("the trajectory is damaged", key="trajectory") from None
+    if not found.whole or {len(found.shares), len(found.explained)} != {ndim}:
+        raise InputError("the trajectory is damaged", key="trajectory")
+    return found
+
+
+def _json_of(attributes: Mapping[Any, Any], name: str, kind: type) -> Any:
+    """A decoded JSON attribute; empty if it is absent or of another type."""
+    try:
+        value = json.loads(attributes.get(name, "null"))
+    except (TypeError, ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, kind) else kind()
 
 
 def library() -> Any:

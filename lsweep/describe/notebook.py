@@ -1,32 +1,19 @@
-"""HTML representation of a surface in notebooks: a small table and a heat map, without matplotlib."""
+"""HTML representation of a surface in notebooks: a small table and a heat map."""
 
 from __future__ import annotations
 
 import base64
 import html as markup
-import struct
-import zlib
+import io
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.image import imsave
 
 from lsweep.errors import printable
 from lsweep.surface import Status, Surface
 
-# Nine colours of viridis (Smith, van der Walt); the others are interpolated.
-VIRIDIS = np.array(
-    [
-        [68, 1, 84],
-        [71, 44, 122],
-        [59, 81, 139],
-        [44, 113, 142],
-        [33, 144, 141],
-        [39, 173, 129],
-        [92, 200, 99],
-        [170, 220, 50],
-        [253, 231, 37],
-    ],
-    dtype=float,
-)
 SIZE = 180  # CSS pixels along the longer side of the picture
 MOST_PIXELS = 256  # of the picture along a side; more would bloat the notebook
 LINE_HEIGHT = 60
@@ -64,9 +51,10 @@ def picture(surface: Surface) -> str:
         values = values[len(values) // 2]
     plane = np.atleast_2d(values)[::-1]  # an image's first row is its top
     steps = [-(-n // MOST_PIXELS) for n in plane.shape]
-    pixels = _colours(plane[:: steps[0], :: steps[1]])
+    image = io.BytesIO()
+    imsave(image, _colours(plane[:: steps[0], :: steps[1]]), format="png")
     width, height = _size(surface)
-    data = base64.b64encode(_png(pixels)).decode()
+    data = base64.b64encode(image.getvalue()).decode()
     return (
         f'<img alt="heat map of the loss" width="{width}" height="{height}" style="image-rendering:pixelated" '
         f'src="data:image/png;base64,{data}">'
@@ -107,24 +95,6 @@ def _colours(values: np.ndarray) -> np.ndarray:
     """RGBA colours, uint8, of the shape of the values with a last axis of length 4."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
-    shown = np.clip(values, low, high)
-    if low > 0 and high > LOG_RATIO * low:
-        shown, low, high = np.log(shown), float(np.log(low)), float(np.log(high))
+    norm = (LogNorm if low > 0 and high > LOG_RATIO * low else Normalize)(low, high)
     with np.errstate(over="ignore", invalid="ignore"):
-        place = np.clip(np.nan_to_num((shown - low) / ((high - low) or 1.0)), 0.0, 1.0) * (len(VIRIDIS) - 1)
-    channels = [np.interp(place, np.arange(len(VIRIDIS)), channel) for channel in VIRIDIS.T]
-    alpha = np.where(np.isnan(values), 0, 255)
-    return np.stack([*channels, alpha], axis=-1).round().astype(np.uint8)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    """An RGBA image as PNG (RFC 2083)."""
-    height, width, _ = pixels.shape
-    raw = b"".join(b"\0" + row.tobytes() for row in pixels)
-    header = struct.pack(">IIBBBBB", width, height, 8, 6, 0, 0, 0)
-    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(raw, 9)), (b"IEND", b"")]
-    chunks = (
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in parts
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+        return colormaps["viridis"](norm(np.ma.masked_invalid(np.clip(values, low, high))), bytes=True)

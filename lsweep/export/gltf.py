@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from lsweep.export.tube import tube
-
 FLOAT, UINT, VEC3 = 5126, 5125, "VEC3"
 VERTICES, INDICES = 34962, 34963  # targets of a buffer view
 TRIANGLES = 4
 WIDTH = 0.006  # radius of a path's tube, in units of the plane's longer side
+SIDES = 8  # of a tube
 PADDING = {b"JSON": b" ", b"BIN\0": b"\0"}
 
 
@@ -114,6 +113,36 @@ def normals(points: np.ndarray, quads: np.ndarray) -> np.ndarray:
         np.add.at(total, quads[:, k], faces)
     length = np.linalg.norm(total, axis=1, keepdims=True)
     return np.where(length > 0, total / np.where(length > 0, length, 1.0), [0.0, 0.0, 1.0])
+
+
+def tube(line: np.ndarray, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """A thin tube along a line, which other programs draw one pixel wide or not at all; open at the ends.
+
+    Args:
+        line: (k, 3), k ≥ 2, without equal consecutive points.
+        radius: of the tube.
+
+    Returns:
+        Points in rings, (SIDES * k, 3), and outward-facing quadrilaterals as indices of points, (SIDES * (k - 1), 4).
+    """
+    steps = np.diff(line, axis=0, prepend=2 * line[:1] - line[1:2])
+    tangents = np.gradient(line, axis=0)
+    # Where a line reverses its direction, the steps before and after cancel.
+    turns = np.linalg.norm(tangents, axis=1) < 1e-6 * np.linalg.norm(steps, axis=1)
+    tangents = np.where(turns[:, None], steps, tangents)
+    tangents /= np.linalg.norm(tangents, axis=1, keepdims=True)
+    # A ring starts perpendicular to the tangent and to z, or to y if the tangent is parallel to z.
+    steep = np.abs(tangents[:, 2:]) > 0.99
+    across = np.cross(tangents, np.where(steep, [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]))
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    upward = np.cross(across, tangents)
+    angles = 2 * np.pi * np.arange(SIDES) / SIDES
+    circle = np.stack([np.cos(angles), np.sin(angles)])[:, None, :, None]
+    rings = line[:, None] + radius * (circle[0] * across[:, None] + circle[1] * upward[:, None])
+    index = np.arange(SIDES * len(line)).reshape(len(line), SIDES)
+    following = np.roll(index, -1, axis=1)
+    quads = np.stack([index[:-1], index[1:], following[1:], following[:-1]], axis=-1)
+    return rings.reshape(-1, 3), quads.reshape(-1, 4)
 
 
 def linear(colors: np.ndarray) -> np.ndarray:

@@ -59,9 +59,9 @@ def write(
     suffix = check_suffix(path, surface)
     how = Height(metric, bool(log), clip, scale)
     if suffix in VTK:
-        grids, xml = _vtk()
+        grids = _vtk()
         build = {".vts": grids.structured, ".vtp": grids.polygons, ".vti": grids.image}[suffix]
-        write_bytes(path, xml.encode(build(surface, how), suffix))
+        write_bytes(path, grids.encode(build(surface, how), suffix))
     elif suffix in XDMF:
         from lsweep.export import xdmf
 
@@ -76,8 +76,8 @@ def write(
 
 def write_path(surface: Surface, path: Path, how: Height) -> Path:
     """Write the training paths as polylines on the relief, `.vtp`. Raises InputError and MissingExtra."""
-    grids, xml = _vtk()
-    write_bytes(path, xml.encode(grids.path(surface, how), ".vtp"))
+    grids = _vtk()
+    write_bytes(path, grids.encode(grids.path(surface, how), ".vtp"))
     return path
 
 
@@ -95,12 +95,12 @@ def check_suffix(path: Path, surface: Surface) -> str:
     return suffix
 
 
-def _vtk() -> tuple[Any, Any]:
-    """The modules that need VTK. Raises MissingExtra."""
+def _vtk() -> Any:
+    """The module that needs VTK. Raises MissingExtra."""
     try:
-        from lsweep.export import grids, xml
+        from lsweep.export import grids
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("vtk"):
             raise
         raise MissingExtra("export needs VTK, which is not installed: pip install vtk", key="vtk") from error
-    return grids, xml
+    return grids

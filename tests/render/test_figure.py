@@ -22,12 +22,12 @@ from lsweep.errors import InputError
 from lsweep.grid import Axis, Grid
 from lsweep.render.cli import output_path, parse_levels
 from lsweep.render.field import extract
+from lsweep.render.figure import figure_size
 from lsweep.render.isolines import pieces
 from lsweep.render.levels import plain, round_levels, shared_levels
 from lsweep.render.look import Look
 from lsweep.render.panels import draw_panels
 from lsweep.render.scale import choose
-from lsweep.render.sizes import figure_size
 from lsweep.render.styles import styled
 from lsweep.surface import Status, Surface, Trajectory
 
