@@ -25,7 +25,7 @@ __all__ = ["Axis", "Grid", "Landscape", "Status", "Surface", "__version__", "ope
 _MOVED = """
 : centre=engine labelled=convert
 cli: centre.cli=curvature certify_cli=certify check=findings directions_cli=directions preflight train_cli=train
-cli: trajectory_cli=trajectory
+cli: trajectory_cli=directions
 comm: comm.serial=base cores sharing=shared_memory tickets=shared_counter
 config: seeds
 convert: labelled.columns=columns labelled.dataset=dataset labelled.frame=columns labelled.netcdf=netcdf

@@ -14,16 +14,7 @@ from torch import nn
 from lsweep import comm as ranks
 from lsweep import config as configuration
 from lsweep.comm import Comm
-from lsweep.config import (
-    Config,
-    CurvatureConfig,
-    DataConfig,
-    DirectionsConfig,
-    EvaluateConfig,
-    ModelConfig,
-    ScheduleConfig,
-    StoreConfig,
-)
+from lsweep.config import Config, DirectionsConfig
 from lsweep.data import from_object
 from lsweep.directions.build import Tensors, check_fit
 from lsweep.engine import job
@@ -40,10 +31,10 @@ from lsweep.tools import progress
 
 # The configuration tables whose keys `overrides` may set, and the keys of `evaluate` that are arguments of `sweep`.
 OVERRIDDEN = {
-    "evaluate": EvaluateConfig,
-    "curvature": CurvatureConfig,
-    "schedule": ScheduleConfig,
-    "store": StoreConfig,
+    "evaluate": configuration.EvaluateConfig,
+    "curvature": configuration.CurvatureConfig,
+    "schedule": configuration.ScheduleConfig,
+    "store": configuration.StoreConfig,
 }
 ARGUMENTS = (
     *("loss", "metrics", "objective", "device", "precision", "batch_size", "batchnorm"),
@@ -126,11 +117,11 @@ def sweep(
         evaluate["metrics"] = ["hessian"]
     config = Config(
         output=str(output or ""),
-        model=ModelConfig(source=type(model).__qualname__),
-        data=DataConfig(source="in memory", split=tuple(splits)),
+        model=configuration.ModelConfig(source=type(model).__qualname__),
+        data=configuration.DataConfig(source="in memory", split=tuple(splits)),
         directions=_directions(directions),
         grid=grid_of(grid),
-        evaluate=configuration.part(EvaluateConfig, evaluate, "evaluate"),
+        evaluate=configuration.part(configuration.EvaluateConfig, evaluate, "evaluate"),
         **{name: configuration.part(OVERRIDDEN[name], table, name) for name, table in tables.items()},
     )
     if not isinstance(grid, Grid):
@@ -159,7 +150,7 @@ def _objective(
             )
         return _name_of(own), own
     if isinstance(loss, str):
-        supervised = objectives.from_config(EvaluateConfig(loss=loss))
+        supervised = objectives.from_config(configuration.EvaluateConfig(loss=loss))
         assert isinstance(supervised, Supervised)
         return loss, Supervised(supervised.loss, metrics)
     return _name_of(loss), Supervised(loss, metrics)

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from lsweep.cli import certify, check, curvature, directions, status, sweep, train, trajectory
+    from lsweep.cli import certify, check, curvature, directions, sweep, train
     from lsweep.compare import cli as compare
     from lsweep.convert import cli as convert
     from lsweep.describe import cli as describe
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lsweep {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for verb in (
-        *(train, sweep, certify, trajectory, directions, status, watch, check, curvature),
+        *(train, sweep, certify, directions, watch, check, curvature),
         *(render, movie, export, compare, convert, describe, slurm),
     ):
         verb.add_parser(verbs)

@@ -108,14 +108,10 @@ def _devices(ready: Prepared, comm: Comm) -> Finding:
     everyone = comm.allgather(f"{device.describe(ready.device)}")
     counts = {name: everyone.count(name) for name in sorted(set(everyone))}
     text = ", ".join(f"{count} × {name}" for name, count in counts.items())
-    if len(counts) > 1:
-        return Finding(
-            "devices",
-            "warn",
-            text,
-            "results do not have the same bits on unlike devices; schedule.kind = auto is dynamic here",
-        )
-    return Finding("devices", "ok", text)
+    if len(counts) == 1:
+        return Finding("devices", "ok", text)
+    advice = "results do not have the same bits on unlike devices; schedule.kind = auto is dynamic here"
+    return Finding("devices", "warn", text, advice)
 
 
 def _pending(existing: Path | None, config: Config, ready: Prepared) -> int:
@@ -172,9 +168,8 @@ def _time(ready: Prepared, comm: Comm, pending: int, more_ranks: int | None) -> 
     if needed <= left:
         yield Finding("time", "ok", text)
     elif slowest * 2 > left:
-        yield Finding(
-            "time", "fail", f"{text}; this job ends before one is done", "ask for more time per job"
-        )
+        text += "; this job ends before one is done"
+        yield Finding("time", "fail", text, "ask for more time per job")
     else:
         advice = f"about {math.ceil(needed / left)} such jobs: let them requeue on status 75 (lsweep slurm)"
         yield Finding("time", "warn", f"{text}; this job ends in {duration(left)}", advice)

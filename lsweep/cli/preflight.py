@@ -27,6 +27,8 @@ from lsweep.tools import files
 HANGS_AFTER = 60.0
 _SLOW_SYNC = 1.0
 
+Level = Literal["ok", "warn", "fail"]
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -40,7 +42,7 @@ class Finding:
     """
 
     what: str
-    level: Literal["ok", "warn", "fail"]
+    level: Level
     text: str
     advice: str = ""
 
@@ -60,12 +62,8 @@ def threads(comm: Comm) -> Finding:
     crowded = cores.overcrowded(comm)
     if not crowded:
         return Finding("threads", "ok", text)
-    return Finding(
-        "threads",
-        "warn",
-        f"{text}: {'; '.join(crowded[:3])}",
-        "set OMP_NUM_THREADS to the cores per rank, start fewer ranks, or give the job more cores",
-    )
+    advice = "set OMP_NUM_THREADS to the cores per rank, start fewer ranks, or give the job more cores"
+    return Finding("threads", "warn", f"{text}: {'; '.join(crowded[:3])}", advice)
 
 
 def parallel_io(comm: Comm, mode: str, folder: Path) -> Finding:
@@ -76,31 +74,25 @@ def parallel_io(comm: Comm, mode: str, folder: Path) -> Finding:
     library = f"HDF5 {'.'.join(map(str, version))} {'with' if parallel else 'without'} MPI"
     text = f"{mode}, {library}, on {kind or 'an unknown file system'}"
     several_hosts = len(set(comm.allgather(comm.host))) > 1
+    level: Level = "ok"
+    advice = ""
     if mode == "mpio" and kind.startswith("nfs") and version >= (1, 14) and _is_romio(comm):
-        return Finding(
-            "store",
-            "fail",
-            text,
+        level = "fail"
+        advice = (
             'HDF5 1.14 with ROMIO refuses independent writes on NFS: set store.mode = "gather", or write to a '
-            "parallel file system",
+            "parallel file system"
         )
-    if several_hosts and kind and kind not in files.NETWORK_FILESYSTEMS:
-        return Finding(
-            "store",
-            "fail" if mode == "mpio" else "warn",
-            text,
+    elif several_hosts and kind and kind not in files.NETWORK_FILESYSTEMS:
+        level = "fail" if mode == "mpio" else "warn"
+        advice = (
             "ranks on several hosts would write a file that only one host may see: choose an output on a shared "
-            'file system, or set store.mode = "gather"',
+            'file system, or set store.mode = "gather"'
         )
-    if mode == "mpio" and kind.startswith("nfs"):
-        return Finding(
-            "store", "warn", text, 'NFS is slow with many writers: store.mode = "gather" is safer there'
-        )
-    if mode == "gather" and comm.size > 1 and not parallel:
-        return Finding(
-            "store", "ok", text + "; rank 0 writes for all, which is enough for points of a second and more"
-        )
-    return Finding("store", "ok", text)
+    elif mode == "mpio" and kind.startswith("nfs"):
+        level, advice = "warn", 'NFS is slow with many writers: store.mode = "gather" is safer there'
+    elif mode == "gather" and comm.size > 1 and not parallel:
+        text += "; rank 0 writes for all, which is enough for points of a second and more"
+    return Finding("store", level, text, advice)
 
 
 def space(comm: Comm, grid: Grid, columns: int, folder: Path) -> Finding:
@@ -170,18 +162,17 @@ def _write_and_read(comm: Comm, mode: str, path: Path) -> float:
 
 @contextmanager
 def _ends_when_hanging(comm: Comm, what: str, say: Callable[[str], None]) -> Iterator[None]:
-    over = threading.Event()
+    def end() -> None:
+        say(f'rank {comm.rank}: {what} hangs; try store.mode = "gather", or another file system')
+        comm.abort(2)
 
-    def watch() -> None:
-        if not over.wait(HANGS_AFTER):
-            say(f'rank {comm.rank}: {what} hangs; try store.mode = "gather", or another file system')
-            comm.abort(2)
-
-    threading.Thread(target=watch, daemon=True).start()
+    timer = threading.Timer(HANGS_AFTER, end)
+    timer.daemon = True
+    timer.start()
     try:
         yield
     finally:
-        over.set()
+        timer.cancel()
 
 
 def _is_romio(comm: Comm) -> bool:

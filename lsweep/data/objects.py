@@ -8,16 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils import _pytree as pytree
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    RandomSampler,
-    SequentialSampler,
-    TensorDataset,
-    default_collate,
-)
+from torch.utils import data as loading
 from torch.utils.data.distributed import DistributedSampler
 
 from lsweep.data.resident import ResidentBatches, ResidentData, first_batches
@@ -50,13 +41,17 @@ def from_object(data: Any, *, limit: int | None = None) -> ResidentData | Reside
         raise DataError(f"data.limit must be >= 1, got {limit}", key="data.limit")
     if isinstance(data, ResidentData | ResidentBatches):
         return data.head(limit)
-    if isinstance(data, DataLoader):
+    if isinstance(data, loading.DataLoader):
         return _from_loader(data, limit)
-    if isinstance(data, TensorDataset):
+    if isinstance(data, loading.TensorDataset):
         return _from_tensors(data.tensors, limit)
     if isinstance(data, tuple | Mapping | torch.Tensor | np.ndarray):
         return _from_tensors(data, limit)
-    if not isinstance(data, IterableDataset) and hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+    if (
+        not isinstance(data, loading.IterableDataset)
+        and hasattr(data, "__len__")
+        and hasattr(data, "__getitem__")
+    ):
         return _from_dataset(data, limit)
     raise DataError(
         "data must be tensors, a data set with __len__ and __getitem__, or a DataLoader; "
@@ -98,7 +93,7 @@ def _from_dataset(dataset: Any, limit: int | None) -> ResidentData:
 def _collate(dataset: Any, indices: range) -> Any:
     examples = [_example(dataset, index) for index in indices]
     try:
-        return default_collate(examples)
+        return loading.default_collate(examples)
     except (RuntimeError, ValueError, KeyError) as error:
         raise _ragged(error) from None
     except TypeError as error:
@@ -127,10 +122,10 @@ def _ragged(error: Exception) -> DataError:
     )
 
 
-def _from_loader(loader: DataLoader[Any], limit: int | None) -> ResidentData | ResidentBatches:
+def _from_loader(loader: loading.DataLoader[Any], limit: int | None) -> ResidentData | ResidentBatches:
     if _can_be_recut(loader):
         dataset: Any = loader.dataset
-        if isinstance(dataset, TensorDataset):
+        if isinstance(dataset, loading.TensorDataset):
             return _from_tensors(dataset.tensors, limit)
         return _from_dataset(dataset, limit)
     try:
@@ -141,13 +136,13 @@ def _from_loader(loader: DataLoader[Any], limit: int | None) -> ResidentData | R
         raise DataError(f"the loader failed: {type(error).__name__}: {error}") from error
 
 
-def _can_be_recut(loader: DataLoader[Any]) -> bool:
-    dataset: Dataset[Any] = loader.dataset
-    if isinstance(dataset, IterableDataset) or loader.collate_fn is not default_collate:
+def _can_be_recut(loader: loading.DataLoader[Any]) -> bool:
+    dataset: loading.Dataset[Any] = loader.dataset
+    if isinstance(dataset, loading.IterableDataset) or loader.collate_fn is not loading.default_collate:
         return False
-    if type(loader.batch_sampler) is not BatchSampler:  # None: the data set itself returns batches
+    if type(loader.batch_sampler) is not loading.BatchSampler:  # None: the data set itself returns batches
         return False
     sampler = loader.sampler
-    if type(sampler) is RandomSampler:
+    if type(sampler) is loading.RandomSampler:
         return not sampler.replacement and sampler.num_samples == len(sampler.data_source)
-    return type(sampler) is SequentialSampler or isinstance(sampler, DistributedSampler)
+    return type(sampler) is loading.SequentialSampler or isinstance(sampler, DistributedSampler)

@@ -91,14 +91,8 @@ def save(
     fmt = output.format_of(path)
     with matplotlib.rc_context(frame.STYLE):
         figure, axes = figure_of(kind, len(several), size, widths=widths)
-        scale = draw_panels(
-            kind,
-            axes,
-            several,
-            look,
-            titles or [literal(name) for name in network_names(several)],
-            own_figure=True,
-        )
+        names = titles or [literal(name) for name in network_names(several)]
+        scale = draw_panels(kind, axes, several, look, names, own_figure=True)
         settle(figure)
         finish(kind, axes, scale)
         content = output.encode(figure, fmt, dpi)

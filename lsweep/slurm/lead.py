@@ -35,15 +35,12 @@ def choose(configs: Sequence[Config], point_seconds: float | None = None) -> Lea
         FileFormatError: an output exists but cannot be read, so it could not be resumed either.
     """
     slowest, points = _measured(configs)
-    if points:
-        source = f"the slowest of the {points} points done so far"
-    elif point_seconds is not None:
+    source = f"the slowest of the {points} points done so far"
+    if not points and point_seconds is not None:
         slowest, source = point_seconds, "--point-seconds"
-    else:
-        slowest, source = (
-            ASSUMED,
-            "assumed per point: none was measured yet, and --point-seconds is not given",
-        )
+    elif not points:
+        slowest = ASSUMED
+        source = "assumed per point: none was measured yet, and --point-seconds is not given"
     tile = max(map(_tile, configs))
     tiles = f"tiles of {tile} " if tile > 1 else ""
     why = f"{POINTS} {tiles}x {slowest:.3g} s ({source}) + {MARGIN:.0f} s to leave"

@@ -12,18 +12,7 @@ import numpy as np
 
 from lsweep.errors import FileFormatError
 from lsweep.grid import AXIS_NAMES
-from lsweep.store import certificate, probe
-from lsweep.store.schema import (
-    COLUMNS,
-    CURVATURE,
-    FORMAT,
-    FORMAT_VERSION,
-    RESERVED,
-    SESSION,
-    SESSIONS,
-    TRAJECTORY,
-    datasets,
-)
+from lsweep.store import certificate, probe, schema
 from lsweep.store.validation import (
     checked,
     integer,
@@ -62,7 +51,9 @@ def read(path: str | Path, *, trusted: bool = False) -> Surface:
         status = checked(file, "status", kinds="u", shape=shape)[...].astype(np.uint8)
         done = status == Status.DONE
         columns = {
-            n: checked(file, n, kinds=_kinds(n), shape=shape)[...] for n in COLUMNS if is_there(file, n)
+            n: checked(file, n, kinds=_kinds(n), shape=shape)[...]
+            for n in schema.COLUMNS
+            if is_there(file, n)
         }
         return Surface(
             axes=axes,
@@ -102,13 +93,13 @@ def read_identity(path: Path) -> tuple[dict[str, Any], tuple[str, ...], np.ndarr
     with opened(path) as file:
         shape = tuple(len(values) for values in reversed(axes_of(file).values()))
         names = _recorded(file)
-        for name, (dtype, _) in datasets(names).items():
+        for name, (dtype, _) in schema.datasets(names).items():
             checked(file, name, dtype=np.dtype(dtype), shape=shape)
         identity = json_value(file, "identity", dict)
-        for name in COLUMNS:
-            if is_there(file, name) or (name in CURVATURE and "curvature" in identity):
+        for name in schema.COLUMNS:
+            if is_there(file, name) or (name in schema.CURVATURE and "curvature" in identity):
                 checked(file, name, kinds=_kinds(name), shape=shape)
-        checked(file, "sessions/table", dtype=SESSION, shape=(SESSIONS,))
+        checked(file, "sessions/table", dtype=schema.SESSION, shape=(schema.SESSIONS,))
         return identity, names, file["status"][...].reshape(-1)
 
 
@@ -143,16 +134,17 @@ def opened(path: Path) -> Iterator[h5py.File]:
         FileFormatError: see `read`.
     """
     with open_file(path) as file:
-        if text(file, "format") != FORMAT:
+        if text(file, "format") != schema.FORMAT:
             raise FileFormatError(
                 f"{str(path)!r} is an HDF5 file, but not one that lsweep wrote", key=str(path)
             )
         version = integer(file, "format_version")
         if version is None or version < 1:
             raise FileFormatError(f"{str(path)!r} has no valid format_version", key=str(path))
-        if version > FORMAT_VERSION:
+        if version > schema.FORMAT_VERSION:
             raise FileFormatError(
-                f"{str(path)!r} has format version {version}, this lsweep reads up to {FORMAT_VERSION}; update lsweep",
+                f"{str(path)!r} has format version {version}, this lsweep reads up to {schema.FORMAT_VERSION}; "
+                "update lsweep",
                 key=str(path),
             )
         yield file
@@ -179,7 +171,7 @@ def axes_of(file: h5py.File) -> dict[str, np.ndarray]:
 def _recorded(file: h5py.File) -> tuple[str, ...]:
     """The metrics of the sweep, in order."""
     names = tuple(str(name) for name in json_value(file, "metrics", list))
-    if any(name in RESERVED or not name.isidentifier() for name in names):
+    if any(name in schema.RESERVED or not name.isidentifier() for name in names):
         raise FileFormatError(
             f"{file.filename!r} has metrics with invalid names: {names}; the file is damaged", key="metrics"
         )
@@ -189,7 +181,7 @@ def _recorded(file: h5py.File) -> tuple[str, ...]:
 def _metrics(file: h5py.File, shape: tuple[int, ...], done: np.ndarray) -> dict[str, np.ndarray]:
     """The recorded metrics, then other datasets that look like metrics; further objects in the file are ignored."""
     required = dict.fromkeys([*_recorded(file), "loss"])
-    others = [n for n in file if n.isidentifier() and n not in (*required, *RESERVED)]
+    others = [n for n in file if n.isidentifier() and n not in (*required, *schema.RESERVED)]
     names = [*required, *(n for n in others if _is_metric(file, n, shape))]
     return {n: np.where(done, _values(file, n, shape), np.nan) for n in names}
 
@@ -203,7 +195,7 @@ def _is_metric(file: h5py.File, name: str, shape: tuple[int, ...]) -> bool:
 
 
 def _kinds(column: str) -> str:
-    return "f" if column in CURVATURE and column != "curvature/products" else "iu"
+    return "f" if column in schema.CURVATURE and column != "curvature/products" else "iu"
 
 
 def _values(file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -218,7 +210,7 @@ def _trajectory(file: h5py.File, ndim: int) -> Trajectory | None:
     per_axis = {"coordinates": (count, ndim), "shares": (ndim,), "explained": (ndim,)}
     read = {
         name: checked(group, name, kinds=np.dtype(dtype).kind, shape=per_axis.get(name, (count,)))[...]
-        for name, dtype in TRAJECTORY.items()
+        for name, dtype in schema.TRAJECTORY.items()
     }
     names = tuple(str(name) for name in json_value(group, "names", list))
     captured = group.attrs.get("captured")
@@ -234,14 +226,14 @@ def _sessions(file: h5py.File) -> tuple[dict[str, Any], ...]:
     if not is_there(file, "sessions/table"):
         return ()
     dataset = checked(file, "sessions/table", kinds="V", ndim=1)
-    if dataset.dtype != SESSION:
+    if dataset.dtype != schema.SESSION:
         return ()
     table = dataset[...]
     told = (table["start"] > 0) & (table["start"] < _YEAR_9999) & (np.abs(table["stop"]) < _YEAR_9999)
     return tuple(
         {
             n: row[n].decode("utf-8", "replace") if isinstance(row[n], bytes) else row[n].item()
-            for n in SESSION.names or ()
+            for n in schema.SESSION.names or ()
         }
         for row in np.sort(table[told], order="start", kind="stable")
     )

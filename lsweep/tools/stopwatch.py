@@ -27,16 +27,6 @@ class Stopwatch:
         """Count the block's time under `name`, without that of spans inside it."""
         return _Span(self, name)
 
-    def _begin(self, name: str) -> float:
-        self.seconds.setdefault(name, 0.0)
-        self._inner.append(0.0)
-        return self._clock()
-
-    def _end(self, name: str, start: float) -> None:
-        whole = self._clock() - start
-        self.seconds[name] += whole - self._inner.pop()
-        self._inner[-1] += whole
-
     def each(self, name: str, items: Iterable[T]) -> Iterator[T]:
         """Yield the items; the time to obtain each of them counts under `name`."""
         iterator = iter(items)
@@ -60,10 +50,15 @@ class _Span:
         self._watch, self._name = watch, name
 
     def __enter__(self) -> None:
-        self._start = self._watch._begin(self._name)
+        self._watch.seconds.setdefault(self._name, 0.0)
+        self._watch._inner.append(0.0)
+        self._start = self._watch._clock()
 
     def __exit__(self, *_: object) -> None:
-        self._watch._end(self._name, self._start)
+        watch = self._watch
+        whole = watch._clock() - self._start
+        watch.seconds[self._name] += whole - watch._inner.pop()
+        watch._inner[-1] += whole
 
 
 def table(ranks: Sequence[dict[str, float]]) -> list[str]:

@@ -153,7 +153,8 @@ class Training:
 
     def _step(self) -> None:
         torch.manual_seed(seed_of(self.settings.seed, 4, self.epoch, self.step))
-        optimisers.set_learning_rate(self.optimiser, self.lr)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.lr
         self.model.train()
         self.optimiser.zero_grad()
         batch = self.batches.batch(self.epoch, self.step)

@@ -38,12 +38,6 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
     return rate
 
 
-def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of all parameters."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-
-
 def state_tensors(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """The state, "3.momentum_buffer" → tensor, where 3 is the parameter's index; values of None are omitted."""
     state = optimiser.state_dict()["state"]

@@ -1,4 +1,4 @@
-"""The verb `lsweep watch`."""
+"""The verbs `lsweep status` and `lsweep watch`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,14 @@ PAGE_ONLY = {"host": "127.0.0.1", "port": PORT, "open": False}
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the verb `watch` to an argparse subparsers object."""
+    """Add the verbs `status` and `watch` to an argparse subparsers object."""
+    parser = subparsers.add_parser(
+        "status",
+        help="show a sweep's progress",
+        description="Show a sweep's progress, from its file alone; the sweep may be running.",
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="HDF5 files of sweeps")
+    parser.set_defaults(run=show_status)
     parser = subparsers.add_parser(
         "watch",
         help="show the surface of a running sweep live, in the browser or the terminal",
@@ -73,6 +80,16 @@ def _add_page(parser: argparse.ArgumentParser) -> None:
         help=f"port to serve it at; 0 for a free one (default: {PORT})",
     )
     group.add_argument("--open", action="store_true", help="open the page in the browser")
+
+
+def show_status(args: argparse.Namespace) -> int:
+    """Print the progress of each file. Raises InputError."""
+    from lsweep.store.reader import read
+    from lsweep.watch import status
+
+    for path in args.files:
+        print(status.describe(read(Path(path))))
+    return 0
 
 
 def run(args: argparse.Namespace) -> int:

@@ -49,14 +49,8 @@ def save_scene(
     """
     if path.suffix.lower() != ".png":
         raise InputError(f"cannot write a scene to {path}: expected a name that ends in .png", key="output")
-    show = Show(
-        surfaces,
-        look,
-        titles,
-        Size(*size),
-        background=background,
-        oversample=OVERSAMPLE if max(size) <= LARGEST else 1,
-    )
+    oversample = OVERSAMPLE if max(size) <= LARGEST else 1
+    show = Show(surfaces, look, titles, Size(*size), background=background, oversample=oversample)
     try:
         picture = show.frame(show.view())
     finally:
