@@ -24,12 +24,13 @@ class Symmetric(Protocol):
 
 @dataclass(frozen=True)
 class Ritz:
-    """What k steps of the iteration see of the spectrum.
+    """Ritz values and vectors of k steps of the iteration.
 
     Attributes:
-        values: (k,) rising, approximations of eigenvalues.
-        weights: (k,), the squared overlap of the start vector with each: Gauss quadrature of its spectral measure.
-        basis: (size, k) orthonormal.
+        values: (k,), approximations of eigenvalues in increasing order.
+        weights: (k,), the squared overlap of the start vector with each Ritz vector: Gauss quadrature of its spectral
+            measure.
+        basis: (size, k), orthonormal.
         coefficients: (k, k); `basis @ coefficients` are the Ritz vectors.
     """
 
@@ -45,14 +46,14 @@ class Ritz:
 
 
 def lanczos(operator: Symmetric, start: np.ndarray, steps: int) -> Ritz:
-    """Run `steps` steps, or fewer where the Krylov space ends before.
+    """Run `steps` steps, or fewer if the Krylov space ends before.
 
-    Memory: steps · size float64. Without reorthogonalisation copies of converged eigenvalues would appear.
+    Memory: steps · size float64. Without reorthogonalisation, copies of converged eigenvalues would appear.
     """
     steps = min(steps, operator.size)
     from scipy.linalg import (
         eigh_tridiagonal,
-    )  # here: a tenth of every sweep's start, for the few that need it
+    )  # a tenth of the start-up time, for few sweeps
 
     basis = np.empty((operator.size, steps), order="F")
     diagonal, off = np.empty(steps), np.empty(steps)
@@ -61,7 +62,7 @@ def lanczos(operator: Symmetric, start: np.ndarray, steps: int) -> Ritz:
         basis[:, k] = vector
         image = operator @ vector
         diagonal[k] = vector @ image
-        for _ in range(2):  # once leaves rounding behind, twice is enough
+        for _ in range(2):  # once leaves rounding errors, twice is enough
             image -= basis[:, : k + 1] @ (basis[:, : k + 1].T @ image)
         off[k] = np.linalg.norm(image)
         scale = max(scale, abs(diagonal[k]), off[k])
@@ -74,27 +75,27 @@ def lanczos(operator: Symmetric, start: np.ndarray, steps: int) -> Ritz:
 
 
 def matrix(operator: Symmetric) -> np.ndarray:
-    """The whole matrix, (size, size), by as many products: for small spaces. Symmetrised."""
+    """The whole matrix, (size, size), symmetrised, from `size` products; for small spaces."""
     dense = np.stack([operator @ unit for unit in np.eye(operator.size)], axis=1)
     symmetric: np.ndarray = (dense + dense.T) / 2
     return symmetric
 
 
-DENSE = 32  # up to this size the whole matrix takes no more products than an iteration
+DENSE = 32  # up to this size, the whole matrix needs no more products than an iteration
 BASIS = 24  # Lanczos vectors that ARPACK keeps: 8 bytes · size each; more of them need fewer products
 _LOOSEST = 0.3
 
 
 @dataclass(frozen=True)
 class Eigenpairs:
-    """Approximate eigenpairs, the values falling.
+    """Approximate eigenpairs, with values in decreasing order.
 
     Attributes:
-        values: (k,).
-        vectors: (size, k) of unit norm, the element of largest magnitude positive.
+        values: (k,), the eigenvalues.
+        vectors: (size, k), of unit norm, with the element of largest magnitude positive.
         residuals: (k,), ‖Hv − λv‖.
-        products: with the operator, all in all.
-        converged: whether all residuals were reached that the tolerance asks for.
+        products: total number of products with the operator.
+        converged: whether all residuals are within the tolerance.
     """
 
     values: np.ndarray
@@ -106,12 +107,12 @@ class Eigenpairs:
 
 @dataclass(frozen=True)
 class SolverSettings:
-    """How hard to try.
+    """Settings of the eigensolver.
 
     Attributes:
-        tolerance: the residual asked for is about this times the largest |λ|.
-        products: about how many may be spent before the tolerance is loosened, which happens twice at most.
-        seed: of the start vector.
+        tolerance: required residual, approximately, relative to the largest |λ|.
+        products: approximate number of products before the tolerance is loosened, at most twice.
+        seed: seed of the start vector.
     """
 
     tolerance: float = 1e-3
@@ -122,7 +123,7 @@ class SolverSettings:
 def extremes(operator: Symmetric, effort: SolverSettings = SolverSettings()) -> Eigenpairs:
     """The largest and the smallest eigenvalue, in that order, from one Lanczos iteration.
 
-    Where the iteration does not converge: the best values so far, with their residuals.
+    If the iteration does not converge, the best values so far are returned, with their residuals.
     """
     return _refined(operator, effort, 2, "BE", [0, -1])
 
@@ -167,16 +168,16 @@ def _refined(
 
 
 def _iterate(operator: _Counted, effort: SolverSettings, count: int, which: str) -> tuple[np.ndarray, bool]:
-    """An orthonormal basis, (size, ≥ count), of what was found; and whether all of it converged."""
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh  # here: slow to import
+    """An orthonormal basis, (size, ≥ count), of the vectors found, and whether all of them converged."""
+    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh  # slow to import
 
     start = np.random.default_rng(effort.seed).standard_normal(operator.size)
     first = lanczos(operator, start, max(6, count))
     scale = float(np.abs(first.values).max())
-    if scale == 0.0:  # the operator is zero, as far as anyone can see
+    if scale == 0.0:  # the operator is zero up to rounding
         return first.basis, True
-    # ARPACK's tolerance is relative to each eigenvalue. Shifted by twice the scale, all of them are about as
-    # large as the scale: else a smallest eigenvalue near zero would never be called converged.
+    # ARPACK's tolerance is relative to each eigenvalue. Shifted by twice the scale, all eigenvalues are of the order of
+    # the scale; otherwise a smallest eigenvalue near zero would never count as converged.
     shift = 2 * scale
     shifted = LinearOperator(
         (operator.size,) * 2, matvec=lambda v: operator @ v.ravel() + shift * v.ravel(), dtype=np.float64
@@ -190,9 +191,9 @@ def _iterate(operator: _Counted, effort: SolverSettings, count: int, which: str)
         "maxiter": max(1, -(-effort.products // (kept - count))),
     }
     found: list[np.ndarray] = []
-    # scipy gives away what did converge, and nothing of the rest: a looser tolerance gets that.
+    # scipy returns only the converged pairs; a looser tolerance gives the rest.
     for tolerance in np.geomspace(effort.tolerance / 3, _LOOSEST, 3):
-        # An invariant subspace makes ARPACK draw a new start: not from the system's entropy.
+        # In an invariant subspace ARPACK draws a new start vector; this keeps it reproducible.
         rng = np.random.default_rng(effort.seed)
         try:
             found.append(eigsh(shifted, tol=tolerance, rng=rng, **settings)[1])
@@ -205,7 +206,7 @@ def _iterate(operator: _Counted, effort: SolverSettings, count: int, which: str)
 
 
 def _span(vectors: np.ndarray) -> np.ndarray:
-    """An orthonormal basis of vectors some of which are nearly the same."""
+    """An orthonormal basis of the span of vectors, some of which may be nearly equal."""
     left, singular, _ = np.linalg.svd(vectors, full_matrices=False)
     basis: np.ndarray = left[:, singular > 1e-6 * singular[0]]
     return basis

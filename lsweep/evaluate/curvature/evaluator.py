@@ -1,9 +1,8 @@
 """Evaluator of the Hessian's smallest and largest eigenvalue at the points of a sweep ([Li18] §6).
 
-|λmin/λmax| is small where the loss is nearly convex: filter-normalised surfaces that look convex are convex only if
-no direction of strong negative curvature is hidden from them. The curvature along a random direction d of unit norm is
-dᵀHd = Σ λᵢ(vᵢ·d)², an average of all eigenvalues with random weights: where a random plane curves downwards some
-eigenvalue is negative, but the reverse does not hold.
+|λmin/λmax| is small where the loss is nearly convex. A surface that looks convex may hide directions of strong negative
+curvature: the curvature along a random direction d of unit norm is dᵀHd = Σ λᵢ(vᵢ·d)², an average of all eigenvalues
+with random weights. Where a random plane curves downwards some eigenvalue is negative, but the converse does not hold.
 """
 
 from __future__ import annotations
@@ -30,22 +29,22 @@ COLUMNS: dict[str, Column] = {
 
 
 class CurvatureEvaluator(Evaluator):
-    """Evaluates what another evaluator does, and the extreme eigenvalues of the Hessian of the first split's mean loss.
+    """Adds to another evaluator the extreme eigenvalues of the Hessian of the first split's mean loss.
 
-    The Hessian is over the parameters that any direction moves. Where the loss or a derivative of it is not finite,
-    the eigenvalues are NaN: a result. The start vector is the same at every point, so that a point's bits depend
-    neither on the others nor on which rank has it.
+    The Hessian is over the parameters that any direction moves. Where the loss or a derivative is not finite, the
+    eigenvalues are NaN, and the point counts as done. The start vector is the same at every point, so that the bits of
+    a point depend neither on other points nor on the rank.
 
     Args:
         inner: the evaluator of loss and metrics.
-        net: the network as it is, BatchNorm not folded; it may be the one that `inner` works on.
-        effort: how hard to try.
+        net: the network, with BatchNorm not folded; may be the one that `inner` uses.
+        effort: settings of the eigensolver.
         batch_size: examples per pass.
 
     Attributes:
         names: those of `inner`.
         columns: those of `inner`, and `COLUMNS`: eigenvalues, residuals ‖Hv − λv‖, products with the Hessian.
-        notes: those of `inner`, and at how many points the iteration did not converge.
+        notes: those of `inner`, and the number of points at which the iteration did not converge.
     """
 
     def __init__(self, inner: Evaluator, net: FlatNetwork, effort: SolverSettings, batch_size: int) -> None:
@@ -75,7 +74,7 @@ class CurvatureEvaluator(Evaluator):
         columns = dict(plain.columns)
         for name, values in zip(COLUMNS, np.array(rows).reshape(-1, len(COLUMNS)).T, strict=True):
             columns[name] = values.astype(COLUMNS[name][0])
-        if "batch_size" in columns:  # smaller than asked for where either ran short of memory
+        if "batch_size" in columns:  # smaller than requested if either ran out of memory
             columns["batch_size"] = np.minimum(columns["batch_size"], np.array(sizes, dtype=np.int32))
         return Evaluation(plain.values, plain.seconds + np.array(seconds), columns)
 

@@ -23,24 +23,24 @@ from lsweep.models.parameters import Entry, tensors_of
 
 
 class NotFinite(ArithmeticError):
-    """The loss or a derivative of it is NaN or infinite here, so there is no Hessian."""
+    """The loss or a derivative of it is NaN or infinite, so there is no Hessian."""
 
 
 class Hessian:
-    """The Hessian at the place where a lent network is, over some of its parameters.
+    """The Hessian at the current weights of a network, with respect to some of its parameters.
 
-    A vector has the elements of those parameters end to end, in the order of the space's entries, each tensor in its
-    own (row-major) order. BatchNorm is in evaluation mode: running statistics are constants.
+    A vector is the concatenation of these parameters, flattened in row-major order, in the order of the space's
+    entries. BatchNorm is in evaluation mode, where running statistics are constants.
 
     Args:
-        net: the network as it is (BatchNorm not folded), in the precision in which products are computed.
-        moved: which of `net.space.entries` the Hessian is over; buffers are left out whatever this says.
+        net: the network, with BatchNorm not folded, in the precision of the products.
+        moved: whether the Hessian includes each of `net.space.entries`; buffers are always excluded.
         batch_size: examples per pass.
 
     Attributes:
-        size: the number of parameters, the dimension of the vectors.
-        products: how many were computed so far.
-        batch_size: as given; halved where memory is short.
+        size: the number of parameters, which is the dimension of the vectors.
+        products: number of products computed so far.
+        batch_size: as given; halved when memory runs out.
 
     Raises:
         InputError: no parameter is left.
@@ -57,7 +57,7 @@ class Hessian:
             raise InputError("the directions move no parameter, so there is no Hessian", key="directions")
         self._examples = next(iter(net.splits.values()))
         objective = net.objective
-        # Metrics have no say in the Hessian, and need not be differentiable.
+        # Metrics are left out: they do not contribute to the Hessian, and need not be differentiable.
         self._objective = Supervised(objective.loss) if isinstance(objective, Supervised) else objective
         self._double = torch.float64 if net.flat.device.type != "mps" else torch.float32
 
@@ -65,8 +65,8 @@ class Hessian:
         """H·v, float64 (size,) like v.
 
         Raises:
-            NotFinite: the loss or a derivative of it is.
-            InputError: the loss carries no gradient.
+            NotFinite: the loss or a derivative is not finite.
+            InputError: the loss has no gradient.
         """
         self.products += 1
         flat = torch.from_numpy(np.asarray(vector, dtype=np.float64)).to(
@@ -116,7 +116,7 @@ class Hessian:
         return total / weight
 
     def _loss(self, batch: Any) -> tuple[torch.Tensor, float]:
-        """The batch's sum of weighted losses, and of weights."""
+        """The sum of weighted losses of a batch, and the sum of weights."""
         measured = self._objective(self._net.model, batch)["loss"]
         values, weight = measured if isinstance(measured, (tuple, list)) else (measured, None)
         if not values.requires_grad:
@@ -139,7 +139,7 @@ class Hessian:
 
 
 def moved_by(directions: Sequence[Sequence[torch.Tensor]], entries: Sequence[Entry]) -> list[bool]:
-    """Which parameters any of the directions moves: those with an element other than zero."""
+    """Whether any direction moves each parameter, that is, has a nonzero element in it."""
     return [
         not entry.is_buffer and any(bool(direction[index].any()) for direction in directions)
         for index, entry in enumerate(entries)
@@ -147,13 +147,13 @@ def moved_by(directions: Sequence[Sequence[torch.Tensor]], entries: Sequence[Ent
 
 
 def pack(tensors: Sequence[torch.Tensor], moved: Sequence[bool]) -> np.ndarray:
-    """A direction's tensors as a vector of `Hessian`, float64."""
+    """The tensors of a direction as a vector of `Hessian`, float64."""
     kept = [t.detach().reshape(-1).double() for t, moves in zip(tensors, moved, strict=True) if moves]
     return torch.cat(kept).cpu().numpy()
 
 
 def unpack(vector: np.ndarray, entries: Sequence[Entry], moved: Sequence[bool]) -> list[torch.Tensor]:
-    """A vector of `Hessian` as a direction: float32 tensors, zero where nothing moves."""
+    """A vector of `Hessian` as a direction: float32 tensors, zero for parameters that do not move."""
     flat, tensors, start = torch.from_numpy(np.asarray(vector)).float(), [], 0
     for entry, moves in zip(entries, moved, strict=True):
         if moves and not entry.is_buffer:
@@ -166,7 +166,7 @@ def unpack(vector: np.ndarray, entries: Sequence[Entry], moved: Sequence[bool]) 
 
 @contextmanager
 def _differentiable(tensors: Sequence[torch.Tensor]) -> Iterator[None]:
-    """Record gradients for these parameters, frozen ones too, whatever the caller's mode."""
+    """Enable gradients for these parameters, including frozen ones, in any autograd mode of the caller."""
     before = [t.requires_grad for t in tensors]
     try:
         with torch.enable_grad():

@@ -11,7 +11,7 @@ from lsweep.evaluate.curvature.eigensolver import Symmetric, lanczos
 
 @dataclass(frozen=True)
 class Trace:
-    """An estimate of a trace, with its standard error over the probes, and the products it took."""
+    """Estimate of a trace, with its standard error over the probes, and the number of products used."""
 
     value: float
     stderr: float
@@ -20,12 +20,12 @@ class Trace:
 
 @dataclass(frozen=True)
 class Density:
-    """A spectral measure as weighted points, each probe's a Gauss quadrature.
+    """A spectral measure as weighted points: the Gauss quadratures of all probes.
 
     Attributes:
-        nodes: (probes · steps,) eigenvalues.
-        weights: alike; they sum to 1.
-        products: with the operator.
+        nodes: (probes · steps,), eigenvalues.
+        weights: same shape; their sum is 1.
+        products: number of products with the operator.
     """
 
     nodes: np.ndarray
@@ -37,16 +37,16 @@ class Density:
         return float(self.weights @ self.nodes**power)
 
     def cumulative(self, at: np.ndarray) -> np.ndarray:
-        """The share of eigenvalues that are ≤ each of (k,) values."""
+        """The share of eigenvalues ≤ each of (k,) values."""
         found: np.ndarray = (self.nodes[None, :] <= at[:, None]) @ self.weights
         return found
 
 
 def trace(operator: Symmetric, products: int = 60, seed: int = 0) -> Trace:
-    """Hutch++ (Meyer, Musco, Musco, Woodruff 2021): a sketch's trace exactly, the rest by Hutchinson's estimator.
+    """Hutch++ (Meyer, Musco, Musco, Woodruff 2021): exact trace of a sketch, Hutchinson's estimator for the rest.
 
-    A third of the products each makes a sketch of the range, takes its trace, and probes what is left. A space
-    that is not larger than the sketch has no rest: the trace is exact.
+    One third of the products each builds a sketch of the range, computes its trace, and probes the rest. If the space
+    is not larger than the sketch, the trace is exact.
     """
     rng = np.random.default_rng(seed)
     third = max(2, products // 3)

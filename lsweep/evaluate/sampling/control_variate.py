@@ -1,8 +1,8 @@
 """Control variate: corrects a mean in lower precision by paired differences on a sample, with a standard error.
 
-Examples are evaluated cheaply, and a small stratified sample of them exactly as well. The mean difference corrects
-the cheap mean (a control variate, of which the cheap values are the correlated surrogate) and has a standard
-error. That is an estimate, not a bound; the rules below were chosen on the paper's networks.
+All examples are evaluated in lower precision, and a small stratified sample of them also in full precision. The mean
+difference over the sample corrects the mean in lower precision (the control variate) and has a standard error. This is
+an estimate, not a bound; the rules below were chosen on the paper's networks.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ Values = Callable[[int], np.ndarray]
 
 
 LEAST = 50
-# A smaller sample does where its error is so many times smaller than it need be.
+# A smaller sample suffices if its error is smaller than the tolerance by this factor.
 EARLY, MARGIN = 25, 2.0
-# Shares of the examples that are evaluated exactly too, one after another, until the error is small enough.
+# Shares of the examples that are also evaluated exactly, tried in this order until the error is small enough.
 SHARES = (0.03, 0.06, 0.12, 0.25, 0.4)
-# The half-width of what is called the error, in standard errors.
+# Half-width of the interval in standard errors.
 WIDTH = 2.2
-# How far the sample's cheap mean may be from that of all. Where few examples make the loss, as near a minimum, a
-# sample that missed them has a small standard error and is wrong: at (0.05, 0.05) of ResNet-56, 7 of 300 random
-# samples of 50 accepted an error of 5 %.
+# Maximum distance of the sample's mean in lower precision from that of all examples. Near a minimum, few examples
+# dominate the loss, and a sample without them is wrong and has a small standard error: at (0.05, 0.05) of ResNet-56, 7
+# of 300 random samples of 50 accepted an error of 5 %.
 REPRESENTATIVE = 0.25
 
 
 def samples(examples: int, least: int = LEAST) -> tuple[int, ...]:
-    """How many of so many examples are evaluated exactly, one after another; empty where a sample makes no sense."""
+    """Sizes of the samples to evaluate exactly, in the order to try them; empty if sampling makes no sense."""
     sizes = sorted({max(least, round(share * examples)) for share in SHARES})
     return tuple(size for size in sizes if size <= examples // 2)
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What the differences of a sample say, (metrics,) each.
+    """Estimates from the differences of a sample, (metrics,) each.
 
     Attributes:
-        shifts: exact minus cheap, the mean over all examples.
+        shifts: exact minus low precision, the mean over all examples.
         errors: their standard errors.
-        representative: whether the sample can be believed, judged by its cheap losses.
+        representative: whether the sample can be trusted, judged by its losses in low precision.
     """
 
     shifts: np.ndarray
@@ -53,17 +53,17 @@ class Correction:
 
     @property
     def half_width(self) -> float:
-        """Of the loss's interval."""
+        """Half-width of the interval of the loss."""
         return WIDTH * float(self.errors[0]) if self.representative else math.inf
 
 
 def correction(cheap: np.ndarray, exact: np.ndarray, design: Design) -> Correction:
-    """Correct cheap means by the differences of a sample.
+    """Estimate the correction of means in low precision from the differences of a sample.
 
     Args:
-        cheap: (n, metrics) values of the first n examples of the design; the loss is column 0.
-        exact: (m, metrics) exact values of the first m ≤ n.
-        design: the order.
+        cheap: (n, metrics), the values of the first n examples of the design in low precision; the loss is column 0.
+        exact: (m, metrics), exact values of the first m ≤ n.
+        design: the order of the examples.
     """
     count = len(exact)
     found = [_moments(column, design) for column in (exact - cheap[:count]).T]
@@ -77,13 +77,13 @@ def correction(cheap: np.ndarray, exact: np.ndarray, design: Design) -> Correcti
 
 
 def hopeless(cheap: np.ndarray, exact: np.ndarray, design: Design, tolerance: float) -> bool:
-    """Whether even the largest sample would be too small, as far as this one can tell.
+    """Whether even the largest sample would probably be too small, judged by this one.
 
     Args:
-        cheap: (m, metrics) of the sample alone: asked before more examples are evaluated cheaply in vain.
-        exact: (m, metrics).
-        design: the order.
-        tolerance: of the loss's interval, relative.
+        cheap: (m, metrics), values of the sample alone, before further examples are evaluated in vain.
+        exact: (m, metrics), exact values of the sample.
+        design: the order of the examples.
+        tolerance: relative half-width of the interval of the loss.
     """
     if not (np.isfinite(cheap).all() and np.isfinite(exact).all()):
         return True
@@ -94,12 +94,12 @@ def hopeless(cheap: np.ndarray, exact: np.ndarray, design: Design, tolerance: fl
 
 
 def early(cheap: Values, exact: Values, design: Design, tolerance: float) -> int | None:
-    """The size of a sample smaller than `LEAST` that seems to be enough by far; None where there is none.
+    """The size of a sample below `LEAST` that is more than sufficient; None if there is none.
 
     Args:
-        cheap, exact: number of examples → their first values in the design's order, (n, metrics).
-        design: the order.
-        tolerance: of the loss's interval, relative.
+        cheap, exact: return the values of the first n examples in the design's order, (n, metrics).
+        design: the order of the examples.
+        tolerance: relative half-width of the interval of the loss.
     """
     strata = design.strata
     if np.bincount(strata.of[:EARLY], minlength=len(strata.sizes)).min() < 2:

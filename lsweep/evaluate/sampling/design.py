@@ -1,10 +1,11 @@
 """Sampling design: stratified subsets, as large as a confidence interval of given width needs.
 
-All points take the examples in one order, stratified by class, in growing prefixes: differences between points
-are paired, and what the network owes to the classes alone (nearly all, far from the minimum) adds no variance.
+All points use the examples in the same order, stratified by class, in growing prefixes. So differences between points
+are paired, and variation between classes (most of the variance far from the minimum) adds none to the estimate.
 
-A first look plans the next (`intervals.required`); each has its share of α (`intervals`) for an interval
-(`intervals`). The first that is narrow enough ends the point, and all examples give the exact mean.
+A look is an interim analysis of a prefix. The first plans the size of the next (`intervals.required`), and each has its
+share of α for its confidence interval. The first interval that is narrow enough ends the point; all examples give the
+exact mean.
 """
 
 from __future__ import annotations
@@ -21,17 +22,19 @@ from lsweep.evaluate.sampling import intervals
 from lsweep.evaluate.sampling.intervals import Estimate, Significance
 from lsweep.evaluate.sampling.strata import Strata, stratify
 
-PER_CLASS = 5  # at the first look, on average: fewer would not show how skewed a class is
-LAST_LOOK = 0.9  # a look at more than this share of all would save little
-MARGIN = 1.1  # how much more than planned is taken: a look that falls short costs more than a tenth
+PER_CLASS = (
+    5  # per class at the first look, on average; fewer would not show how skewed the losses of a class are
+)
+LAST_LOOK = 0.9  # a look at a larger share of all examples would save little
+MARGIN = 1.1  # safety factor on a planned size: a look that is too small costs more than this tenth
 
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """In which order all points take the examples, and where they may stop.
+    """The order in which all points use the examples, and the sizes at which they may stop.
 
     Attributes:
-        strata: the order of the N examples.
+        strata: the order of the N examples, and their strata.
         looks: growing prefix sizes at which a point may stop; the last one is N.
     """
 
@@ -42,7 +45,7 @@ class Design:
         return len(self.strata.order)
 
     def sha256(self) -> str:
-        """The hash of order and strata."""
+        """The SHA-256 hash of order and strata."""
         parts = (self.strata.order, self.strata.of)
         return hashlib.sha256(b"".join(part.astype("<i8").tobytes() for part in parts)).hexdigest()
 
@@ -50,21 +53,22 @@ class Design:
 def design(
     labels: np.ndarray, *, seed: int = 0, least: int = 100, growth: float = 1.05, multiple: int = 1
 ) -> Design:
-    """One order of the examples for a whole sweep; every look has the strata in proportion, at least two of each.
+    """Choose one order of the examples for a whole sweep; every look has the strata in proportion, at least two of
+    each.
 
-    The first look takes five per class, or `least` if that is more. Where five per class are more than a quarter of
-    all, it takes `least`, and classes that are too rare for it are put together (`strata`).
+    The first look has five examples per class, or `least` if that is more. If five per class are more than a quarter of
+    all examples, it has `least`, and classes that are too rare are merged (`strata`).
 
     Args:
-        labels: (N,) integer classes; anything else, floats or (N, …) say, is one stratum.
-        seed: of the order.
-        least: the stated least number of examples.
-        growth: from one size to the next, more than 1.01 at least.
-        multiple: looks are rounded up to multiples of it, of the batch size say.
+        labels: (N,), integer classes; any other labels, such as floats or (N, …), form one stratum.
+        seed: seed of the order.
+        least: minimum number of examples.
+        growth: minimum factor from one size to the next, above 1.01.
+        multiple: looks are rounded up to multiples of this, for example of the batch size.
 
     Raises:
-        ConfigError: an argument out of range.
-        DataError: no examples.
+        ConfigError: an argument is out of range.
+        DataError: there are no examples.
     """
     for name, value, low in (("least", least, 20), ("growth", growth, 1.01), ("multiple", multiple, 1)):
         if not low <= value < math.inf:
@@ -80,10 +84,10 @@ def design(
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How narrow an interval has to be: half as wide as relative_error·|mean| or as absolute_error, the wider of both.
+    """Required half-width of an interval: relative_error · |mean| or absolute_error, whichever is larger.
 
     Raises:
-        ConfigError: a value out of range, or nothing to reach.
+        ConfigError: a value is out of range, or both are 0.
     """
 
     relative_error: float = 0.0
@@ -102,11 +106,11 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class StoppingPoint:
-    """Where a point stops.
+    """The number of examples at which a point stops.
 
     Attributes:
-        examples: how many of the design's order.
-        level: of the look; None for all examples.
+        examples: size of the prefix of the design's order.
+        level: significance level of the look; None for all examples.
     """
 
     examples: int
@@ -115,13 +119,13 @@ class StoppingPoint:
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """The rule by which the points of a sweep stop.
+    """The stopping rule for stratified subsets.
 
     Attributes:
         design: the order of the examples.
-        tolerance: what the loss's interval must reach.
-        scale: what an example may lose that is unlike all seen: the loss of a guess (ln C for cross entropy of C
-            classes); 0 where nothing is known.
+        tolerance: required width of the interval of the loss.
+        scale: loss to assume for an example unlike all that were seen: that of a guess (ln C for cross entropy of C
+            classes); 0 if unknown.
     """
 
     design: Design
@@ -129,10 +133,10 @@ class Subset:
     scale: float = 0.0
 
     def search(self, losses: Callable[[int], np.ndarray]) -> StoppingPoint:
-        """Take examples at one point until its loss is known well enough.
+        """Evaluate examples at one point until its loss is accurate enough.
 
         Args:
-            losses: n → the losses (n,) of the first n examples in the design's order; n grows from call to call.
+            losses: returns the losses (n,) of the first n examples in the design's order; n grows from call to call.
         """
         examples = self.design.looks[0]
         for look, level in enumerate(self._levels):
@@ -145,14 +149,14 @@ class Subset:
         return StoppingPoint(len(self.design), None)
 
     def following(self, look: int, values: np.ndarray) -> int:
-        """How many examples the look after this one takes; as many as this one if they are enough.
+        """The size of the look after this one; that of this one if it is sufficient.
 
         Args:
-            look: 0 for the first.
-            values: (n,) its losses, in the design's order.
+            look: number of this look, from 0.
+            values: (n,), its losses in the design's order.
         """
         found = self.loss(values, self._levels[look])
-        # A mean that is not finite stays so whatever follows: no more is needed.
+        # A mean that is not finite stays so with any further examples.
         if not math.isfinite(found.mean) or found.half_width <= self._wanted(found):
             return len(values)
         if look + 1 == len(self._levels):
@@ -162,7 +166,7 @@ class Subset:
         return next((n for n in self.design.looks if n > len(values) and n >= needed), len(self.design))
 
     def expected(self, losses: np.ndarray) -> int:
-        """About how many examples a point would take whose losses (N,) were these, in the data's order, all > 0."""
+        """Approximate number of examples for a point with these losses (N,), in the data's order, all > 0."""
         first = self.design.looks[0]
         if first == len(self.design):
             return first
@@ -171,15 +175,15 @@ class Subset:
         return intervals.required(*sample, self._levels[1], wanted, self.scale)
 
     def loss(self, values: np.ndarray, level: Significance | None) -> Estimate:
-        """Estimate the mean loss from the losses (n,) of a prefix, in the design's order; no level for all."""
+        """Estimate the mean loss from the losses (n,) of a prefix in the design's order; no level for all examples."""
         return intervals.mean(*self._sample(values), level, scale=self.scale)
 
     def mean(self, values: np.ndarray, level: Significance | None) -> Estimate:
-        """Like `loss`, of something that has no scale: a difference between two points' losses, say."""
+        """Like `loss`, for a quantity without a scale, for example the difference between the losses of two points."""
         return intervals.mean(*self._sample(values), level)
 
     def fraction(self, values: np.ndarray, level: Significance | None) -> Estimate:
-        """Like `loss`, of values in [0, 1]."""
+        """Like `loss`, for values in [0, 1]."""
         return intervals.fraction(*self._sample(values), level)
 
     def _wanted(self, loss: Estimate) -> float:

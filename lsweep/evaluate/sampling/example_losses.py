@@ -1,8 +1,8 @@
 """Per-example losses over the grid: measured where examples were sampled, interpolated elsewhere.
 
-They follow the same hierarchy of grids as the surface (`lsweep.grid.hierarchy`), example by example, in logarithms: a
-point is predicted from the points of coarser steps, which were measured or predicted in their turn. So a prediction
-depends on coarser steps alone, not on which point was evaluated first, or on which rank.
+The logarithm of each example's loss is interpolated on the same hierarchy of grids as the surface
+(`lsweep.grid.hierarchy`): a point is predicted from points of coarser grids, which were themselves measured or
+predicted. So a prediction depends only on coarser grids, and not on the order of evaluation or the rank.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from lsweep.evaluate.sampling.strata import Strata
 from lsweep.grid import Grid
 from lsweep.grid.hierarchy import between, hierarchy_levels, point_levels
 
-# A loss below this share of its point's mean counts as much: logarithms of rounding errors would lead astray.
+# Losses below this share of their point's mean are raised to it: logarithms of rounding errors would mislead.
 NEGLIGIBLE = 1e-6
 TINY = 1e-30
-# Between two points a loss is at most so much larger than at either: a cubic may overshoot.
+# Maximum ratio of an interpolated loss to the larger of its two neighbours: a cubic may overshoot.
 OVERSHOOT = np.log(2.0)
 
 
@@ -30,7 +30,7 @@ class MeasuredLosses:
     """Losses that were evaluated at a point.
 
     Attributes:
-        examples: (n,) int32, which ones.
+        examples: (n,) int32, the indices of the examples.
         losses: (n,) float32.
     """
 
@@ -39,13 +39,14 @@ class MeasuredLosses:
 
 
 class ExampleField:
-    """Losses of N examples over a grid, a row of logarithms for every point that predicts another.
+    """Losses of N examples over a grid: a row of logarithms for every point from which others are predicted.
 
-    Rows are made when they are first needed, with what was learned by then.
+    A row is computed when it is first needed, from what has been learned by then.
 
     Args:
-        shape: of the grid.
-        strata: of the examples; where nothing predicts a point, those not measured are taken to be like theirs.
+        shape: shape of the grid.
+        strata: strata of the examples; if a point cannot be predicted, examples that were not measured are assumed to
+            be like the others of their stratum.
     """
 
     def __init__(self, shape: tuple[int, ...], strata: Strata) -> None:
@@ -57,18 +58,18 @@ class ExampleField:
         self._rows: dict[int, np.ndarray | None] = {}
 
     def learn(self, point: int, measured: MeasuredLosses) -> None:
-        """Take what was measured at a point, a flat index.
+        """Add the losses measured at a point, given by its flat index.
 
         Raises:
-            ValueError: it has predicted others already, which now would be predicted otherwise.
+            ValueError: other points have already been predicted from this one, and would now be predicted differently.
         """
         if point in self._rows:
             raise ValueError(f"point {point} has predicted others already")
-        if self._level[point] < len(self._steps):  # points of the last step predict no others
+        if self._level[point] < len(self._steps):  # no others are predicted from points of the finest grid
             self._measured[point] = measured
 
     def predict(self, point: int) -> Prediction | None:
-        """What the losses at a point may be; None where its neighbours say nothing."""
+        """Predict the losses at a point; None if its neighbours are unknown."""
         if self._level[point] == 0:
             return None
         step = self._steps[self._level[point] - 1]
@@ -89,7 +90,7 @@ class ExampleField:
         return self._rows[point]
 
     def _made(self, point: int) -> np.ndarray | None:
-        """A row (N,) float32; None where nothing is known, or a loss is no number."""
+        """A row (N,) float32; None if nothing is known or a loss is NaN."""
         measured, predicted = self._measured.pop(point, None), self.predict(point)
         if measured is None or not np.isfinite(measured.losses).all() or len(measured.losses) == 0:
             return None if predicted is None or measured is not None else _log(predicted.losses, 0.0)
@@ -107,7 +108,7 @@ class ExampleField:
 
 
 def most_bytes(shape: tuple[int, ...], examples: int) -> int:
-    """What the rows of a field may come to take, in memory."""
+    """Maximum memory of the rows of a field, in bytes."""
     steps = hierarchy_levels(shape)
     points = int(np.prod([len(axis) for axis in steps[-1].before])) if steps else 0
     return 4 * points * examples
@@ -119,7 +120,7 @@ def _log(losses: np.ndarray, least: float) -> np.ndarray:
 
 
 def _window(old: np.ndarray, new: int) -> tuple[np.ndarray, slice]:
-    """The (up to) four old points from which one between them is interpolated, and where the nearest two are."""
+    """The (up to four) coarser points from which a point is interpolated, and the positions of the nearest two."""
     right = int(np.searchsorted(old, new))
     first = int(np.clip(right - 2, 0, max(0, len(old) - 4)))
     return old[first : first + 4], slice(right - 1 - first, right + 1 - first)
@@ -133,21 +134,21 @@ MOST_BYTES = 512 * 2**20  # of a rank's memory
 
 
 class Neighbours:
-    """One rank's copy of what is known of the examples' losses over a grid.
+    """One rank's copy of the known per-example losses over a grid.
 
-    An evaluator asks it for predictions and records what it measured; all ranks learn that between two rounds.
+    An evaluator requests predictions and records what it measured; all ranks exchange the records between two rounds.
 
     Args:
-        grid: refined.
-        strata: split → those of its examples.
-        seed: of the points' random numbers.
+        grid: the refined grid.
+        strata: split → strata of its examples.
+        seed: seed of the points' random numbers.
 
     Attributes:
-        steps: (size,) by flat index, when a point's turn comes: what is measured at points of one step may be used
-            at those of the next.
-        useful: (size,) boolean: points that predict others.
-        examples: split → how many.
-        idle: predict nothing, and take no notes.
+        steps: (size,), by flat index, the step in which a point is evaluated: measurements of one step may be used in
+            the next.
+        useful: (size,) boolean, points from which others are predicted.
+        examples: split → number of examples.
+        idle: if true, nothing is predicted or recorded.
     """
 
     def __init__(self, grid: Grid, strata: Mapping[str, Strata], seed: int = 0) -> None:
@@ -160,40 +161,40 @@ class Neighbours:
         self._noted: dict[int, dict[str, MeasuredLosses]] = {}
 
     def point(self, coordinates: np.ndarray) -> int:
-        """The flat index of the grid's point with those coordinates, x first."""
+        """The flat index of the grid point with these coordinates, x first."""
         place = [
             int(np.abs(axis.values - at).argmin()) for axis, at in zip(self._axes, coordinates, strict=True)
         ]
         return int(np.ravel_multi_index(place[::-1], self._shape))
 
     def predict(self, split: str, point: int) -> Prediction | None:
-        """What the losses of a split's examples may be at a point; None where that cannot be said."""
+        """Predict the losses of a split's examples at a point; None if that is not possible."""
         return None if self.idle else self._fields[split].predict(point)
 
     def numbers(self, split: str, point: int) -> np.ndarray:
-        """The point's own random numbers, (N,), of which none is used at another."""
+        """The random numbers of a point, (N,), independent of those of other points."""
         return importance.draw(self._seed, point, self.examples[split], list(self.examples).index(split))
 
     def record(self, point: int, split: str, measured: MeasuredLosses) -> None:
-        """Note what was measured, for all ranks to learn."""
+        """Record measured losses for the exchange between ranks."""
         if self.useful[point] and not self.idle:
             self._noted.setdefault(point, {})[split] = measured
 
     def take(self) -> dict[int, dict[str, MeasuredLosses]]:
-        """What was noted since this was last asked, by point and split."""
+        """Return and clear the records, by point and split."""
         noted, self._noted = self._noted, {}
         return noted
 
     def learn(self, point: int, measured: Mapping[str, MeasuredLosses]) -> None:
-        """Take what was measured at a point, by split.
+        """Add the losses measured at a point, by split.
 
         Raises:
-            ValueError: the point has predicted others already.
+            ValueError: other points have already been predicted from this one.
         """
         for split, losses in measured.items():
             self._fields[split].learn(point, losses)
 
 
 def fits(grid: Grid, examples: Mapping[str, int]) -> bool:
-    """Whether a rank's memory may be used for that many examples of each split."""
+    """Whether the rows of this many examples per split fit into a rank's memory."""
     return sum(most_bytes(grid.shape, count) for count in examples.values()) <= MOST_BYTES

@@ -1,23 +1,25 @@
 """Importance sampling: the mean loss from few examples, drawn with probabilities by their predicted losses.
 
-Near a minimum few examples make the loss, and they are much the same at the points around. So examples are drawn by
-Poisson sampling (Hájek 1964), each with a probability π proportional to a size that follows its predicted loss, by one
-random number each, so that a larger sample holds the smaller one (permanent random numbers: Ohlsson 1998). The
-mean is the generalised regression estimator (Särndal, Swensson & Wretman, *Model Assisted Survey Sampling*, 1992,
-§6.4-6.7): what a fit of the losses on the predictions says of all examples, and Σ(residual/π) over the sample. Only the
-residuals make its error, so a wrong prediction makes the interval wide and costs examples, but no truth.
+Near a minimum, few examples dominate the loss, and they are mostly the same at neighbouring points. So examples are
+drawn by Poisson sampling (Hájek 1964), with inclusion probabilities π proportional to a size computed from the
+predicted loss. Each example has one random number, so that a larger sample contains the smaller one (permanent random
+numbers: Ohlsson 1998). The mean is the generalised regression estimator (Särndal, Swensson & Wretman, *Model Assisted
+Survey Sampling*, 1992, §6.4-6.7): the fit of the losses on the predictions, evaluated for all examples, plus
+Σ(residual/π) over the sample. Its error comes only from the residuals: a wrong prediction widens the interval and costs
+examples, but does not bias the result.
 
-That needs random numbers which know nothing of the prediction: every point draws its own. Were they the same at all
-points, examples with small numbers would be seen everywhere and predicted well, and the bad predictions of the others
-would never be sampled. What no small sample can tell is that a few examples have become the largest which both
-neighbours thought the smallest: `FLOOR` lets a sixth of the examples look for such, and by measurement they are rare.
+This requires random numbers that are independent of the prediction, so every point draws its own. If they were the same
+at all points, examples with small numbers would be sampled everywhere and predicted well, and the bad predictions of
+the others would never be sampled. A small sample cannot detect that a few examples predicted to be the smallest at both
+neighbours have become the largest: because of `FLOOR`, a sixth of the sample searches for them, and by measurement they
+are rare.
 
-The interval is that of a stratified subset (`intervals`): Student's t with Satterthwaite's degrees of
-freedom, corrected for skewness, and the rule of three for what was not seen, its share measured in sizes and
-taken to be half as far off, in units of its size, as the worst that was seen. The constants were settled on the losses
-of the paper's network, where results/bench/neighbours has examples and errors; most of them matter little. `SHARES` of
-α has more looks than a stratified subset, since a sample that meets a surprise plans anew: with three, more points
-fell back to all examples.
+The interval is that of a stratified subset (`intervals`): Student's t with Satterthwaite's degrees of freedom,
+corrected for skewness, and the rule of three for examples that were not sampled: their share is measured in sizes, and
+their residuals, in units of size, are assumed to be half as large as the largest in the sample. The constants were
+chosen on the losses of the paper's network, for which results/bench/neighbours lists examples and errors; most of them
+matter little. `SHARES` of α has more looks than a stratified subset, because a sample with unexpected losses plans a
+new size: with three looks, more points fell back to all examples.
 """
 
 from __future__ import annotations
@@ -33,23 +35,24 @@ from lsweep.evaluate.sampling import intervals
 from lsweep.evaluate.sampling.design import Tolerance
 from lsweep.evaluate.sampling.intervals import NORMAL, Estimate, Significance
 
-FIRST = 150  # examples of the first look, about
-SHARES = (0.1, 0.4, 0.25, 0.15, 0.1)  # of α, look by look
-MARGIN = 1.2  # how much more than planned is taken: a look that falls short costs more
-NEAR = 1.03  # how near a planned size is to the smallest
-# Sizes: (prediction + SWAY · larger neighbour)^POWER, and FLOOR of their mean. The neighbour is for examples whose
-# loss changes much between the two; without it, more surprises had small chances, and more points took all examples.
+FIRST = 150  # approximate number of examples at the first look
+SHARES = (0.1, 0.4, 0.25, 0.15, 0.1)  # of α, per look
+MARGIN = 1.2  # safety factor on a planned size: a look that is too small costs more
+NEAR = 1.03  # relative accuracy of a planned size
+# Sizes: (prediction + SWAY · larger neighbour)^POWER, and at least FLOOR times their mean. The neighbour is for
+# examples whose loss changes much between the two; without it, more unexpected losses had small probabilities, and more
+# points needed all examples.
 SWAY, POWER, FLOOR = 0.3, 0.8, 0.2
 GUARD = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What is thought of the losses of N examples at a point; float64, finite, > 0.
+    """Prediction of the losses of N examples at a point; float64, finite, > 0.
 
     Attributes:
-        losses: (N,)
-        high: (N,) the larger of those at the two neighbours.
+        losses: (N,), the predicted losses.
+        high: (N,), the larger of the losses at the two neighbours.
     """
 
     losses: np.ndarray
@@ -58,12 +61,12 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Examples that were drawn.
+    """A sample of the examples.
 
     Attributes:
-        examples: (n,) int64, increasing.
-        chances: (N,) the probability of each of all to be in it.
-        level: of the look.
+        examples: (n,) int64, increasing indices.
+        chances: (N,), the inclusion probability of every example.
+        level: significance level of the look.
     """
 
     examples: np.ndarray
@@ -72,19 +75,19 @@ class Sample:
 
     @property
     def own(self) -> np.ndarray:
-        """(n,) the chances of its own examples."""
+        """The inclusion probabilities of the sampled examples, (n,)."""
         result: np.ndarray = self.chances[self.examples]
         return result
 
 
 @dataclass(frozen=True, eq=False)
 class Importance:
-    """How a point's examples are drawn, and when they are enough.
+    """The sampling of a point's examples, and when to stop.
 
     Attributes:
-        prediction: of the losses.
-        numbers: (N,) float64, uniform in [0, 1), drawn for this point: see `draw`.
-        tolerance: what the loss's interval must reach.
+        prediction: prediction of the losses.
+        numbers: (N,) float64, uniform in [0, 1), drawn for this point; see `draw`.
+        tolerance: required width of the interval of the loss.
     """
 
     prediction: Prediction
@@ -92,11 +95,11 @@ class Importance:
     tolerance: Tolerance
 
     def search(self, losses: Callable[[np.ndarray], np.ndarray], most: float) -> Sample | None:
-        """Draw examples until the mean loss is known well enough; None where that takes more than `most`.
+        """Draw examples until the mean loss is accurate enough; None if that takes more than `most`.
 
         Args:
-            losses: examples (n,) → their losses (n,); each call's examples hold those of the calls before.
-            most: that other ways would be cheaper.
+            losses: returns the losses (n,) of examples (n,); each call's examples include those of the previous calls.
+            most: number of examples above which other methods are cheaper.
         """
         levels = intervals.spend_alpha(1 - self.tolerance.confidence, SHARES)
         count: float = FIRST
@@ -106,7 +109,7 @@ class Importance:
             sample = self.sample(count, level)
             values = losses(sample.examples)
             found = self.loss(values, sample)
-            # A mean that is not finite stays so whatever follows.
+            # A mean that is not finite stays so with any further examples.
             if not math.isfinite(found.mean) or found.half_width <= self._wanted(found):
                 return sample
             if following is None:
@@ -116,7 +119,7 @@ class Importance:
         return None
 
     def sample(self, count: float, level: Significance) -> Sample:
-        """About `count` examples."""
+        """A sample of about `count` examples."""
         odds = chances(self._sizes, count)
         return Sample(np.flatnonzero(self.numbers < odds), odds, level)
 
@@ -124,7 +127,7 @@ class Importance:
         """Estimate the mean loss of all examples from the losses (n,) of a sample.
 
         Returns:
-            the mean of `values` and NaN for the rest where one of them is not finite.
+            the estimate; if a value is not finite, the mean of `values` and NaN for the rest.
         """
         if len(values) == 0 or not np.isfinite(values).all():
             mean = float(values.mean()) if len(values) else math.nan
@@ -135,15 +138,15 @@ class Importance:
         return Estimate(mean, half / sample.level.critical, mean - half, mean + half, len(values))
 
     def mean(self, values: np.ndarray, sample: Sample) -> tuple[float, float]:
-        """Mean over all examples and standard error of something else, from its values (n,) in a sample.
+        """Mean over all examples of another quantity, and its standard error, from its values (n,) in a sample.
 
-        It is fitted by what the prediction says: the loss and, of class scores, the chance of being right.
+        It is fitted to the predicted loss and to the probability of a correct class that follows from it.
         """
         losses = self.prediction.losses
         known = np.stack([np.ones(len(losses)), np.exp(-losses), losses / losses.mean()], axis=1)
         total, residuals = regression(values, known, np.ones(len(losses)), sample)
         variance = ((1 - sample.own) * (residuals / sample.own) ** 2).sum()
-        # As `intervals.fraction`: what was right wherever one looked may be wrong elsewhere.
+        # As in `intervals.fraction`: examples that were not sampled may be wrong even if all sampled ones are right.
         return total / len(losses), math.hypot(math.sqrt(variance) / len(losses), 1 / (2 * len(values)))
 
     @cached_property
@@ -162,9 +165,9 @@ class Importance:
     def _required(
         self, values: np.ndarray, sample: Sample, level: Significance, wanted: float, most: float
     ) -> float:
-        """About how many examples would have an interval of half-width `wanted`, as far as a sample tells.
+        """Approximate number of examples for an interval of half-width `wanted`, judged by a sample.
 
-        Infinitely many where `most` are too few.
+        Infinite if `most` are too few.
         """
         _, residuals = self._fit(values, sample)
 
@@ -183,19 +186,20 @@ class Importance:
     def _half_width(
         self, residuals: np.ndarray, sample: Sample, odds: np.ndarray, level: Significance, *, small: bool
     ) -> float:
-        """Of the interval, were the examples drawn with `odds`; `small`: as far as this sample can be trusted."""
+        """Half-width of the interval if the examples were drawn with `odds`; `small` allows for the size of this
+        sample."""
         if (odds >= 1).all():
             return 0.0
         unit = float(np.abs(residuals).max())
         if unit == 0:
-            return math.inf  # nothing was seen to differ
+            return math.inf  # all sampled residuals are zero
         own, free, scaled = odds[sample.examples], odds < 1, residuals / unit
         parts = (1 - own) / own / sample.own * scaled**2
         variance = parts.sum()
         cubes = (1 - own) * (1 - 2 * own) / own**2 / sample.own * scaled**3
         quantile = level.critical
         if small and variance > 0:
-            from scipy.special import stdtrit  # here, as in `intervals.corrected_quantile`
+            from scipy.special import stdtrit  # imported here, as in `intervals.corrected_quantile`
 
             freedom = max(1.0, float(variance**2 / (parts**2).sum()))
             quantile = float(-stdtrit(freedom, NORMAL.cdf(-level.critical)))
@@ -207,12 +211,12 @@ class Importance:
 
 
 def draw(seed: int, point: int, count: int, split: int = 0) -> np.ndarray:
-    """(count,) uniform in [0, 1): a point's own random numbers, the same wherever and whenever it is evaluated."""
+    """Random numbers of a point, (count,) uniform in [0, 1), the same on every rank and in every session."""
     return np.random.Generator(np.random.PCG64([seed, point, split])).random(count)
 
 
 def chances(sizes: np.ndarray, count: float) -> np.ndarray:
-    """Probabilities (N,) proportional to `sizes`, all > 0, with the sum `count`; those of the largest are cut to 1."""
+    """Probabilities (N,) proportional to `sizes`, all > 0, with sum `count`; those of the largest are limited to 1."""
     certain = np.zeros(len(sizes), dtype=bool)
     while count < len(sizes):
         odds = (count - certain.sum()) / sizes[~certain].sum() * sizes
@@ -229,17 +233,17 @@ def regression(
     """The generalised regression estimator of a total (Särndal et al. 1992, eq. 6.4.1 and 6.6.3).
 
     Args:
-        values: (n,) of the sample's examples.
-        known: (N, k) what is known of all.
-        variances: (N,) how far values are thought to scatter around the fit, in proportion.
-        sample: the n.
+        values: (n,), values of the sampled examples.
+        known: (N, k), auxiliary variables of all examples.
+        variances: (N,), assumed relative variances around the fit.
+        sample: the sample of n examples.
 
     Returns:
-        the total over all N, and the residuals (n,) times their g-weights, which make its variance.
+        the total over all N, and the residuals (n,) times their g-weights, which give its variance.
     """
     own, x = sample.own, known[sample.examples]
     weights = 1 / (own * variances[sample.examples])
-    # Least squares by QR, on columns of unit length: both may be proportional to each other, and one all zeros.
+    # Least squares by QR on columns of unit length: the columns may be proportional, and one may be all zeros.
     scaled = x * np.sqrt(weights)[:, None]
     lengths = np.sqrt((scaled**2).sum(axis=0))
     lengths[lengths == 0] = 1.0

@@ -1,12 +1,11 @@
 """Confidence intervals for the mean of all examples from a stratified sample, for losses with heavy tails.
 
-Alpha spending (`Significance`, `spend_alpha`). An interval with several chances to be narrow enough has several chances
-to be
-wrong. A point has few: a first look, a second one whose size the first plans (two stages: Stein 1945), and a third
-should that fall short. Each look spends a fixed share of α, so by Bonferroni's inequality all of them together hold
-with probability 1 - α, whatever the sizes depend on. Tried before, on the paper's networks: looks at sizes that grow by
-a half with α spent along them (Lan & DeMets 1983) took about 1.4 times as many examples where a point stops early,
-since every look costs and few sizes fit.
+Alpha spending (`Significance`, `spend_alpha`). If an interval is computed several times until it is narrow enough, it
+has several chances to be wrong. A point has few looks: a first one, a second whose size the first plans (two stages:
+Stein 1945), and a third in case that was too small. Each look spends a fixed share of α, so by Bonferroni's inequality
+all intervals together hold with probability 1 - α, however the sizes were chosen. An alternative, tried on the paper's
+networks: looks whose sizes grow by a half, with α spent along them (Lan & DeMets 1983), used about 1.4 times as many
+examples at points that stop early, because every look costs some α and few sizes fit.
 
 Interval (`mean`). At a look with error probability α and critical value c, the half-width is
 
@@ -14,19 +13,19 @@ Interval (`mean`). At a look with error probability α and critical value c, the
 
 with se and its degrees of freedom ν for a finite population in strata (`moments`; Cochran, *Sampling Techniques*,
 1977), t the quantile of Student's t(ν) at c's level, and γ the skewness of the mean's distribution: the second-order
-correction of Johnson (1978) and Hall (1992), on both sides. p·R is the rule of three (Hanley & Lippman-Hand 1983): were
-a share p of all examples of another kind, none of them seen, the prefix would be as lucky as α allows,
-(1 - n/N)^(pN) = α. They would move the mean by p·R if their losses were R off from those of their stratum: as far as
-the losses of a stratum are apart, or `scale` if that is more. This is the cure for heavy tails: next to a minimum
-almost every loss is 1e-4, and one in a thousand is 5. It also guards networks that ignore their input, whose losses
-show no variance within a class. R is a guess, so coverage is a matter of measurement: results/bench/subset_coverage.
+correction of Johnson (1978) and Hall (1992), on both sides. p·R is the rule of three (Hanley & Lippman-Hand 1983): p is
+the largest share of examples of another kind of which a prefix contains none with probability at least α, (1 -
+n/N)^(pN) = α. They would move the mean by p·R if their losses differed by R from those of their stratum, where R is the
+range of the losses of a stratum, or `scale` if that is larger. This accounts for heavy tails: next to a minimum almost
+every loss is 1e-4, and one in a thousand is 5. It also covers networks that ignore their input, whose losses have no
+variance within a class. R is an assumption, so coverage was measured: results/bench/subset_coverage.
 
-Tried and not enough, each on top of the one before: Student's t; strata and a share of α for each look; the
-correction for skewness; no stop while n < 25 G² (Cochran's rule). p·R instead of the correction, if larger, rather
-than both in quadrature: enough where points stop, but not for all looks together. The centre's losses as an auxiliary
-variable, by strata, certain inclusion of the largest, or regression: next to the centre a point's largest loss may
-be an ordinary example's there, and far from it they explain next to nothing. Neighbours' losses explain enough only
-next to a point, on a refined grid: `importance`.
+Insufficient in measurements, each added to the one before: Student's t; strata and a share of α for each look; the
+correction for skewness; no stop while n < 25 G² (Cochran's rule). Using the larger of p·R and the correction, instead
+of both in quadrature, sufficed where points stop, but not for all looks together. The losses at the centre as an
+auxiliary variable (for strata, certain inclusion of the largest, or regression) did not help: next to the centre, the
+example with a point's largest loss may be an ordinary one at the centre, and far from it they explain almost nothing.
+The losses of neighbours explain enough only close to a point, on a refined grid: `importance`.
 """
 
 from __future__ import annotations
@@ -41,15 +40,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Moments:
-    """The post-stratified mean Σ W_h ȳ_h, W_h = N_h/N, and how it is distributed over samples.
+    """The post-stratified mean Σ W_h ȳ_h, W_h = N_h/N, and the moments of its distribution over samples.
 
     Attributes:
-        mean: of the population, estimated.
-        variance: of `mean`, Σ W_h² (1 - n_h/N_h) s_h²/n_h (Cochran eq. 5.12).
-        skewness: of `mean`'s distribution, from the third moments within strata of at least three.
+        mean: estimated mean of the population.
+        variance: variance of `mean`, Σ W_h² (1 - n_h/N_h) s_h²/n_h (Cochran eq. 5.12).
+        skewness: skewness of the distribution of `mean`, from the third moments within strata of at least three.
         freedom: degrees of freedom of `variance` (Satterthwaite 1946; Cochran eq. 5.16); 0 where it is 0.
-        effective: examples of a simple random sample from an infinite population with as small a
-            Σ W_h² (1 - n_h/N_h)/n_h; inf for the whole population.
+        effective: size of a simple random sample from an infinite population with the same Σ W_h² (1 - n_h/N_h)/n_h;
+            inf for the whole population.
     """
 
     mean: float
@@ -60,14 +59,14 @@ class Moments:
 
 
 def moments(values: np.ndarray, strata: np.ndarray, sizes: np.ndarray) -> Moments:
-    """Moments of the mean of a population of which a stratified random sample was seen.
+    """Moments of the mean of a population, from a stratified random sample.
 
-    A stratum of which one example of several was seen has no variance to show: take at least two of each.
+    A single example of a larger stratum gives no variance: sample at least two of each.
 
     Args:
         values: (n,) finite float64, the sample.
-        strata: (n,) the stratum, 0 … H-1, of each.
-        sizes: (H,) examples of the population in each stratum, at least one of each in the sample.
+        strata: (n,), the stratum of each value, 0 … H-1.
+        sizes: (H,), the population of each stratum; at least one example of each is in the sample.
     """
     count = len(sizes)
     seen = np.bincount(strata, minlength=count).astype(np.float64)
@@ -83,7 +82,7 @@ def moments(values: np.ndarray, strata: np.ndarray, sizes: np.ndarray) -> Moment
     parts = share**2 * unseen / seen * second / np.maximum(seen - 1, 1)
     variance = parts.sum()
     mu3 = np.where(seen > 2, seen * third / np.maximum((seen - 1) * (seen - 2), 1), 0.0)
-    # For a mean without replacement the third moment carries (1 - f)(1 - 2f), as the second does 1 - f.
+    # Without replacement, the third moment of a mean has the factor (1 - f)(1 - 2f), as the second has 1 - f.
     skewed = share**3 / seen**2 * unseen * (2 * unseen - 1) * mu3
     squares = (parts**2 / np.maximum(seen - 1, 1)).sum()
     weight = float((share**2 * unseen / seen).sum())
@@ -96,18 +95,18 @@ def moments(values: np.ndarray, strata: np.ndarray, sizes: np.ndarray) -> Moment
     )
 
 
-# Most goes to the look that was planned; the first is for points that hardly depend on the input.
+# The planned look gets the largest share; the first is for points that hardly depend on the input.
 SHARES = (0.2, 0.7, 0.1)
 
 
 @dataclass(frozen=True)
 class Significance:
-    """What one look may spend.
+    """The significance level of one look.
 
     Attributes:
-        alpha: the error probability of its interval.
-        critical: c such that |z| > c has that probability for a standard normal z; rounded up to 1e-4, so that
-            every machine has the same.
+        alpha: error probability of its interval.
+        critical: c such that |z| > c has that probability for a standard normal z; rounded up to 1e-4, so that it is
+        the same on every machine.
     """
 
     alpha: float
@@ -129,15 +128,15 @@ NORMAL = NormalDist()
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a prefix says of the mean over all examples.
+    """Estimate of the mean over all examples from a prefix.
 
     Attributes:
-        mean: post-stratified; the plain mean once all were seen; not finite where a value was not.
-        standard_error: 0 for all examples, NaN where the mean is not finite; it has its share of what may be
-            unseen, and so is more than 0 where no variance was seen.
-        low: lower end of the interval, NaN where the mean is not finite.
+        mean: the post-stratified mean; the plain mean for all examples; not finite if a value is not.
+        standard_error: 0 for all examples, NaN if the mean is not finite; it includes a term for unseen examples, and
+            so is above 0 even if the sample has no variance.
+        low: lower end of the interval, NaN if the mean is not finite.
         high: upper end.
-        examples: how many were seen.
+        examples: size of the prefix.
     """
 
     mean: float
@@ -158,18 +157,18 @@ def mean(
     """Estimate the mean over a population from a stratified random sample without replacement.
 
     Args:
-        values: float64 (n,), the sample's.
-        strata: (n,) the stratum, 0 … H-1, of each.
-        sizes: (H,) examples of the population in each stratum.
-        level: of the look; None where the sample is the population.
-        scale: how far an example may be off that is unlike all seen; 0 where nothing is known.
+        values: float64 (n,), the sample.
+        strata: (n,), the stratum of each value, 0 … H-1.
+        sizes: (H,), the population of each stratum.
+        level: significance level of the look; None if the sample is the population.
+        scale: assumed deviation of an example unlike all that were seen; 0 if unknown.
 
     Returns:
-        an interval of infinite width where all values are the same and no scale is known; NaN for its ends and the
-        error where a value is not finite, since the mean then is not finite whatever the others are.
+        the estimate, with an interval of infinite width if all values are equal and no scale is known. If a value is
+        not finite, the ends and the error are NaN, because the mean is not finite whatever the others are.
 
     Raises:
-        ValueError: no level for a part of the population.
+        ValueError: there is no level, but the sample is not the population.
     """
     if level is None or not np.isfinite(values).all():
         return _certain(values, sizes)
@@ -190,16 +189,16 @@ def required(
     wanted: float,
     scale: float = 0.0,
 ) -> int:
-    """About how many examples would have an interval of half-width `wanted`, as far as a sample of finite values tells.
+    """Approximate number of examples for an interval of half-width `wanted`, judged by a sample of finite values.
 
-    Arguments as for `mean`. The standard error is taken to shrink with √(1/n - 1/N), the skewness with √(1/n).
+    Arguments as for `mean`. The standard error is assumed to shrink with √(1/n - 1/N), the skewness with √(1/n).
     """
     n, count = len(values), int(sizes.sum())
     found = moments(values, strata, sizes)
     apart = max(_range_within(values, strata, len(sizes)), scale)
     spread = found.variance / (1 / n - 1 / count)
     skewness = abs(found.skewness) * math.sqrt(n)
-    low, high = n, count  # narrow enough with all, and not known to be with n
+    low, high = n, count  # narrow enough with all examples, but perhaps not with n
     while high - low > max(1, n // 50):
         size = (low + high) // 2
         quantile = level.critical + skewness / math.sqrt(size) * (1 + 2 * level.critical**2) / 6
@@ -212,10 +211,11 @@ def required(
 def fraction(
     values: np.ndarray, strata: np.ndarray, sizes: np.ndarray, level: Significance | None
 ) -> Estimate:
-    """Like `mean`, for values in [0, 1], an accuracy: the interval is Wilson's (1927).
+    """Like `mean`, for values in [0, 1] such as an accuracy, with Wilson's interval (1927).
 
-    It leaves out what the strata gain, and so is on the safe side. For values between 0 and 1 too: their variance is at
-    most m·(1 - m). The standard error knows the strata, and has Wilson's 1/(2n) for what is near 0 or 1.
+    The interval ignores the gain from the strata, and so is conservative. It also holds for values strictly between 0
+    and 1, whose variance is at most m·(1 - m). The standard error uses the strata, and includes Wilson's 1/(2n) for
+    means near 0 or 1.
     """
     if level is None or not np.isfinite(values).all():
         return _certain(values, sizes)
@@ -225,14 +225,14 @@ def fraction(
     middle = (share + ratio / 2) / (1 + ratio)
     half = math.sqrt(ratio * share * (1 - share) + ratio**2 / 4) / (1 + ratio)
     error = math.hypot(math.sqrt(found.variance), 1 / (2 * size))
-    # Rounding must not put the mean outside of its interval.
+    # Rounding must not move the mean out of its interval.
     low, high = min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share)
     return Estimate(share, error, low, high, len(values))
 
 
 def corrected_quantile(found: Moments, level: Significance) -> float:
-    """How many standard errors the interval is half as wide as: Student's quantile, corrected for skewness."""
-    from scipy.special import stdtrit  # here: a tenth of every sweep's start, for the few that need it
+    """Half-width of the interval in standard errors: Student's quantile, corrected for skewness."""
+    from scipy.special import stdtrit  # a tenth of the start-up time, for few sweeps
 
     if found.freedom == 0:
         return level.critical
@@ -241,7 +241,7 @@ def corrected_quantile(found: Moments, level: Significance) -> float:
 
 
 def unseen_share(n: int, count: int, alpha: float) -> float:
-    """The largest share p of `count` examples none of which is among n at random with a probability of at least α.
+    """The largest share p of `count` examples of which a random sample of n contains none with probability at least α.
 
     With K = p·count of them that probability is Π (1 - n/(count - i)) over i < K, at most (1 - n/count)^K.
     """
@@ -249,7 +249,7 @@ def unseen_share(n: int, count: int, alpha: float) -> float:
 
 
 def _range_within(values: np.ndarray, strata: np.ndarray, count: int) -> float:
-    """How far the values of a stratum are apart, at most."""
+    """The largest range of values within a stratum."""
     low, high = np.full(count, np.inf), np.full(count, -np.inf)
     np.minimum.at(low, strata, values)
     np.maximum.at(high, strata, values)
@@ -257,7 +257,7 @@ def _range_within(values: np.ndarray, strata: np.ndarray, count: int) -> float:
 
 
 def _certain(values: np.ndarray, sizes: np.ndarray) -> Estimate:
-    """What needs no statistics: a mean that is not finite, or that of the whole population."""
+    """The estimate without statistics: a mean that is not finite, or that of the whole population."""
     with np.errstate(invalid="ignore"):  # inf - inf
         average = float(np.mean(values))
     if not np.isfinite(values).all():

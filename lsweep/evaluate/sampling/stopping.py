@@ -13,26 +13,27 @@ from lsweep.evaluate.sampling.importance import Importance, Prediction
 from lsweep.evaluate.sampling.intervals import Estimate
 from lsweep.surface import Precision
 
-# Examples are drawn by their predicted losses where a stratified subset would take more than this share of all: where
-# it takes fewer, most examples were not seen at the points around either, and predicting them saves nothing. On the
-# paper's network 0.6 to 0.7 did alike, and 0.12, with many a first look in vain, took more.
+# Importance sampling is used if a stratified subset would need more than this share of all examples. If it needs fewer,
+# most examples were not evaluated at the neighbouring points either, and predictions save nothing. On the paper's
+# network, 0.6 to 0.7 performed alike; 0.12 led to many useless first looks and needed more.
 WORTH = 0.65
-# Given up for a stratified subset where that is expected to take fewer, or where this share of all is not enough.
+# Importance sampling is abandoned for a stratified subset if that is expected to need fewer examples, or if this share
+# of all is not sufficient.
 LARGEST = 0.8
-CHEAP = 0.4  # what an example costs at most in a lower precision, which a stratified subset may use
+CHEAP = 0.4  # maximum relative cost of an example in lower precision, which a stratified subset may use
 
 
 @dataclass(frozen=True)
 class ErrorBudget:
-    """How exactly a point must be known.
+    """Required accuracy of a point.
 
     Attributes:
-        kind: the precision to try first; FP32 or FP64 is the borrowed network's own.
-        tolerance: what the lower precision may add to the loss's error, relative.
-        subset: how narrow the loss's interval must be; None takes all examples.
-        scale: what an example may lose that is unlike all seen; see `Subset`.
-        least: the fewest examples of a subset.
-        seed: of the examples' order.
+        kind: the precision to try first; FP32 or FP64 is the network's own.
+        tolerance: relative error of the loss that lower precision may add.
+        subset: required width of the interval of the loss; None uses all examples.
+        scale: loss to assume for an example unlike all that were seen; see `Subset`.
+        least: minimum number of examples of a subset.
+        seed: seed of the order of the examples.
     """
 
     kind: Precision = Precision.FP32
@@ -44,13 +45,13 @@ class ErrorBudget:
 
     @property
     def is_low(self) -> bool:
-        """Whether a lower precision is tried."""
+        """Whether lower precision is tried."""
         return self.kind not in (Precision.FP32, Precision.FP64)
 
 
 @dataclass(frozen=True)
 class SplitEstimate:
-    """What a split came to at a point; means and standard errors are (metrics,)."""
+    """Result for a split at a point; means and standard errors are (metrics,)."""
 
     means: np.ndarray
     errors: np.ndarray
@@ -59,15 +60,15 @@ class SplitEstimate:
 
 
 class ExampleValues:
-    """Values of examples, (n, metrics) float64, evaluated as they are asked for, and each once.
+    """Values of examples, (n, metrics) float64; each is evaluated when it is first requested.
 
     Args:
-        evaluate: examples (n,) → their values.
-        order: (N,) of a design.
-        metrics: how many.
+        evaluate: returns the values of examples (n,).
+        order: (N,), the order of a design.
+        metrics: number of metrics.
 
     Attributes:
-        seen: (N,) boolean, which examples were evaluated.
+        seen: (N,) boolean, whether an example was evaluated.
     """
 
     def __init__(self, evaluate: Callable[[np.ndarray], np.ndarray], order: np.ndarray, metrics: int) -> None:
@@ -76,7 +77,7 @@ class ExampleValues:
         self.seen = np.zeros(len(order), dtype=bool)
 
     def at(self, examples: np.ndarray) -> np.ndarray:
-        """Of any examples."""
+        """Values of the given examples."""
         new = examples[~self.seen[examples]]
         if len(new):
             self._values[new] = self._evaluate(new)
@@ -85,18 +86,18 @@ class ExampleValues:
         return result
 
     def first(self, count: int) -> np.ndarray:
-        """Of the first in order."""
+        """Values of the first examples in order."""
         return self.at(self._order[:count])
 
 
 class StoppingRule:
-    """When a point of one split is known well enough.
+    """Decides when the estimate of one split at a point is accurate enough.
 
     Args:
-        names: of the metrics; the loss is the first.
-        order: in which the examples are taken.
-        accuracy: what is asked.
-        own: the precision of exact values.
+        names: names of the metrics; the loss is the first.
+        order: order of the examples.
+        accuracy: required accuracy.
+        own: precision of exact values.
     """
 
     def __init__(self, names: tuple[str, ...], order: Design, accuracy: ErrorBudget, own: Precision) -> None:
@@ -104,13 +105,14 @@ class StoppingRule:
         self._subset = Subset(order, accuracy.subset, accuracy.scale) if accuracy.subset else None
 
     def samples(self, examples: int) -> tuple[int, ...]:
-        """Sizes of the samples that correct so many cheap values."""
+        """Sizes of the samples that correct this many values in lower precision."""
         return control_variate.samples(examples, self.design.looks[0])
 
     def by_prediction(
         self, prediction: Prediction, numbers: np.ndarray, exact: ExampleValues
     ) -> SplitEstimate | None:
-        """From a few exact values of examples drawn by their predicted losses; None if that is no good here."""
+        """Estimate by importance sampling with predicted losses, from few exact values; None if that is not efficient
+        here."""
         assert self._subset is not None
         expected = self._subset.expected(prediction.losses)
         if expected < WORTH * len(self.design):
@@ -127,13 +129,13 @@ class StoppingRule:
         return SplitEstimate(self._possible(means), errors, self._own, len(sample.examples))
 
     def in_full(self, exact: ExampleValues) -> SplitEstimate:
-        """From exact values alone."""
+        """Estimate from exact values alone."""
         stop = self._stop(exact)
         found = self._estimates(exact.first(stop.examples), stop)
         return self._found(found, np.zeros(len(found)), np.zeros(len(found)), self._own, stop.examples)
 
     def in_low_precision(self, cheap: ExampleValues, exact: ExampleValues) -> SplitEstimate | None:
-        """From cheap values and a sample of exact ones; None if that is not good enough here."""
+        """Estimate from values in lower precision and a sample of exact ones; None if that is not accurate enough."""
         tolerance = self._accuracy.tolerance
         early = None
         if self._subset is None:
@@ -142,7 +144,7 @@ class StoppingRule:
         else:
             least = self.design.looks[0]
             if self._subset.following(0, exact.first(least)[:, 0]) < 2 * least:
-                return None  # hardly more than the sample, which is there
+                return None  # hardly more than the existing sample
         if early is None and control_variate.hopeless(
             cheap.first(least), exact.first(least), self.design, tolerance
         ):

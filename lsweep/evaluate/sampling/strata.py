@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Fewer than two examples of a stratum say nothing of its spread; rounding takes half a one.
+# Fewer than two examples of a stratum give no variance; rounding may remove half an example.
 _LEAST = 2.5
 
 
@@ -15,7 +15,7 @@ class Strata:
     """An order of N examples and the strata along it.
 
     Attributes:
-        order: (N,) int64, a permutation: which example comes when.
+        order: (N,) int64, a permutation of the examples.
         of: (N,) int64, the stratum of each example, in that order.
         sizes: (H,) int64, the number of examples per stratum.
     """
@@ -28,7 +28,7 @@ class Strata:
         """Post-stratified mean over all N examples, and its standard error (Cochran 1977, §5.4 and §5A.9).
 
         Args:
-            values: (n,) of the first n examples in order, or (n, k) for k means at once.
+            values: (n,), the values of the first n examples in order, or (n, k) for k means at once.
 
         Returns:
             mean and standard error, the latter with the finite-population correction; floats, or (k,).
@@ -45,13 +45,12 @@ class Strata:
 
 
 def stratify(labels: np.ndarray, least: int, seed: int = 0) -> Strata:
-    """Order examples so that every beginning has the classes in proportion, to within one example.
+    """Order examples so that every prefix contains the classes in proportion, up to one example.
 
     Args:
-        labels: (N,) integers; anything else is one stratum.
-        least: the shortest beginning that will be used; classes too rare for two examples among them are
-            put together.
-        seed: of the order within a class.
+        labels: (N,), integers; any other labels form one stratum.
+        least: length of the shortest prefix to be used; classes with fewer than two examples in it are merged.
+        seed: seed of the order within a class.
     """
     classes = np.unique(labels, return_inverse=True)[1].reshape(-1) if labels.dtype.kind in "iu" else None
     stratum = _together(classes, least) if classes is not None else np.zeros(len(labels), dtype=np.int64)
@@ -59,7 +58,7 @@ def stratify(labels: np.ndarray, least: int, seed: int = 0) -> Strata:
     rng = np.random.Generator(np.random.PCG64(seed))
     place = np.empty(len(labels))
     for index, size in enumerate(sizes):
-        # Evenly over the whole order, so that n of N contain round(n · size / N) of them.
+        # Evenly over the whole order, so that the first n of N contain round(n · size / N) of them.
         place[stratum == index] = (rng.permutation(size) + 0.5) / size
     order = np.argsort(place, kind="stable")
     return Strata(order, stratum[order], sizes)
@@ -76,6 +75,6 @@ def _together(classes: np.ndarray, least: int) -> np.ndarray:
         held += counts[index]
         if held >= needed:
             current, held = current + 1, 0.0
-    if held:  # what is left is too small to stand alone
+    if held:  # the rest is too small for a stratum of its own
         stratum_of[stratum_of == current] = max(0, current - 1)
     return stratum_of[classes]
