@@ -35,9 +35,9 @@ class Finding:
     """The result of one check.
 
     Attributes:
-        what: a word.
-        level: "fail" where a job would fail, "warn" where it would suffer.
-        text: what was found.
+        what: the subject, one word.
+        level: "fail" if a job would fail, "warn" if it would be slow or unsafe.
+        text: the result.
         advice: what to do about it.
     """
 
@@ -109,7 +109,7 @@ def probe_write(comm: Comm, mode: str, folder: Path, say: Callable[[str], None])
     """Write a small sweep in the same way as the job, with a share for every rank, and read it back.
 
     Args:
-        say: takes a line, if the write hangs; the job is ended then.
+        say: reports a line if the write hangs, before the job is ended.
     """
     path = comm.on_root(lambda: folder / f".lsweep-check-{os.getpid()}-{time.time_ns():x}.h5")
     text = f"{comm.size} ranks wrote a probe through {mode}"

@@ -60,14 +60,14 @@ def session(
     """Collective: connect the ranks; signals and the time limit stop them, and errors end all of them.
 
     Args:
-        who: "sweeping needs", in the message where torch is absent.
-        time_limit: as `--time-limit` takes it.
-        level: of the log, on rank 0.
+        who: the start of the message if torch is absent, for example "sweeping needs".
+        time_limit: value of `--time-limit`.
+        level: log level on rank 0.
         mpio: whether the store needs MPI.
         one_rank: refuse to run on more than one rank.
 
     Raises:
-        InputError, DivergenceError: on a single rank, as it came.
+        InputError, DivergenceError: on a single rank, as raised in the block.
         Ended: after any error that was reported here.
     """
     from lsweep.tools.stop import Stop, check_limit, deadline
@@ -92,7 +92,7 @@ def session(
 
 
 def log_level(args: argparse.Namespace) -> int:
-    """The level that --quiet or --verbose asks for."""
+    """The log level selected by --quiet or --verbose."""
     return logging.WARNING if args.quiet else logging.DEBUG if args.verbose else logging.INFO
 
 
@@ -101,7 +101,7 @@ def errors_end_all(comm: Comm) -> Iterator[None]:
     """Collective: report an error once and end all ranks with one exit status, so that none waits for another.
 
     Raises:
-        Ended: with that status; on a single rank an InputError is raised as it came.
+        Ended: with that status; on a single rank an InputError is passed on.
     """
     try:
         yield
@@ -127,7 +127,7 @@ def errors_end_all(comm: Comm) -> Iterator[None]:
 
 
 def log_to_stderr(comm: Comm, level: int) -> None:
-    """Write the log to standard error from that level up, each rank with its number."""
+    """Write the log to standard error from this level up, with the number of the rank."""
     label = "" if comm.size == 1 else f" [{comm.rank}/{comm.size}]"
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"%(asctime)s{label}  %(message)s", datefmt="%H:%M:%S"))
@@ -137,12 +137,12 @@ def log_to_stderr(comm: Comm, level: int) -> None:
 
 
 def report_error(error: Exception | str) -> None:
-    """One line on standard error."""
+    """Print an error as one line on standard error."""
     print(f"lsweep: error: {one_line(str(error))}", file=sys.stderr, flush=True)
 
 
 def report_on_first_rank(error: InputError) -> None:
-    """Before the ranks are connected all of them meet the same error; one reports it."""
+    """Report an error that all ranks have before they are connected: only the first rank prints it."""
     from lsweep.comm import rank_hint
 
     if rank_hint() == 0:

@@ -44,14 +44,14 @@ def make(
     """Collective: generate the directions of the configuration; only rank 0 reads files.
 
     Args:
-        recipe: of the directions, axis by axis.
-        axes: of the grid, "x" first.
+        recipe: configuration of the directions of all axes.
+        axes: names of the axes, "x" first.
         model: the network at θ*.
         comm: the ranks.
-        space: what moves.
-        principal: collective, makes the axes of a trail; see `build.Sources`. None refuses `kind = "pca"`.
-        eigenvectors: see `build.Sources`; None refuses `kind = "hessian"`.
-        output: the sweep's file; where it holds eigenvectors of the same recipe, they are taken from there.
+        space: the tensors that move.
+        principal: collective, computes the axes of a trail; see `build.Sources`. None: `kind = "pca"` is refused.
+        eigenvectors: see `build.Sources`. None: `kind = "hessian"` is refused.
+        output: the sweep's file; eigenvectors of the same recipe in it are reused.
     """
     theta = [t.detach().cpu() for t in parameters.tensors_of(model, space)]
 
@@ -77,7 +77,7 @@ def make(
         sources = dataclasses.replace(sources, principal=principal)
     if eigenvectors is not None:
         sources = dataclasses.replace(sources, eigenvectors=eigenvectors)
-    with comm.temporary():  # what is made is laid flat, and so a copy
+    with comm.temporary():  # the result is copied into a flat vector
         ready = share_tree(comm, lambda: _ready(recipe, axes, output))
         return build.make(recipe, axes, space, theta, sources, ready)
 
@@ -103,7 +103,7 @@ def agree(
     """
     hashes = [parameters.sha256(*direction) for direction in made]
     if any(other != hashes for other in comm.allgather(hashes)):
-        # torch.randn is not bit-equal across kinds of CPU: all ranks use rank 0's numbers.
+        # torch.randn gives different bits on different kinds of CPU, so all ranks use rank 0's numbers.
         log.info("ranks drew different directions; rank 0's are used")
         with comm.temporary():
             made = [build.lay_flat(direction, space) for direction in share_tree(comm, lambda: made)]
@@ -133,7 +133,7 @@ def _match_stored(output: Path, made: list[Tensors], hashes: list[str]) -> tuple
         if ours.shape != theirs.shape or not np.allclose(
             ours, theirs, rtol=1e-6, atol=1e-6 * np.abs(theirs).max()
         ):
-            continue  # another direction: the identity check says so
+            continue  # another direction: the identity check reports it
         adopted[index] = before["sha256"]
         if before["stored"]:
             arrays = validation.read_direction_file(output)[axis]

@@ -58,20 +58,20 @@ def make(
 ) -> list[Tensors]:
     """Make one flat direction per axis.
 
-    Random directions of axes that share a seed come from one generator, x first; an axis whose table sets
-    a seed of its own starts a fresh one.
+    Random directions of axes with the same seed come from one generator, x first; an axis with a seed in its own table
+    has its own generator.
 
     Args:
         config: the recipe; `config.x`, `.y`, `.z` override it axis by axis.
         axes: "x"[, "y"[, "z"]].
         space: the entries that move.
         theta: θ*, one tensor per entry.
-        sources: where other checkpoints, direction files and eigenvectors come from.
-        ready: axis → its direction as it will be, where a file has it already.
+        sources: functions that read checkpoints and direction files, and compute eigenvectors.
+        ready: axis → its final direction, if a file has it already.
 
     Raises:
         ConfigError: a key that the kind needs is missing.
-        DirectionsError: a file's tensors do not fit the network; a direction is zero, or two are the same.
+        DirectionsError: a file's tensors do not fit the network, a direction is zero, or two are equal.
     """
     shared = torch.Generator().manual_seed(config.seed)
     made = []
@@ -159,7 +159,7 @@ def _selected(name: str, include: Sequence[str], exclude: Sequence[str]) -> bool
 def moved(recipe: DirectionsConfig, space: WeightSpace) -> tuple[bool, ...]:
     """Select the entries that an axis of this recipe moves, before drawing: no buffers, `include` and `exclude`.
 
-    Biases and BatchNorm's γ and β are among them where `bias_bn` does not settle what they do.
+    Biases and BatchNorm's γ and β are included unless `bias_bn` determines them.
     """
     free = recipe.kind not in ("random", "hessian") or recipe.bias_bn == "random"
     return tuple(
@@ -194,7 +194,7 @@ def check_fit(tensors: Tensors, space: WeightSpace, where: str) -> Tensors:
 def fingerprint(direction: Tensors) -> np.ndarray:
     """Numbers to compare two directions: the norm of every tensor, and 64 elements; float64."""
     starts = np.cumsum([0, *(d.numel() for d in direction)])
-    # float64: float32 rounds 25557031 up, to one past the end of a ResNet-50.
+    # float64: float32 would round 25557031 up, past the last element of a ResNet-50.
     places = torch.linspace(0, int(starts[-1]) - 1, 64, dtype=torch.float64).long().numpy()
     owners = np.searchsorted(starts, places, side="right") - 1
     elements = [_element(direction[k], int(p - starts[k])) for k, p in zip(owners, places, strict=True)]
@@ -248,7 +248,7 @@ def _one(
     elif recipe.kind == "hessian":
         direction = normalize(curved[axis], theta, space, recipe.normalize, recipe.bias_bn)
     else:
-        # As `random` and `normalize`, but tensor by tensor, to avoid one more copy of all parameters.
+        # Like `random` and `normalize`, but tensor by tensor, to avoid another copy of all parameters.
         direction = [
             normalize_tensor(
                 torch.randn(entry.shape, generator=generator), w, entry, recipe.normalize, recipe.bias_bn

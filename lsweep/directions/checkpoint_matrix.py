@@ -14,10 +14,10 @@ from lsweep.errors import CheckpointError
 from lsweep.models import checkpoint
 from lsweep.models.parameters import WeightSpace
 
-# Bytes of float64 that all rows hold in memory at a time.
+# Bytes of a block of all rows in memory, float64.
 BUDGET = 256 << 20
 
-Piece = tuple[int, int, int]  # an entry, and from where to where along its first dimension
+Piece = tuple[int, int, int]  # an entry, and its range along the first dimension
 
 
 class CheckpointRows:
@@ -25,11 +25,11 @@ class CheckpointRows:
 
     Args:
         files: one checkpoint per row.
-        model: the network, for a word on misfits.
+        model: the network, for messages about mismatches.
         space: the entries.
-        moving: which of them count, one bool each.
+        moving: whether each of them is included.
         centre: θ*, one tensor per entry.
-        budget: bytes that a block may take.
+        budget: maximum bytes of a block.
 
     Raises:
         CheckpointError: a file does not fit the network.
@@ -101,7 +101,7 @@ class CheckpointRows:
             sliced = self._slices(file, pieces)
             if sliced is not None:
                 return self._flat(pieces, sliced)
-        # Files of other programs are read whole; there is no way to read a part.
+        # Files of other programs can only be read whole.
         state = checkpoint.check_fit(self._model, checkpoint.read(file), str(file))
         entire = [state[self._space.entries[index].name].float().numpy() for index, _, _ in pieces]
         return self._flat(pieces, entire, whole=True)
@@ -135,7 +135,7 @@ class CheckpointRows:
 
     @staticmethod
     def _flat(pieces: Sequence[Piece], arrays: Sequence[np.ndarray], *, whole: bool = False) -> np.ndarray:
-        """Arrays end to end, (w,) float64; with `whole`, entire entries of which the pieces are taken."""
+        """The concatenated arrays, (w,) float64; with `whole`, entire entries, from which pieces are cut."""
         taken = [
             array[a:b] if whole and array.ndim else array
             for (_, a, b), array in zip(pieces, arrays, strict=True)

@@ -48,12 +48,12 @@ def with_curvature(
     made: list[Tensors],
     inner: ExactEvaluator,
 ) -> tuple[CurvatureEvaluator, dict[str, Any]]:
-    """Collective: an evaluator that adds the Hessian's eigenvalues, and the identity fields of their computation."""
+    """Collective: add the Hessian's eigenvalues to an evaluator; return it with their identity fields."""
     chosen = inner.net.flat.device
     size = batch_size(config, chosen)
     with comm.together():
         net = inner.net
-        if net.model is not problem.model:  # folded: its parameters are others
+        if net.model is not problem.model:  # folded: it has other parameters
             splits = dict(net.splits)  # on the device already
             lending = exact_evaluator(
                 problem.model,

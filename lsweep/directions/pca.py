@@ -1,7 +1,7 @@
 """Principal component analysis of a path in weight space, and its projection onto any axes ([Li18] §7).
 
-The rows of the path's matrix X are θᵢ − θₙ. It never lies in memory whole: all sums run over blocks of columns,
-and the principal axes come from the small matrix G = X Xᵀ, float64: if H G H u = λ u (H centres the rows), then
+The rows of the path's matrix X are θᵢ − θₙ. It is never in memory as a whole: all sums are over blocks of columns, and
+the principal axes come from the small matrix G = X Xᵀ, float64: if H G H u = λ u (H centres the rows), then
 Xᵀ H u / √λ is an axis of unit norm, and λ / Σλ its share of the variance.
 """
 
@@ -31,7 +31,7 @@ class Rows(Protocol):
     size: int
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Blocks (n, w) float64, from the first column to the last; the same ones each time."""
+        """Blocks (n, w) float64, from the first column to the last; the same in every pass."""
         ...
 
 
@@ -41,8 +41,8 @@ class PrincipalComponents:
 
     Attributes:
         weights: (n, k); axis j is Σᵢ weights[i, j]·xᵢ, of unit norm.
-        variances: (n,), falling: the variance along each component, Σ/(n − 1) as in scikit-learn.
-        ratios: (n,), their shares of the whole.
+        variances: (n,), the variance along each component in decreasing order, Σ/(n − 1) as in scikit-learn.
+        ratios: (n,), their shares of the total variance.
     """
 
     weights: np.ndarray
@@ -57,7 +57,7 @@ class Projection:
     Attributes:
         coordinates: (n, k); xᵢ ≈ Σⱼ coordinates[i, j]·axis j.
         captured: the share of the movement Σ‖xᵢ‖² that lies in the span.
-        shares: (k,), the same for each axis by itself; they add up to `captured` where axes are orthogonal.
+        shares: (k,), the same for each axis alone; their sum is `captured` if the axes are orthogonal.
     """
 
     coordinates: np.ndarray
@@ -84,7 +84,7 @@ def principal(products: np.ndarray, components: int, *, centred: bool = True) ->
     The sign makes the first row's coordinate positive.
 
     Raises:
-        InputError: the path has fewer dimensions than that.
+        InputError: the path has fewer dimensions than `components`.
     """
     count = len(products)
     centring = np.eye(count) - (1.0 / count if centred else 0.0)
@@ -117,7 +117,7 @@ def axes(rows: Rows, weights: np.ndarray) -> np.ndarray:
 
 
 def project(rows: Rows, onto: np.ndarray) -> Projection:
-    """Project by least squares, in one pass: the axes need be neither orthogonal nor of unit norm.
+    """Project by least squares, in one pass; the axes need not be orthogonal or of unit norm.
 
     Args:
         rows: X.
@@ -151,7 +151,7 @@ def _solve(inner: np.ndarray, along: np.ndarray, lengths: np.ndarray) -> Project
 def range_of(values: np.ndarray, margin: float) -> tuple[float, float]:
     """The ends of an axis that contains all `values` and 0, with `margin` times their span on either side.
 
-    Rounded outwards to about three digits, so that a last bit of the arithmetic does not make another grid.
+    Rounded outwards to about three digits, so that rounding errors do not change the grid.
 
     Raises:
         InputError: there is no span.

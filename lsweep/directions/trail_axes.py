@@ -34,7 +34,7 @@ def open_trails(
     """Collective: the trails of `directions.trail`, or None.
 
     Raises:
-        CheckpointError: one is not there or has no checkpoint.
+        CheckpointError: a trail does not exist or has no checkpoint.
     """
     places = recipe.trail
     if not places:
@@ -51,8 +51,8 @@ class TrailAxes:
     """Trails with the network at the centre θ*. Only rank 0 reads their files.
 
     Attributes:
-        trails: their indices, as read.
-        sha256: per trail, what its checkpoints are.
+        trails: the trails, as read.
+        sha256: per trail, the hash of its checkpoints.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class TrailAxes:
         """Collective: a principal axis of all checkpoints of all trails together, of unit norm.
 
         Raises:
-            ConfigError: θ* is not the end of the first trail, through which the plane goes.
+            ConfigError: θ* is not the end of the first trail, which the plane contains.
             InputError: the trail has fewer dimensions.
         """
         key = recipe.include, recipe.exclude

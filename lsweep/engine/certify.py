@@ -1,10 +1,10 @@
 """Certifies a sweep: evaluates a sample of its points again, with all examples in fp32 (`lsweep.certificate`).
 
-It is a sweep of its own, of the sample alone: the same engine, schedule and store, with an evaluator of all examples
-over the network that was borrowed for the sweep. Its file is a working file beside the sweep's, created, written,
-killed and resumed like any other; at the session's end its points go into the sweep's file in one step
-(`lsweep.store.certificate`), and it is removed. So a kill at any time leaves the sweep's file whole, with the
-certificate that it had, and of the new points all but the last batch of each rank.
+This is a separate sweep of the sample alone, with the same engine, schedule and store, and an evaluator of all
+examples. Its results go to a working file next to the sweep's file, which is written and resumed like that of any
+sweep. At the end of the session its points are copied into the sweep's file in one step (`lsweep.store.certificate`),
+and it is removed. So after a kill at any time the sweep's file is intact, with its previous certificate, and all new
+points are kept except the last batch of each rank.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ class Request:
     """The requested sample.
 
     Attributes:
-        points: of each kind; more where the file's certificate has more already. None: as many as that has.
-        seed: of the order in which points are drawn. None: the one that the file's certificate has.
+        points: number of points of each kind; at least that of the certificate in the file. None: the number in that
+            certificate.
+        seed: seed of the order in which points are drawn. None: that of the certificate in the file.
     """
 
     points: int | None = None
@@ -52,18 +53,18 @@ def certify(
     """Collective: evaluate the missing points of the sample, and store the certificate in the sweep's file.
 
     Args:
-        ready: what the sweep was prepared with.
+        ready: the set-up of the sweep.
         comm: the ranks.
-        output: the sweep's file, which no store has open.
-        lock: this session's hold on it.
-        request: see there.
-        options: how this session runs.
+        output: the sweep's file, not open in any store.
+        lock: this session's lock on it.
+        request: the requested sample.
+        options: settings of this session.
 
     Returns:
-        how it ended; only the sample's points count.
+        how it ended, counting only the points of the sample.
 
     Raises:
-        InputError: nothing is there to certify, or the certificate cannot be written.
+        InputError: there is no point to certify, or the certificate cannot be written.
     """
     working = working_file(output)
     header = _header(ready)

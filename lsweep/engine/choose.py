@@ -55,7 +55,7 @@ class Choice:
     """The evaluator of a sweep and the settings that were chosen with it.
 
     Attributes:
-        evaluator: of the sweep's points.
+        evaluator: evaluates the points of the sweep.
         precision: "fp32", "bf16", ….
         batch_size: examples per forward pass.
         points_at_once: points that are evaluated together.
@@ -83,14 +83,14 @@ def choose(
 
     Args:
         config: the settings; "auto" is measured here, on all ranks at once.
-        grid: of the sweep.
+        grid: the grid of the sweep.
         problem: the network, data and objective.
         comm: the ranks.
         exact: evaluates all examples, one point after another; its batch size is set here.
-        stored: settings of an existing file, which affect the bits of the result and are not measured again.
+        stored: settings in an existing file that affect the bits of the result, and are therefore not measured again.
 
     Raises:
-        InputError: the settings do not fit together, the device or the network.
+        InputError: the settings are inconsistent, or do not fit the device or the network.
     """
     with comm.together():
         together = compatibility.points_at_once(config, grid)
@@ -133,9 +133,9 @@ def fastest(
 
     Args:
         comm: the ranks.
-        candidates: increasing.
-        work: evaluates with a candidate and returns how many examples that were; waits for the device.
-        repeats: trials per candidate, of which the best counts: the first one includes the selection of kernels.
+        candidates: values to try, increasing.
+        work: evaluates with a candidate, synchronises the device, and returns the number of examples.
+        repeats: trials per candidate; the best one counts, because the first includes the selection of kernels.
     """
     rates = np.zeros((repeats, len(candidates)))
     for index, candidate in enumerate(candidates):
@@ -155,7 +155,7 @@ def _most_at_once(
     """Collective: the fastest number of points at once, and the evaluator; 1 and None if there is none.
 
     Args:
-        batch_size: as configured: a number of examples, or anything else to leave it open.
+        batch_size: the configured number of examples, or another value if it is to be chosen.
     """
     try:
         with comm.together():
@@ -198,7 +198,7 @@ def _precision(
     The error of several points at once is not estimated: "auto" means fp32 for them.
 
     Raises:
-        ConfigError: the device does not have it.
+        ConfigError: the device does not support it.
     """
     wanted, device = config.precision, exact.net.flat.device
     if wanted == "tf32" and device.type != "cuda":
@@ -207,7 +207,7 @@ def _precision(
         )
     if wanted != "auto":
         return wanted
-    # Lower precisions are not checked for recalibration.
+    # Recalibration has not been validated in lower precision.
     if config.batchnorm == "recalibrate" or (together > 1 and config.relative_error is None):
         return "fp32"
     return stored if stored is not None else _fastest_precision(config, grid, comm, exact)
@@ -225,7 +225,7 @@ def _fastest_precision(config: EvaluateConfig, grid: Grid, comm: Comm, exact: Ex
         if comm.is_root:
             log.debug("precision auto is fp32: %s", error)
         return "fp32"
-    # Half way out along each axis, on both sides: neither at the minimum nor at the edge.
+    # Halfway between the centre and the edge, on both sides.
     points = grid.coordinates(_quarter_points(grid))
 
     def work(index: int) -> int:

@@ -20,7 +20,7 @@ def points_at_once(evaluate: EvaluateConfig, grid: Grid) -> int | Literal["auto"
     """The number of points at once: 1 if points cannot share their work, or if other settings save more.
 
     Raises:
-        ConfigError: more are asked for.
+        ConfigError: the configuration requests more.
     """
     reasons = {
         'the metric "hessian"': evaluate.hessian,
@@ -35,7 +35,7 @@ def points_at_once(evaluate: EvaluateConfig, grid: Grid) -> int | Literal["auto"
             )
         together = 1
     estimated = evaluate.relative_error is not None or evaluate.precision in ("tf32", "bf16", "fp16")
-    # Refinement requests single points of a tile: the others would be computed in vain.
+    # Refinement requests single points of a tile; the others would be computed for nothing.
     return 1 if together == "auto" and (estimated or grid.refine is not None) else together
 
 
@@ -45,7 +45,7 @@ def check_batchnorm(
     """Reject unsupported treatments of running statistics, warn of those that diverge; see `lsweep.models.batchnorm`.
 
     Raises:
-        ConfigError: recalibration goes neither with this network, nor with moving statistics, nor with low precision.
+        ConfigError: recalibration is not possible with this network, with moving statistics, or in low precision.
     """
     keeps = bool(with_statistics(problem.model))
     states = recipe.space == "states"

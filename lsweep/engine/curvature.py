@@ -34,10 +34,10 @@ class CentreSettings:
     """The requested quantities.
 
     Attributes:
-        top: how many of the largest eigenpairs.
-        probes: random vectors for the density.
-        steps: of the Lanczos iteration, from each.
-        products: with the Hessian, for the trace.
+        top: number of largest eigenpairs.
+        probes: number of random vectors for the density.
+        steps: Lanczos steps from each of them.
+        products: products with the Hessian for the trace.
     """
 
     top: int = 5
@@ -51,15 +51,15 @@ class Centre:
     """The Hessian of the first split's mean loss at θ*, over the parameters that the directions would move.
 
     Attributes:
-        loss: there.
+        loss: the loss at θ*.
         gradient: ‖∂L/∂w‖.
-        names: of the parameters.
-        size: how many elements they have.
-        top: the largest eigenvalues and their vectors, falling.
+        names: names of the parameters.
+        size: number of their elements.
+        top: the largest eigenvalues and their vectors, in decreasing order.
         bottom: the smallest eigenvalue.
         trace, density: see `lsweep.evaluate.curvature.spectrum`.
-        vectors: `top`'s vectors as directions, for all of the network's parameters.
-        seconds: in all.
+        vectors: the vectors of `top` as directions, over all parameters of the network.
+        seconds: total time.
     """
 
     loss: float
@@ -75,10 +75,10 @@ class Centre:
 
 
 def measure(config: Config, problem: Problem, comm: Comm, depth: CentreSettings = CentreSettings()) -> Centre:
-    """Measure; in this process alone.
+    """Measure the Hessian at the centre, in this process alone.
 
     Raises:
-        InputError: nothing moves, the loss is not finite at the centre, or `depth` makes no sense.
+        InputError: no parameter moves, the loss is not finite at the centre, or `depth` is invalid.
     """
     start = time.perf_counter()
     placement = place(config, problem.model, comm, "weights")

@@ -1,7 +1,7 @@
 """Exchange of measured per-example losses between ranks after each round, and the cache file that a resume reads.
 
-The cache is optional: what is missing is measured again. So it is appended to without fsync, round by round, each
-record with its length and checksum; a record that a kill left half-written ends it.
+The cache is optional: missing losses are measured again. So it is written without fsync, one record per round, with
+length and checksum; reading stops at the first incomplete record.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ ENTRY = struct.Struct("<qII")  # point, place of the split, examples
 
 
 class ExampleCache:
-    """The file OUTPUT.examples of one sweep. One process holds it, under the output's lock.
+    """The file OUTPUT.examples of one sweep. Only the process with the output's lock uses it.
 
     Args:
-        output: of the sweep.
-        identity: of the sweep, in JSON types; another sweep's cache is none.
-        points: of the grid.
-        examples: split → how many.
+        output: output file of the sweep.
+        identity: identity of the sweep, in JSON types; the cache of another sweep is ignored.
+        points: number of grid points.
+        examples: split → number of examples.
     """
 
     def __init__(
@@ -135,8 +135,8 @@ class Exchange:
 
     Args:
         comm: the ranks.
-        neighbours: this rank's, which its evaluator asks and tells.
-        cache: what is kept for a resume, looked at on rank 0 alone; None keeps nothing.
+        neighbours: the instance that this rank's evaluator uses.
+        cache: losses kept for a resume, used on rank 0 only; None keeps nothing.
     """
 
     def __init__(self, comm: Comm, neighbours: Neighbours, cache: ExampleCache | None = None) -> None:
@@ -152,7 +152,7 @@ class Exchange:
         """Collective: read the stored losses of completed points.
 
         Args:
-            status: (size,) of all points, when the session begins.
+            status: (size,), status of all points when the session begins.
         """
         done = status == Status.DONE
         self._lacking = done & self._neighbours.useful

@@ -42,7 +42,7 @@ def sweeps(
 ) -> Iterator[loop.Outcome]:
     """Collective: run several sweeps of one network and one data set, one after another.
 
-    Network and data are built once, since building them again would need more memory.
+    Network and data are built once; building them again would need more memory.
     """
     options = options or Options()
     problem = None
@@ -99,7 +99,7 @@ def execute(
         problem: the network, data and objective; the model is restored afterwards.
         comm: the ranks.
         output: the file to create or resume; None keeps the result in memory.
-        options: how this session runs.
+        options: settings of this session.
         explicit: directions given as tensors, instead of the recipe.
         lock: this session's lock on `output`, checked before each batch.
 

@@ -42,11 +42,11 @@ def run(
 
     Args:
         plan: the points and their schedule.
-        options: how this session runs.
+        options: settings of this session.
         comm: the ranks.
         store: holds the results so far, and takes new ones.
         evaluator: this rank's own.
-        exchange: of per-example losses between ranks, if the evaluator uses them; not with `options.complete`.
+        exchange: exchanges per-example losses between ranks, if the evaluator uses them; not with `options.complete`.
 
     Raises:
         PointError: more than `plan.max_failures` points failed, or the centre did.
@@ -112,7 +112,7 @@ def run(
 def _work(
     plan: Plan, status: np.ndarray, points: np.ndarray, most: int | None, order: np.ndarray | None
 ) -> schedule.Work:
-    """The tiles of a round, in order; `most` is how many points the session may still evaluate."""
+    """The tiles of a round, in order; `most` is the number of points that the session may still evaluate."""
     wanted = np.zeros(plan.grid.size, dtype=bool)
     wanted[points] = True
     # Failed points last: a session that is always interrupted must make progress with the others.
@@ -130,7 +130,7 @@ def _settle(comm: Comm, store: Store, rounds: Rounds) -> None:
 
 @contextmanager
 def closing_store(comm: Comm, store: Store) -> Iterator[None]:
-    """Collective: close the store afterwards; after an error only on a single rank, since closing is collective."""
+    """Collective: close the store at the end of the block; not after an error on several ranks, which could hang."""
     try:
         yield
     except BaseException:
@@ -180,7 +180,7 @@ def _place(grid: Grid, tile: schedule.Tile) -> str:
 
 
 def _tell_notes(comm: Comm, evaluator: Evaluator) -> None:
-    """Collective: one warning per condition, however many points and ranks met it."""
+    """Collective: log one warning per condition, with the number of points on all ranks."""
     notes: Counter[str] = Counter()
     for met in comm.allgather(dict(evaluator.notes)):
         notes.update(met)
@@ -201,7 +201,7 @@ def to_evaluate(status: np.ndarray, retry_failed: bool = False) -> np.ndarray:
 
 
 def _evaluate(grid: Grid, comm: Comm, evaluator: Evaluator, tile: schedule.Tile) -> Batch:
-    """Evaluate a tile; if it raises, point by point, so that one bad point spoils no others."""
+    """Evaluate a tile; if that raises, evaluate it point by point, so that one bad point does not affect the others."""
     try:
         result = _result(grid, evaluator, tile)
         return _batch(comm, evaluator, tile.points, result, Status.DONE)
@@ -236,7 +236,7 @@ def _result(grid: Grid, evaluator: Evaluator, tile: schedule.Tile) -> Evaluation
 
 
 def _is_fatal(error: Exception) -> bool:
-    """Whether an error is the job's, not the point's: lsweep's own, the device's, MPI's or memory."""
+    """Whether an error concerns the job, not the point: one of lsweep, the device, MPI or memory."""
     if isinstance(error, (LsweepError, MemoryError)):
         return True
     name = type(error).__name__

@@ -20,7 +20,7 @@ class Round:
 
     Attributes:
         points: flat indices, the same on every rank.
-        again: they are done, and evaluated only for what their examples lose.
+        again: they are done, and evaluated only for their per-example losses.
     """
 
     points: np.ndarray
@@ -30,17 +30,17 @@ class Round:
 class Rounds:
     """Rounds of points, each chosen when the previous one is durable. Each rank has one instance; rank 0 plans.
 
-    Ranks tell rank 0 the losses that they made durable: what others wrote to the file need not be visible to
-    it yet, over NFS for one.
+    Ranks send their durable losses to rank 0, because what they wrote to the file may not be visible there yet, for
+    example over NFS.
 
     Args:
-        grid: refined where `grid.refine` is set.
+        grid: the grid, refined if `grid.refine` is set.
         comm: the ranks.
-        store: what was there when it was opened.
-        todo: (size,) boolean, the points that are to be evaluated or settled.
-        everything: evaluate all of `todo`, whatever `grid.refine` says.
-        exchange: of what examples lose, by which points are predicted from coarser ones: a round then has points
-            of one step only, and those before it that nobody knows of are evaluated again.
+        store: the store, with its contents when it was opened.
+        todo: (size,) boolean, the points to be evaluated or settled.
+        everything: evaluate all of `todo`, also with `grid.refine`.
+        exchange: exchanges per-example losses, with which points are predicted from coarser ones. A round then has
+            points of one step only, and coarser points whose losses are missing are evaluated again.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Rounds:
 
 
 def settled_batch(points: np.ndarray, metrics: int) -> Batch:
-    """The batch that marks points as settled: no values, and the status that none will follow."""
+    """The batch that marks points as settled, without values."""
     return Batch(
         points=points,
         values=np.full((len(points), metrics), np.nan),

@@ -37,7 +37,7 @@ class Outcome:
         evaluated: points that became durable in this session.
         reason: why it stopped early, or "".
         broken: whether the output could not be written any more.
-        certificate: how the certificate at a sweep's end came out; None where none was begun.
+        certificate: outcome of the certificate at the end of a sweep; None if none was begun.
     """
 
     done: int
@@ -58,8 +58,8 @@ class Outcome:
     def exit_status(self) -> int:
         """0 complete, 3 complete but some points failed, 75 stopped early and resumable, 1 no progress at all.
 
-        A job that resubmits itself on 75 would do so for ever if it never came as far as one point. An output
-        that could not take even one is bad input, 2.
+        With 75 instead of 1, a job that resubmits itself and never completes a point would do so for ever. An output to
+        which not even one point could be written is bad input, 2.
         """
         if self.pending:
             return EXIT_STOPPED if self.evaluated else EXIT_BAD_INPUT if self.broken else EXIT_ERROR
@@ -74,11 +74,11 @@ class Outcome:
 class SessionMonitor:
     """One rank's view of a running sweep; on rank 0, that of the whole job.
 
-    Collective. `watch` is told of whatever the ranks say.
+    Collective. Messages of other ranks are also reported to the watchdog.
 
     Args:
         plan, options, comm, store: as in `loop.run`.
-        status: (size,) uint8, of all points when the session begins.
+        status: (size,) uint8, status of all points when the session begins.
         learn: called with the evaluated batches that became durable, on the rank that wrote them.
     """
 
@@ -157,7 +157,7 @@ class SessionMonitor:
     def tell_to_stop(self) -> None:
         """Forward a stop request once: to rank 0, and from there to all ranks.
 
-        A signal often reaches every rank; if each told all others, that were size² messages.
+        A signal often reaches every rank; if each notified all others, there would be size² messages.
         """
         if self._told:
             return

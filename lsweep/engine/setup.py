@@ -70,12 +70,12 @@ class Prepared:
     """Everything that a sweep needs, except its file.
 
     Attributes:
-        config: with the ranges of axes that a trail determines.
-        mode: of the store.
-        device: this rank's.
-        evaluator: this rank's.
+        config: the configuration, with the ranges of axes that a trail determines.
+        mode: mode of the store.
+        device: device of this rank.
+        evaluator: evaluator of this rank.
         full: evaluates all examples in the model's own precision, one point after another.
-        header: of the file; provenance only on rank 0.
+        header: header of the file; provenance only on rank 0.
         plan: the points and their schedule.
         devices: name → number of ranks on such a device.
         neighbours: per-example losses of neighbouring points, if the evaluator uses them.

@@ -19,13 +19,13 @@ _SLACK = 10.0
 class Watchdog:
     """Watches the current point of this rank and, on rank 0, the messages of the other ranks.
 
-    It sees through a thread of its own, which makes no MPI calls: the main thread may be the one that hangs.
+    It runs in a separate thread without MPI calls, because the main thread may hang.
 
     Args:
-        ranks: the ranks' names, in order; empty where only the own point is watched.
-        patience: seconds of silence before a first warning; the next comes after twice as long.
-        say: takes one line.
-        clock: seconds, monotonic.
+        ranks: names of the ranks, in order; empty if only this rank's point is watched.
+        patience: seconds of silence before the first warning; the interval doubles after each.
+        say: reports one line.
+        clock: monotonic time in seconds.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Determinism check: two passes over one batch in evaluation mode must agree to the last bit.
 
-On a GPU to rounding: some operations have no deterministic kernel, and where memory is short cuDNN takes others.
+On a GPU they must agree up to rounding: some operations have no deterministic kernel, and cuDNN chooses others if
+memory is short.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from lsweep.models.parameters import sha256
 
 log = logging.getLogger("lsweep")
 
-# Of the largest loss of a batch, or of 1: losses near zero are differences of outputs around ten. Two orders of a sum
-# in fp32 differ by less.
+# Relative to the largest loss of a batch, but at least to 1: losses near zero are differences of outputs of about ten.
+# Different orders of summation in fp32 differ by less.
 ROUNDING = 1e-4
 
 

@@ -20,8 +20,8 @@ BATCH_SIZE = {"cpu": 50, "cuda": 1000, "mps": 500}
 def choose_device(name: str, comm: Comm, *, share_gpu: bool = False) -> torch.device:
     """Collective: the device of this rank.
 
-    "auto" takes GPU `local_rank` of the host (GPU 0 where the launcher shows a rank only one), or the CPU
-    where there is none. "cuda" insists on a GPU; "cuda:1" and the like name one for every rank.
+    "auto" uses GPU `local_rank` of the host (GPU 0 if the launcher shows each rank only one), or the CPU if there is
+    none. "cuda" requires a GPU; "cuda:1" names the same GPU for every rank.
 
     Raises:
         ConfigError: unknown or absent device.
@@ -51,7 +51,7 @@ def threads_of(comm: Comm) -> Iterator[int]:
 def repeatable() -> Iterator[None]:
     """Reproducible arithmetic: no TF32, no autotuning, deterministic kernels; the caller's settings are restored.
 
-    An operation without a deterministic kernel warns rather than fails: the sweep is still right.
+    An operation without a deterministic kernel only warns: the results are still correct.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
@@ -62,7 +62,7 @@ def repeatable() -> Iterator[None]:
     cudnn.benchmark = cudnn.allow_tf32 = matmul.allow_tf32 = False
     # `use_deterministic_algorithms` would do the same, but imports the whole compiler, for seconds on every rank.
     torch.set_deterministic_debug_mode("warn")
-    # Filling new memory only helps programs that read it before writing; it costs 3 % for a ResNet-56.
+    # Filling new memory would only help programs that read it before writing; it costs 3 % for a ResNet-56.
     fresh.fill_uninitialized_memory = False
     try:
         yield

@@ -38,10 +38,10 @@ class ExactEvaluator(Evaluator):
     """Evaluates an objective over one or two splits. Use `exact_evaluator` to make one.
 
     Attributes:
-        names: the metrics in order; those of a second split carry its name ("loss_test").
-        notes: what was remarkable, and at how many points.
-        net: what it works on.
-        columns: further numbers per point; "batch_size" is smaller than asked for where memory was short.
+        names: the metrics in order; those of a second split end in its name ("loss_test").
+        notes: noteworthy conditions, with the number of points at which each occurred.
+        net: the borrowed network.
+        columns: further numbers per point; "batch_size" is reduced when memory runs out.
         batch_size: examples per forward pass.
     """
 
@@ -72,7 +72,7 @@ class ExactEvaluator(Evaluator):
     def in_steps(self) -> Iterator[None]:
         """Evaluate with the original network: fused kernels treat non-finite values differently.
 
-        They may rectify an infinity to the largest number there is.
+        They may turn an infinity into the largest finite number.
         """
         before = self._model, self._replay
         self._model, self._replay = self.net.model, None
@@ -105,7 +105,7 @@ class ExactEvaluator(Evaluator):
                     with self.in_steps():
                         found[row] = self._in_memory(self._sums_and_state).cpu().numpy()
             values = self._without_impossible(found)
-        # On a GPU the marks only tell when work was queued: divide the tile's time evenly.
+        # On a GPU the marks only show when work was queued, so the tile's time is divided evenly.
         stop = time.perf_counter()
         on_cpu = self._flat.device.type == "cpu"
         seconds = (
@@ -117,7 +117,7 @@ class ExactEvaluator(Evaluator):
         """Evaluate about the first `examples` of the first split and synchronise, for timing.
 
         Returns:
-            how many examples that were.
+            the number of examples evaluated.
         """
         split, count = next(iter(self._splits)), 0
         with torch.no_grad():
@@ -141,7 +141,7 @@ class ExactEvaluator(Evaluator):
         return torch.cat([*sums, state.to(sums[0]).view(1)])
 
     def _without_impossible(self, found: np.ndarray) -> np.ndarray:
-        """The metrics; with a negative BatchNorm variance the network is undefined: the loss NaN is a result."""
+        """The metrics; NaN if a BatchNorm variance is negative, where the network is undefined."""
         values, broken = found[:, :-1], found[:, -1] > 0
         if broken.any():
             note = "a BatchNorm variance is negative, no network is behind it: its loss is NaN"
@@ -211,23 +211,23 @@ def exact_evaluator(
     check: Callable[[nn.Module, Any, int], None] | None = None,
     recalibrate: Examples | None = None,
 ) -> Iterator[ExactEvaluator]:
-    """Lend a model to an evaluator; afterwards its weights, mode and device are restored.
+    """Make an evaluator that borrows a model; afterwards the model's weights, mode and device are restored.
 
     Args:
         model: the trained network; its current weights are θ*.
         splits: name → examples, the first one under the plain metric names.
         objective: see `objective`.
-        space: which tensors move.
-        directions: one list of tensors per axis, as `lsweep.directions.make` gives them.
-        device: where to compute.
-        dtype: in which precision to compute; weights are combined in it as well.
-        batch_size: examples per forward pass. Part of the result's bits.
-        check: called with the model, each split and the batch size, to refuse unfit data.
-        recalibrate: examples from which BatchNorm's running statistics are estimated anew wherever the model is
-            moved to; None leaves them as they are.
+        space: the tensors that move.
+        directions: one list of tensors per axis, as returned by `lsweep.directions.make`.
+        device: device of the computation.
+        dtype: precision of the computation, also of the sum θ* + Σ αᵢ·dᵢ.
+        batch_size: examples per forward pass; it affects the bits of the result.
+        check: called with the model, each split and the batch size; raises if the data do not fit.
+        recalibrate: examples from which BatchNorm's running statistics are estimated at every point; None leaves them
+            unchanged.
 
     Raises:
-        InputError: the network or objective cannot be used as it is; the message says why.
+        InputError: the network or objective cannot be used; the message gives the reason.
     """
     device = torch.device(device)
     # In fp32 cuDNN is fast with images as (channels, height, width), in lower precisions as (height, width, channels).

@@ -1,7 +1,7 @@
 """A network whose parameters are views of one flat vector, moved through weight space in place and restored afterwards.
 
-θ(α, β) = θ* + α·d₁ + β·d₂ costs one kernel per axis, and the network, the data and the vectors stay where they are.
-`isolated` keeps the caller's random numbers, modes and current GPU as they were.
+θ(α, β) = θ* + α·d₁ + β·d₂ takes one kernel per axis; the network, the data and the vectors stay on the device.
+`isolated` preserves the caller's random numbers, modes and current GPU.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Examples(Protocol):
         ...
 
     def batches(self, size: int) -> Iterator[Any]:
-        """All examples in order, `size` at a time."""
+        """Batches of `size` examples, in order."""
         ...
 
 
@@ -41,11 +41,11 @@ class FlatNetwork:
         model: its moving tensors are views of `flat`.
         splits: name → examples, the first one under the plain metric names.
         objective: see `objective`.
-        space: which tensors move.
+        space: the tensors that move.
         theta: the centre θ*, (space.size,).
         directions: one vector per axis, (space.size,).
-        flat: where the network is now, (space.size,).
-        settle: what is to be done with the network wherever it is moved to, such as a recalibration of BatchNorm.
+        flat: the current weights, (space.size,).
+        settle: called after every move, for example to recalibrate BatchNorm.
     """
 
     model: nn.Module
@@ -59,9 +59,9 @@ class FlatNetwork:
 
     def move(self, point: Sequence[float] | np.ndarray) -> None:
         """Set the network's weights to θ* + Σ point[i]·d[i], in place."""
-        # On a GPU the host is ahead: it queues these kernels while the batches of the point before still run. Weights
-        # made ahead, in a second buffer, would move the addresses that recorded batches hold; on the CPU they would
-        # take cores from the batches.
+        # On a GPU the host queues these kernels while the batches of the previous point still run. Computing weights in
+        # advance, in a second buffer, would change the addresses in recorded batches; on the CPU it would take cores
+        # from the batches.
         source = self.theta
         for coordinate, direction in zip(point, self.directions, strict=True):
             torch.add(source, direction, alpha=float(coordinate), out=self.flat)
@@ -74,9 +74,9 @@ class Cast:
     """Examples with floating tensors in the precision of the weights.
 
     Args:
-        examples: to be cast, batch by batch.
-        dtype: that precision.
-        layout: of the tensors in memory.
+        examples: the examples, cast batch by batch.
+        dtype: the precision.
+        layout: memory format of the tensors.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Cast:
             yield pytree.tree_map_only(torch.Tensor, self._cast, batch)
 
     def select(self, indices: torch.Tensor, size: int) -> Iterator[Any]:
-        """See `lsweep.data.ResidentData`; only where `can_select`."""
+        """See `lsweep.data.ResidentData`; only if `can_select`."""
         for batch in self._examples.select(indices, size):
             yield pytree.tree_map_only(torch.Tensor, self._cast, batch)
 
@@ -142,12 +142,11 @@ def restored(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Isolate from the caller's modes, and the caller from changes; a context manager or decorator.
+    """Ignore the caller's modes, and restore the caller's state at the end; a context manager or decorator.
 
-    Inside, autocast is off and gradients are possible, whatever is on outside: a validation hook runs in inference
-    mode, in which no tensor made there can become a parameter. Afterwards the global generators of Python, numpy and
-    torch (CPU and CUDA) are where they were, even though a loader that is iterated draws from them, and the same
-    GPU is current.
+    Inside, autocast is off and gradients are possible in any mode of the caller: a validation hook runs in inference
+    mode, where tensors cannot become parameters. Afterwards the states of the global generators of Python, numpy and
+    torch (CPU and CUDA), from which loaders draw, and the current GPU are restored.
     """
     python, legacy = random.getstate(), np.random.get_state()
     # An unused GPU has no generator yet, and requesting it would allocate a context.

@@ -19,8 +19,8 @@ class Evaluation:
 
     Attributes:
         values: float64 (k, metrics), in the order of `Evaluator.names`.
-        seconds: (k,).
-        columns: (k,) each, how the values were computed: the columns that the evaluator declares.
+        seconds: (k,), time per point.
+        columns: the columns that the evaluator declares, (k,) each: how the values were computed.
     """
 
     values: np.ndarray
@@ -29,13 +29,13 @@ class Evaluation:
 
 
 class Evaluator(ABC):
-    """Evaluates points: everything that the engine asks of an evaluator.
+    """Evaluates points; declares everything that the engine uses of an evaluator.
 
     Attributes:
         names: the metrics, in order.
         columns: name → `Column` of further numbers per point, on how its values were computed.
-        whole_tiles: whether all points of a tile are evaluated together, pending or not, because they share
-            arithmetic, which affects their bits.
+        whole_tiles: whether all points of a tile are evaluated together, pending or not, because the number of points
+            affects the bits of each.
     """
 
     names: tuple[str, ...]

@@ -30,7 +30,7 @@ class LowPrecision:
 
     def __init__(self, net: FlatNetwork, kind: Precision) -> None:
         self._net, self._kind, self._dtype = net, kind, _DTYPES[kind]
-        space = replace(net.space, channels_last=True)  # tensor cores and oneDNN take images so
+        space = replace(net.space, channels_last=True)  # the layout of tensor cores and oneDNN
         self._flat = torch.empty_like(net.flat, dtype=self._dtype)
         self._views, self._own = space.views(self._flat), tensors_of(net.model, net.space)
         self._alike = space == net.space or not any(entry.is_conv2d for entry in space.entries)
@@ -44,7 +44,7 @@ class LowPrecision:
             fusion.fuse(cast(fx.GraphModule, self._model))
 
     def follow(self) -> None:
-        """Update to the network's weights, which are combined in fp32 and then rounded."""
+        """Copy the network's weights, which are combined in fp32 and then rounded."""
         if self._alike:
             self._flat.copy_(self._net.flat)
             return

@@ -1,8 +1,9 @@
 """Multilayer perceptrons at several points at once: the first layer's output is linear in the coordinates.
 
-(W* + α·W₁ + β·W₂)·x = W*·x + α·W₁·x + β·W₂·x: three products serve all points, and each point is three numbers times
-three matrices. The layers after it are products of a batch of matrices. Activations lie as (points, features,
-examples): softmax and maximum over few classes are several times faster across rows of examples than within them.
+(W* + α·W₁ + β·W₂)·x = W*·x + α·W₁·x + β·W₂·x: three products suffice for all points, and each point combines three
+matrices with three coefficients. Later layers are batched matrix products. Activations are stored as (points, features,
+examples), because softmax and maximum over few classes are several times faster across rows of examples than within
+them.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def perceptron(net: FlatNetwork, inputs: Any) -> Perceptron | None:
         return None
     try:
         nodes = list(fx.symbolic_trace(net.model).graph.nodes)
-    except Exception:  # tracing runs the user's forward: anything can come out of it
+    except Exception:  # tracing runs the user's code, which may raise anything
         return None
     entries = {id(t): e for t, e in zip(tensors_of(net.model, net.space), net.space.entries, strict=True)}
     modules = dict(net.model.named_modules(remove_duplicate=False))
@@ -131,7 +132,7 @@ def _step(
 
 
 def _in_place(function: Any) -> Pointwise:
-    """The function; ReLU in place, which is safe because no one else holds these activations."""
+    """The function; ReLU in place, which is safe because these activations have no other use."""
     is_relu = type(function) is nn.ReLU or function in (torch.relu, F.relu)
     return torch.relu_ if is_relu else function
 

@@ -32,10 +32,10 @@ def cross_entropy(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         target: (B,) or (B, d1, …) class indices, or class probabilities shaped like `output`.
 
     Returns:
-        (B,), averaged over d1, … where there are any.
+        (B,), averaged over d1, … if present.
 
     Raises:
-        DataError: one output only, for which this loss is zero whatever the weights.
+        DataError: there is only one output, for which this loss is always zero.
     """
     if output.dim() > 1 and output.shape[1] == 1 and not target.is_floating_point():
         raise DataError(
@@ -81,7 +81,7 @@ def mse_softmax(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def accuracy(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Whether the largest score is the target's, (B,) of 0 and 1 (mean over positions where there are any)."""
+    """Whether the largest score is that of the target, (B,), 0 or 1; the mean over positions if there are several."""
     # `max` instead of `argmax`, as in the released code: the two may treat ties and NaN differently.
     predicted = output.max(dim=1).indices
     return _per_example((predicted == target).to(torch.float32))
@@ -91,7 +91,7 @@ LOSSES: dict[str, PerExample] = {"cross_entropy": cross_entropy, "mse": mse, "ms
 
 
 class Supervised:
-    """The objective of batches `(input, target)`: a loss, accuracy where targets are classes, and metrics.
+    """The objective of batches `(input, target)`: a loss, the accuracy if targets are classes, and metrics.
 
     Args:
         loss: `(output, target) → (B,)`.
@@ -184,11 +184,11 @@ def check_labels(model: nn.Module, examples: Any, batch_size: int) -> None:
 
     Args:
         model: the network, on the examples' device.
-        examples: with `batches(size)`, and `tree` where all labels are at hand at once.
+        examples: has `batches(size)`, and `tree` if all labels are available at once.
         batch_size: examples per forward pass.
 
     Raises:
-        DataError: the network cannot take the batch; or labels that it has no output for.
+        DataError: the network cannot evaluate the batch, or has no output for a label.
     """
     batch = next(examples.batches(batch_size))
     inputs, target = _pair(batch)
@@ -213,7 +213,7 @@ def check_labels(model: nn.Module, examples: Any, batch_size: int) -> None:
 
 
 def _classes(output: torch.Tensor, target: torch.Tensor) -> bool:
-    # With one output, a regression or binary classifier, the largest score is meaningless.
+    # With a single output (a regression or binary classifier) the largest score is meaningless.
     integer = not target.is_floating_point() and not target.is_complex() and target.dtype != torch.bool
     scores = output.dim() >= 2 and output.shape[1] > 1
     return integer and scores and target.shape == output.shape[:1] + output.shape[2:]

@@ -17,7 +17,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 class Batched(Protocol):
-    """Work in batches of a given number of examples."""
+    """An object that works in batches of a given number of examples."""
 
     batch_size: int
 
@@ -25,7 +25,7 @@ class Batched(Protocol):
 def within_memory(worker: Batched, device: torch.device, work: Callable[[], T]) -> T:
     """Do the work; if memory is exhausted, halve the batch size from now on.
 
-    Other kernels may be chosen for smaller batches: the point is outside the promise of equal bits.
+    Smaller batches may select other kernels, so the bits of such a point are not reproducible.
     """
     while True:
         try:
@@ -42,12 +42,13 @@ def within_memory(worker: Batched, device: torch.device, work: Callable[[], T]) 
 
 @contextmanager
 def freed_memory() -> Iterator[None]:
-    """Return large freed blocks to the system at once inside the block, with glibc.
+    """Inside the block, make glibc return large freed blocks to the system at once.
 
-    It keeps what was freed between live blocks, and how much that is differs from run to run: start-ups of a VGG came
-    to 5 to 8 times its parameters. So while one stage after another makes and drops copies of them, every large block
-    is a mapping of its own. Between points the same blocks are wanted again and again, and mapping them anew would be
-    slow: afterwards the thresholds are those that glibc itself comes to once large blocks were freed.
+    By default glibc keeps free memory between live blocks, by an amount that varies from run to run: during its
+    start-up, a VGG needed 5 to 8 times the memory of its parameters. So during set-up, which makes and drops several
+    copies of them, every large block is a separate mapping. Between points the same blocks are needed repeatedly, and
+    mapping them each time would be slow; so afterwards the thresholds are those that glibc chooses itself after large
+    blocks were freed.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "malloc_trim"):

@@ -29,14 +29,14 @@ log = logging.getLogger("lsweep")
 
 @dataclass(frozen=True)
 class Problem:
-    """What is swept.
+    """The network, data and objective of a sweep.
 
     Attributes:
         model: the network, at θ*.
-        splits: name → examples on the CPU, the first one under the plain metric names.
-        objective: what is measured.
-        name: of the loss or objective, part of the sweep's identity.
-        calibration: the examples that BatchNorm is recalibrated with, on the CPU; None without recalibration.
+        splits: name → examples on the CPU; the metrics of the first split have plain names.
+        objective: the objective.
+        name: name of the loss or objective, part of the sweep's identity.
+        calibration: examples for the recalibration of BatchNorm, on the CPU; None without recalibration.
     """
 
     model: nn.Module
@@ -47,17 +47,17 @@ class Problem:
 
     @property
     def largest(self) -> int:
-        """Examples of the largest split."""
+        """Number of examples of the largest split."""
         return max(len(split) for split in self.splits.values())
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where and in which precision a network is evaluated, and which of its tensors move.
+    """Device and precision of the evaluation, and the tensors that move.
 
     Attributes:
-        device: this rank's.
-        dtype: of the flat parameters; lower precisions are copies of the network, checked against it.
+        device: device of this rank.
+        dtype: precision of the flat parameters; lower precisions are copies of the network, checked against it.
         space: the tensors that move.
     """
 
@@ -70,7 +70,7 @@ def place(config: Config, model: nn.Module, comm: Comm, space: str | None = None
     """Collective: this rank's device and the parameter space; `space` overrides `directions.space`.
 
     Raises:
-        InputError: no such device, a GPU shared by several ranks, or a network without parameters.
+        InputError: the device does not exist, several ranks share a GPU, or the network has no parameters.
     """
     chosen = choose_device(config.evaluate.device, comm, share_gpu=config.schedule.share_gpu)
     found = weight_space(model, space or config.directions.space)
@@ -97,7 +97,7 @@ def build(config: Config, comm: Comm) -> Problem:
 
 
 def _calibration(config: Config, comm: Comm) -> Any:
-    """Collective: the first examples of the train split, whatever `data.limit` is."""
+    """Collective: the first examples of the train split, regardless of `data.limit`."""
     if config.evaluate.batchnorm != "recalibrate":
         return None
     with comm.together():
@@ -119,7 +119,7 @@ def network(config: Config, comm: Comm) -> nn.Module:
     with comm.together():
         model = initial(config.model.source)
     given = config.model.weights
-    if given is None and config.directions.trail:  # the plane goes through its last weights
+    if given is None and config.directions.trail:  # the plane contains its last weights
         given = comm.on_root(lambda: str(trail.last_checkpoint(config.directions.trail[0])))
     restore(model, given, comm)
     return model

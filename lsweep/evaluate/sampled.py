@@ -1,10 +1,11 @@
 """Evaluator with an error budget: lower precision or a subset of the examples, with the estimated error stored.
 
-Three savings, alone or together. The loss decides (`sampling.stopping`); what else is measured comes along.
+Three methods, alone or together. The interval of the loss decides when to stop (`sampling.stopping`); other metrics use
+the same examples.
 
-- Lower precision (`sampling.control_variate`): the examples cheaply, a small sample of them in fp32 too.
+- Lower precision (`sampling.control_variate`): all examples in lower precision, and a small sample also in fp32.
 - Subset (`sampling.design`): examples in one fixed order, in growing prefixes, until the interval is narrow enough.
-- Neighbours (`sampling.importance`): where the points around predict each example's loss, a few that are drawn by it.
+- Neighbours (`sampling.importance`): few examples, drawn by their losses as predicted from neighbouring points.
 """
 
 from __future__ import annotations
@@ -39,12 +40,12 @@ class SampledEvaluator(ExactEvaluator):
     Args:
         net: the network, in fp32 or fp64.
         batch_size: examples per forward pass.
-        accuracy: what is asked.
+        accuracy: the required accuracy.
 
     Attributes:
-        columns: also "precision", what a point was computed in (`Precision`), and "examples", how many were used.
+        columns: also "precision", the precision of a point (`Precision`), and "examples", the number used.
         designs: split → the order of its examples.
-        neighbours: what other points say of the examples' losses, for a subset of them; None: nothing.
+        neighbours: per-example losses of other points, to predict those of a point; None if unused.
 
     Raises:
         InputError: the objective or the data do not allow it.

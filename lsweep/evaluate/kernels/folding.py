@@ -2,7 +2,8 @@
 
 In evaluation mode BatchNorm is y ↦ γ(y − μ)/√(σ² + ε) + β. Where γ, μ and σ² do not move, folding is linear in
 the convolution's weight and bias and in β, so θ* and each direction are folded once, and
-fold(θ*) + α·fold(d) = fold(θ* + α·d). Filter norms belong to the network as it is: normalise first, fold then.
+fold(θ*) + α·fold(d) = fold(θ* + α·d). Filter norms refer to the unfolded network, so directions are normalised before
+folding.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ class Fold:
 
     Attributes:
         conv, norm: the layers' names.
-        scale: (out,) float64, what each filter was multiplied by.
+        scale: (out,) float64, the factor of each filter.
         had_bias: whether the convolution had a bias, which a direction may move.
-        affine: whether the BatchNorm had one.
+        affine: whether the BatchNorm had γ and β.
     """
 
     conv: str
@@ -64,10 +65,10 @@ class Folded:
     """A network with folded BatchNorm, and its parameter space.
 
     Attributes:
-        model: a copy of the network, laid flat; the original is untouched.
+        model: a copy of the network with flat parameters; the original is unchanged.
         space: its parameters.
-        folds: the BatchNorm layers that are gone.
-        names: entry of the original space → all names that the original has for it: tied ones have several.
+        folds: the folded BatchNorm layers.
+        names: entry of the original space → all its names in the original; tied parameters have several.
     """
 
     model: nn.Module
@@ -90,13 +91,13 @@ def fold(
 
     Args:
         model: the network at θ*.
-        space: what moves; parameters only.
-        directions: one list of tensors per axis, as for `space`: a BatchNorm whose γ moves along one stays.
-        dtype: what the folded network and directions are rounded to, on the CPU; fold in the precision of the
-            sweep, since a folded weight has more digits than the two it comes from.
+        space: the tensors that move; parameters only.
+        directions: one list of tensors per axis, for `space`; a BatchNorm whose γ moves is not folded.
+        dtype: precision to which the folded network and directions are rounded, on the CPU; that of the sweep, because
+            a folded weight has more digits than its two factors.
 
     Raises:
-        Unfoldable: torch.fx cannot trace the network, running statistics move, or nothing is there to fold.
+        Unfoldable: torch.fx cannot trace the network, running statistics move, or there is nothing to fold.
     """
     if any(entry.is_buffer for entry in space.entries):
         raise Unfoldable("running statistics move")
@@ -121,16 +122,16 @@ def require_same(model: nn.Module, folded: nn.Module, batch: Any) -> None:
     """Compare both networks on a batch (input, target) in evaluation mode, each on its own device and precision.
 
     Raises:
-        Unfoldable: they differ by more than rounding: tracing must have lost something; or the batch does not fit.
+        Unfoldable: they differ by more than rounding, so tracing has changed the function; or the batch does not fit.
     """
     try:
         expected, got = _output(model, batch), _output(folded, batch)
-    except Exception as error:  # what is wrong with it is told where the network as it is meets the data
+    except Exception as error:  # the error is reported when the original network is evaluated
         raise Unfoldable(f"it cannot be tried on a batch ({type(error).__name__})") from None
     if not isinstance(expected, torch.Tensor) or not isinstance(got, torch.Tensor):
         raise Unfoldable("its output is no tensor")
     finite = expected[expected.isfinite()].abs()
-    if not len(finite):  # of a diverged training: no comparison would tell anything
+    if not len(finite):  # a diverged training: a comparison is impossible
         raise Unfoldable("its output is not finite")
     scale = finite.max().item()
     if expected.shape != got.shape or not torch.allclose(
@@ -153,7 +154,7 @@ def _output(network: nn.Module, batch: Any) -> Any:
 def _laid_flat(
     space: WeightSpace, tensors: Sequence[torch.Tensor], folds: Sequence[Fold], dtype: torch.dtype
 ) -> list[torch.Tensor]:
-    """The tensors with the convolutions' weights folded, one after another into its place in a flat vector."""
+    """The tensors, with folded convolution weights, written one after another into a flat vector."""
     views = space.views(torch.empty(space.size, dtype=dtype))
     weights = {f"{fold.conv}.weight": fold.weight for fold in folds}
     for entry, tensor, view in zip(space.entries, tensors, views, strict=True):
@@ -179,7 +180,7 @@ def _trace(model: nn.Module, dtype: torch.dtype) -> fx.GraphModule:
         own: dict[int, Any] = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in model.parameters()}
         duplicate = copy.deepcopy(model, own).to(device="cpu", dtype=dtype).eval()
         return fx.symbolic_trace(duplicate)
-    except Exception as error:  # tracing runs the user's forward: anything can come out of it
+    except Exception as error:  # tracing runs the user's code, which may raise anything
         reason = (str(error).splitlines() or [""])[0]
         raise Unfoldable(f"torch.fx cannot trace it ({type(error).__name__}: {reason})") from None
 

@@ -1,8 +1,8 @@
 """Fused convolution, bias, sum and ReLU, by oneDNN on a CPU and cuDNN on a GPU.
 
-The passes over memory between them are dear where convolutions are fast: on a GPU in every precision, and most in the
-lower ones (results/bench/gpu); on a CPU in bf16 alone. The libraries add and rectify what they still hold in fp32, so a
-fused network rounds less often than the same one in steps.
+The memory passes between these operations are expensive where convolutions are fast: on a GPU in every precision, most
+in the lower ones (results/bench/gpu); on a CPU only in bf16. The libraries add and rectify in fp32 before rounding, so
+a fused network rounds less often than the original.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class FusedConvolution(nn.Module):
     """relu(conv(x)), or relu(conv(x) + other).
 
     Args:
-        conv: two-dimensional, padded with zeros; its parameters stay where they are.
+        conv: a two-dimensional convolution, padded with zeros; its parameters keep their memory.
     """
 
     def __init__(self, conv: nn.Conv2d) -> None:
@@ -40,8 +40,8 @@ class FusedConvolution(nn.Module):
         self._refused: set[tuple[Any, ...]] = set()
 
     def forward(self, inputs: torch.Tensor, other: torch.Tensor | None = None) -> torch.Tensor:
-        """(N, C, H, W), as `other` is."""
-        # Neither library broadcasts the addend.
+        """Return the output (N, C, H, W), the shape of `other`."""
+        # Neither library broadcasts the summand.
         if other is not None and other.shape != self._shape(inputs):
             return self._steps(inputs, other)
         form = _form(inputs, other)
@@ -63,7 +63,7 @@ class FusedConvolution(nn.Module):
         return F.relu_(output if other is None else output + other)
 
     def _shape(self, inputs: torch.Tensor) -> tuple[int, ...]:
-        """Of the convolution's output (N, C, H, W)."""
+        """Shape of the convolution's output (N, C, H, W)."""
         conv, sides = self.conv, []
         for axis, side in enumerate(inputs.shape[2:]):
             reach = conv.dilation[axis] * (conv.kernel_size[axis] - 1) + 1
@@ -74,7 +74,7 @@ class FusedConvolution(nn.Module):
 def is_faster(model: nn.Module, dtype: torch.dtype, device: torch.device) -> bool:
     """Whether this CPU or GPU has the kernels, and the network is a graph made by `folding`.
 
-    A copy of a user's graph would lack what is attached to the module itself, such as hooks.
+    A copy of a user's graph would lose what is attached to the module, such as hooks.
     """
     if not isinstance(model, fx.GraphModule) or OURS not in model.meta:
         return False
@@ -100,7 +100,7 @@ def fuse(model: fx.GraphModule) -> int:
     """Fuse the graph in place, for inference only; its parameters keep their memory and values.
 
     Returns:
-        The number of convolutions that took something in.
+        The number of fused convolutions.
     """
     done = 0
     for node in list(model.graph.nodes):
@@ -124,7 +124,7 @@ def fuse(model: fx.GraphModule) -> int:
 
 
 def _only_input(node: fx.Node, model: fx.GraphModule) -> tuple[fx.Node, ...] | None:
-    """For a ReLU: the convolution before it, or a convolution and its addend; None for everything else."""
+    """For a ReLU: the convolution before it, or a convolution and its summand; otherwise None."""
     if not _is_relu(node, model) or not isinstance(before := node.args[0], fx.Node) or len(before.users) > 1:
         return None
     if _fits(before, model):

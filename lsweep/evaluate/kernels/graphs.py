@@ -1,8 +1,8 @@
 """CUDA graphs: records the kernels of a batch once and replays them together.
 
-A recording holds addresses, so batches are copied to where the first one was, and the network's weights move in place
-as they always do. The rule: a batch of the full size on a GPU is replayed if it can be recorded and the first replays
-give the same bits as the network itself; all else runs as it is. So recording never decides what a result is.
+A recording contains addresses, so batches are copied to the memory of the first one, and the network's weights change
+in place, as always. A batch of full size on a GPU is replayed if it can be recorded and the first replays give the same
+bits as the network itself; everything else runs directly. So recording never changes a result.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ Measure = Callable[[Any], Measured]
 # From a function and its static input batch: a function that replays it, and its static output.
 Capture = Callable[[Measure, Any], tuple[Callable[[], None], Measured]]
 
-_WARM_UP = (
-    3  # torch's documentation: libraries set themselves up in the first passes, which no graph may hold
-)
-_CHECKED = 2  # replays that are compared, of unlike batches: a recording must not remember its first one
+_WARM_UP = 3  # torch's documentation: libraries initialise in the first passes, which must not be recorded
+_CHECKED = 2  # number of replays that are compared, of different batches, because a recording may contain its first one
 
 
 @dataclass
@@ -40,10 +38,10 @@ class _Recording:
 class Replay:
     """Measures batches like the given function, by replaying a recording if possible.
 
-    What it returns is overwritten by the next call.
+    The next call overwrites the returned values.
 
     Args:
-        measure: from a batch to named values; reads weights that stay where they are.
+        measure: maps a batch to named values; the weights that it reads keep their memory.
         capture: makes a recording.
     """
 
@@ -56,7 +54,7 @@ class Replay:
         """Measure a batch; batches of `size` examples are recorded."""
         form = _form(batch, size)
         if self._recording is not None and len(pytree.tree_leaves(self._recording.batch)[0]) != size:
-            self._recording = None  # batches were halved for want of memory
+            self._recording = None  # batches were halved to save memory
         if self._given_up or form is None:
             return self._measure(batch)
         if self._recording is None or self._recording.form != form:
