@@ -138,7 +138,7 @@ def _angles(
         found = alignment.blocks(theta, space, recipes[0])
         if alike and found and all(recipe.kind == "random" for recipe in recipes):
             expected = alignment.expected_cosine(*found)
-            line += f"   (two random ones so normalised: |cosine| {expected:.6f} expected)"
+            line += f"   (expected |cosine| of two such random directions: {expected:.6f})"
         lines.append(line)
     return lines
 

@@ -71,9 +71,9 @@ def _lock(comm: Comm, output: Path) -> Finding:
     if held is None:
         return Finding("lock", "ok", "the output is free")
     if held.dead:
-        return Finding("lock", "ok", f"left by {held.who}, which is gone: the next sweep takes over")
+        return Finding("lock", "ok", f"left by {held.who}, which no longer exists: the next sweep takes over")
     return Finding(
-        "lock", "warn", f"held by {held.who}", "wait for it to end; if it is surely gone, use --break-lock"
+        "lock", "warn", f"held by {held.who}", "wait for it to end; if it is certainly dead, use --break-lock"
     )
 
 
@@ -110,7 +110,9 @@ def _devices(ready: Prepared, comm: Comm) -> Finding:
     text = ", ".join(f"{count} × {name}" for name, count in counts.items())
     if len(counts) == 1:
         return Finding("devices", "ok", text)
-    advice = "results do not have the same bits on unlike devices; schedule.kind = auto is dynamic here"
+    advice = (
+        "results are not bitwise equal on different kinds of devices; schedule.kind = auto is dynamic here"
+    )
     return Finding("devices", "warn", text, advice)
 
 
@@ -131,18 +133,18 @@ def _content(existing: Path) -> Iterator[Finding]:
     yield _judged(
         "points",
         audit.points(existing),
-        "every status is known, and settled points carry no values",
-        "readers ignore what they carry; `lsweep sweep --complete` evaluates them",
+        "every status is valid, and settled points have no values",
+        "readers ignore these values; `lsweep sweep --complete` evaluates them",
     )
     verdict = audit.certified(existing)
     if verdict is not None:
-        what = "the certificate's points, values and errors are this file's"
+        what = "the certificate agrees with the file"
         yield _judged("certified", verdict, what, "`lsweep certify` brings it up to date")
 
 
 def _judged(what: str, verdict: AuditResult, well: str, loose: str) -> Finding:
     if verdict.wrong:
-        advice = "other bytes than a sweep's are in the file: use a copy of it, or sweep into another one"
+        advice = "the file was damaged or changed: restore a copy of it, or choose another output"
         return Finding(what, "fail", "; ".join(verdict.wrong), advice)
     if verdict.loose:
         return Finding(what, "warn", "; ".join(verdict.loose), loose)
@@ -171,7 +173,7 @@ def _time(ready: Prepared, comm: Comm, pending: int, more_ranks: int | None) -> 
         text += "; this job ends before one is done"
         yield Finding("time", "fail", text, "ask for more time per job")
     else:
-        advice = f"about {math.ceil(needed / left)} such jobs: let them requeue on status 75 (lsweep slurm)"
+        advice = f"about {math.ceil(needed / left)} such jobs: requeue them on exit status 75, as `lsweep slurm` does"
         yield Finding("time", "warn", f"{text}; this job ends in {duration(left)}", advice)
 
 

@@ -80,7 +80,7 @@ def alone() -> Comm:
     """
     expected = _expected_size(os.environ)
     if expected > 1:
-        raise InputError(f"this runs in one process, but {expected} tasks were asked for; ask for one task")
+        raise InputError(f"this runs in one process, but {expected} tasks were requested; request one task")
     return Comm()
 
 
@@ -98,6 +98,6 @@ def _without_pmi(environ: Mapping[str, str]) -> bool:
 
 def _singleton(expected: int) -> str:
     return (
-        f"{expected} tasks were asked for, but this process is alone in its MPI world; start lsweep with "
-        "`srun --mpi=pmix` or the mpirun of the MPI library that mpi4py uses, or ask for one task"
+        f"{expected} tasks were requested, but MPI connects no other process; start lsweep with "
+        "`srun --mpi=pmix` or the mpirun of the MPI library that mpi4py uses, or request one task"
     )

@@ -58,7 +58,7 @@ def read(pattern: str, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
         some_images, some_labels = _read_file(path)
         if images and (some_images.shape[1:], some_images.dtype) != (images[0].shape[1:], images[0].dtype):
             raise DataError(
-                f"{path!r}: all files must have images of one type and shape; got {_form(some_images)} after "
+                f"{path!r}: all files must have images of the same type and shape; got {_form(some_images)} after "
                 f"{_form(images[0])}",
                 key=_KEY,
             )
@@ -139,7 +139,9 @@ def _form_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[i
                 key=_KEY,
             )
         if file.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
-            raise ValueError(f"{member.filename!r} declares {dtype} {shape}, which is not what it contains")
+            raise ValueError(
+                f"{member.filename!r} declares {dtype} {shape}, which does not match its contents"
+            )
     return shape, dtype
 
 
@@ -151,7 +153,9 @@ def _problem(images: tuple[tuple[int, ...], np.dtype], labels: tuple[tuple[int, 
     if not np.issubdtype(label_dtype, np.integer) or len(label_shape) != 1:
         return f"labels must be integers (N,); got {label_dtype} {label_shape}"
     if shape[0] != label_shape[0]:
-        return f"images and labels must have one length; got {shape[0]} images, but {label_shape[0]} labels"
+        return (
+            f"images and labels must have the same length; got {shape[0]} images, but {label_shape[0]} labels"
+        )
     return f"it contains no images: their shape is {shape}" if math.prod(shape) == 0 else ""
 
 

@@ -117,7 +117,7 @@ def _example(dataset: Any, index: int) -> Any:
 
 def _ragged(error: Exception) -> DataError:
     return DataError(
-        f"the examples do not have one shape ({error}); pass a DataLoader with its own collate_fn, "
+        f"the examples differ in shape ({error}); pass a DataLoader with its own collate_fn, "
         "or a tuple instead of a list if these are tensors of all examples"
     )
 

@@ -221,7 +221,7 @@ def _check_span(axes: Sequence[str], made: Sequence[Tensors]) -> None:
         for other, before in zip(axes[:index], made[:index], strict=True):
             if all(torch.equal(a, b) for a, b in zip(before, direction, strict=True)):
                 raise DirectionsError(
-                    f"the directions of axes {other} and {axis} are the same; give them other seeds or targets",
+                    f"the directions of axes {other} and {axis} are the same; give them different seeds or targets",
                     key=f"directions.{axis}",
                 )
 

@@ -105,7 +105,7 @@ def choose(
     if budget is not None:
         if together > 1:
             raise ConfigError(
-                f"evaluate.points_at_once = {together} goes with all examples in fp32 or fp64 only",
+                f"evaluate.points_at_once = {together} needs all examples in fp32 or fp64",
                 key="evaluate.points_at_once",
             )
         sampled = _sampled(comm, exact, budget)

@@ -30,7 +30,7 @@ def points_at_once(evaluate: EvaluateConfig, grid: Grid) -> int | Literal["auto"
     for reason in (reason for reason, holds in reasons.items() if holds):
         if together not in (1, "auto"):
             raise ConfigError(
-                f"evaluate.points_at_once = {together} does not go with {reason}; set it to 1",
+                f"evaluate.points_at_once = {together} cannot be combined with {reason}; set it to 1",
                 key="evaluate.points_at_once",
             )
         together = 1
@@ -56,13 +56,13 @@ def check_batchnorm(
         elif states:
             wrong = 'with directions.space = "states" they move along the directions; choose one of the two'
         elif evaluate.precision not in ("fp32", "fp64", "auto"):
-            wrong = f"evaluate.precision = {evaluate.precision!r} is not checked for it; set fp32"
+            wrong = f"evaluate.precision = {evaluate.precision!r} is not supported with it; set fp32"
         if wrong:
             raise ConfigError(f'evaluate.batchnorm = "recalibrate": {wrong}', key="evaluate.batchnorm")
         return
     kinds = [resolve(recipe, axis).kind for axis in axes]
     if warn and keeps and not states and "interpolate" in kinds:
         log.warning(
-            "between two solutions the fixed BatchNorm statistics of one of them belong to neither, and the loss may "
+            "between two solutions, fixed BatchNorm statistics fit none of the networks, and the loss may "
             'explode: set evaluate.batchnorm = "recalibrate" or directions.space = "states"'
         )

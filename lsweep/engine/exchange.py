@@ -73,7 +73,7 @@ class ExampleCache:
                     self._end = file.tell()
                     yield losses
         except (OSError, DataError) as error:
-            log.info("what %r holds is measured again: %s", str(self.path), error)
+            log.info("%r is not used, and its losses are measured again: %s", str(self.path), error)
 
     def append(self, losses: Losses) -> None:
         """Append a record after the complete ones that `read` found; if that fails, warn once and append no more."""
@@ -83,7 +83,7 @@ class ExampleCache:
         record = RECORD.pack(len(content), zlib.crc32(content)) + content
         try:
             if self.path.exists() and not self.path.is_file():
-                raise OSError("it is no file")
+                raise OSError("it is not a regular file")
             with self.path.open("r+b" if self.path.exists() else "xb") as file:
                 file.truncate(self._end)
                 file.seek(self._end)
@@ -91,7 +91,9 @@ class ExampleCache:
                 self._end = file.tell()
         except OSError as error:
             self._broken = True
-            log.warning("%r cannot be kept (%s): a resumed sweep measures more again", str(self.path), error)
+            log.warning(
+                "%r cannot be written (%s): a resume will measure more losses again", str(self.path), error
+            )
 
     def remove(self) -> None:
         """Remove the file; a complete sweep does not need it."""
@@ -99,7 +101,7 @@ class ExampleCache:
             if self.path.is_file():
                 self.path.unlink()
         except OSError as error:
-            log.warning("%r is of no more use, but cannot be removed: %s", str(self.path), error)
+            log.warning("%r is no longer needed, but cannot be removed: %s", str(self.path), error)
 
     def _packed(self, losses: Losses) -> Iterator[bytes]:
         for point, by_split in sorted(losses.items()):
@@ -168,7 +170,7 @@ class Exchange:
         points = np.flatnonzero(self._lacking & (self.steps == step))
         self._lacking[points] = False
         if len(points) and self._comm.is_root:
-            log.info("%d points are evaluated again: what their examples lost was not kept", len(points))
+            log.info("%d points are evaluated again: their per-example losses were not kept", len(points))
         return points
 
     def share(self) -> None:

@@ -167,7 +167,7 @@ def _counter_works(comm: Comm) -> bool:
         if works:
             return True
         reason = (
-            "this MPI fetches nothing from a rank that computes: every rank would wait for rank 0's points"
+            "this MPI serves no requests while a rank computes: every rank would wait for rank 0's points"
         )
     if comm.is_root:
         log.warning("schedule.kind = dynamic: %s; the static schedule is used", reason)

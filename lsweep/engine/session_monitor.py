@@ -220,5 +220,5 @@ class SessionMonitor:
         if self._failures > self._plan.max_failures:
             raise PointError(
                 f"{self._failures} points failed, more than evaluate.max_failures = "
-                f"{self._plan.max_failures}: the job ends; see the log for why"
+                f"{self._plan.max_failures}: the job ends; see the log for the reasons"
             )

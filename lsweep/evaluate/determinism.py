@@ -46,7 +46,7 @@ def require_deterministic(model: nn.Module, measure: Callable[[], Mapping[str, A
     culprit = _find_random_module(model, measure)
     raise ModelError(
         f"two evaluations of the same weights and images differ: {culprit} is random in evaluation mode "
-        "(dropout left on?); make it deterministic, a loss surface is a function of the weights",
+        "(dropout left on?); make it deterministic, because a loss surface is a function of the weights",
         key=culprit,
     )
 
@@ -56,7 +56,7 @@ def warn_once() -> None:
     """Warn once per process that a sweep is not bitwise reproducible."""
     log.warning(
         "two evaluations of the same weights and images differ by rounding: this GPU has no deterministic kernels "
-        "for all of the network, and a repeated sweep will not have the same bits"
+        "for all of the network, so a repeated sweep will not be bitwise equal"
     )
 
 

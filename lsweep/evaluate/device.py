@@ -90,7 +90,7 @@ def _resolve(name: str, local_rank: int, share_gpu: bool) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise ConfigError(f"unknown device {name!r} (valid: {valid})", key="evaluate.device")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError('device "mps" was asked for, but this machine has none', key="evaluate.device")
+        raise ConfigError('device "mps" was requested, but this machine has none', key="evaluate.device")
     if device.type != "cuda":
         return device
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -144,7 +144,7 @@ class ExactEvaluator(Evaluator):
         """The metrics; NaN if a BatchNorm variance is negative, where the network is undefined."""
         values, broken = found[:, :-1], found[:, -1] > 0
         if broken.any():
-            note = "a BatchNorm variance is negative, no network is behind it: its loss is NaN"
+            note = "a BatchNorm variance is negative, so the network is undefined: its loss is NaN"
             self.notes[note] += int(broken.sum())
             losses = ("loss", *(f"loss_{split}" for split in self._splits))
             for index in (i for i, name in enumerate(self.names) if name in losses):

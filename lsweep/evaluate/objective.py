@@ -55,7 +55,7 @@ def mse(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         target = target.unsqueeze(-1)
     if output.shape != target.shape:
         raise DataError(
-            f'loss "mse" needs output and target of one shape, got {tuple(output.shape)} and '
+            f'loss "mse" needs output and target of the same shape, got {tuple(output.shape)} and '
             f'{tuple(target.shape)}; for classes use "mse_softmax"'
         )
     return _per_example((output - target.to(output.dtype)) ** 2)
@@ -136,7 +136,7 @@ def from_config(config: EvaluateConfig) -> Objective:
     if config.objective is not None:
         if config.own_metrics:
             raise ConfigError(
-                "evaluate.metrics go with evaluate.loss; an objective returns its metrics itself",
+                "evaluate.metrics needs evaluate.loss; an objective returns its own metrics",
                 key="evaluate.metrics",
             )
         objective: Objective = _function(config.objective, "evaluate.objective")
@@ -161,21 +161,19 @@ def _metric(text: str) -> tuple[str, PerExample]:
     name, equals, spec = (part.strip() for part in text.partition("="))
     if not equals or ":" not in spec:
         raise ConfigError(
-            f'unknown metric {text!r}; loss and accuracy are always there, others are "hessian" and your own, written '
+            f'unknown metric {text!r}; loss and accuracy are always measured; others are "hessian" and your own, as '
             '"name = package.module:function" or "name = file.py:function"',
             key="evaluate.metrics",
         )
     if name in ("loss", "accuracy"):
-        raise ConfigError(
-            f"the metric {name!r} is there already; choose another name", key="evaluate.metrics"
-        )
+        raise ConfigError(f"the metric {name!r} exists already; choose another name", key="evaluate.metrics")
     return name, _function(spec, "evaluate.metrics")
 
 
 def _function(spec: str, what: str) -> Any:
     function = plugins.resolve(spec, what=what)
     if not callable(function):
-        raise ConfigError(f"{what}: {spec!r} is no function but {type(function).__name__}", key=what)
+        raise ConfigError(f"{what}: {spec!r} is not a function but {type(function).__name__}", key=what)
     return function
 
 

@@ -34,7 +34,7 @@ def within_memory(worker: Batched, device: torch.device, work: Callable[[], T]) 
             if not _out_of_memory(error) or worker.batch_size == 1:
                 raise
         # Outside the handler: its traceback would keep the tensors of the failed pass alive.
-        log.warning("out of memory with %d examples a batch: halved", worker.batch_size)
+        log.warning("out of memory with batches of %d examples: the size is halved", worker.batch_size)
         worker.batch_size //= 2
         if device.type == "cuda":
             torch.cuda.empty_cache()

@@ -56,7 +56,7 @@ class SampledEvaluator(ExactEvaluator):
         if not isinstance(net.objective, Supervised):
             raise _refused("the objective is the user's own")
         if not all(split.can_select for split in net.splits.values()):
-            raise _refused("the data come in batches that cannot be cut anew")
+            raise _refused("the data are fixed batches, from which single examples cannot be drawn")
         self._accuracy = accuracy
         self._own = Precision.FP64 if net.flat.dtype == torch.float64 else Precision.FP32
         self._low = LowPrecision(net, accuracy.kind) if accuracy.is_low else None

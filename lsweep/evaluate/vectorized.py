@@ -192,7 +192,7 @@ def vectorize(evaluator: ExactEvaluator) -> VectorizedEvaluator:
     except RuntimeError as error:  # what vmap cannot batch: data-dependent control flow, in-place writes, …
         raise _refused((str(error).splitlines() or [""])[0]) from None
     if not np.allclose(together, evaluator.evaluate(centre).values, rtol=1e-4, equal_nan=True):
-        raise _refused("together they come out otherwise")
+        raise _refused("the values differ from those of single points")
     return joint
 
 

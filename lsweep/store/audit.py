@@ -49,7 +49,7 @@ def points(path: Path) -> AuditResult:
     wrong = {
         f"have a status other than 0 to {max(Status)}": surface.status > max(Status),
         "are settled, but the sweep is not refined": settled & (surface.identity.get("refine") is None),
-        "are settled on the coarse lattice, of which every point is evaluated": settled
+        "are settled on the coarse grid, of which every point is evaluated": settled
         & refine.coarse(surface.shape),
     }
     with reader.opened(path) as file:

@@ -99,7 +99,7 @@ def _judge(path: Path, child: subprocess.CompletedProcess[bytes], cpu: int) -> N
 
 def _refusal(path: Path, what: str) -> FileFormatError:
     return FileFormatError(
-        f"{str(path)!r} {what}, as a child process found; it is damaged or hostile and was not opened",
+        f"{str(path)!r} {what}, in a test by a child process; it is damaged or hostile, and was not opened",
         key=str(path),
     )
 
@@ -107,9 +107,7 @@ def _refusal(path: Path, what: str) -> FileFormatError:
 def _open_anyway(path: Path, reason: str) -> None:
     import logging
 
-    logging.getLogger("lsweep").warning(
-        "%s is opened without being checked in a child process: %s", path, reason
-    )
+    logging.getLogger("lsweep").warning("%s is opened without a test in a child process: %s", path, reason)
 
 
 def _environment() -> dict[str, str]:

@@ -63,7 +63,7 @@ def require_file(path: Path) -> None:
         problem = f"no file at {name!r}: it is {_SPECIAL.get(stat.S_IFMT(mode), 'something else')}"
     except OSError as error:
         absent = f"no file at {name!r}"
-        dangling = f"{absent}: it is a symbolic link to nothing" if os.path.islink(path) else absent
+        dangling = f"{absent}: it is a broken symbolic link" if os.path.islink(path) else absent
         missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
         problem = dangling if missing else f"cannot read {name!r}: {os.strerror(error.errno or 0)}"
     except ValueError as error:  # a zero byte
@@ -146,7 +146,7 @@ def checked(
 
     if not is_hard(group, name):
         raise refuse(
-            "is a link to elsewhere, which is not followed" if is_there(group, name) else "is absent"
+            "is a link to another place, which is not followed" if is_there(group, name) else "is absent"
         )
     dataset = group[name]
     if not isinstance(dataset, h5py.Dataset):
@@ -166,7 +166,7 @@ def checked(
     if shape is not None and dataset.shape != shape:
         raise refuse(f"has shape {dataset.shape}, expected {shape}")
     if math.prod(dataset.shape) * dataset.dtype.itemsize > _most_bytes(dataset):
-        raise refuse(f"declares {dataset.shape} values, more than are there")
+        raise refuse(f"declares {dataset.shape} values, more than the file contains")
     return dataset
 
 
@@ -174,9 +174,9 @@ def _storage_problem(dataset: h5py.Dataset) -> str:
     """Checked before the shape, because querying the shape of a virtual dataset may open the files that it names."""
     properties = dataset.id.get_create_plist()
     if properties.get_layout() == h5py.h5d.VIRTUAL or properties.get_external_count():
-        return "keeps its data in another file, which is not followed"
+        return "keeps its data in another file, which is not read"
     used = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
-    return f"uses the filters {sorted(used)}, which are not read" if used - FILTERS else ""
+    return f"uses the filters {sorted(used)}, which are not supported" if used - FILTERS else ""
 
 
 def _most_bytes(dataset: h5py.Dataset) -> int:
@@ -264,7 +264,7 @@ def read_direction_file(path: Path) -> dict[str, list[np.ndarray]]:
             return found
         if is_there(file, "directions"):
             raise FileFormatError(
-                f"{str(path)!r} keeps the recipe of its directions, not the tensors; use the same seed, or "
+                f"{str(path)!r} contains the recipe of its directions, but not the tensors; use the same seed, or "
                 "sweep with directions.keep = true",
                 key=str(path),
             )

@@ -61,7 +61,7 @@ class FileWriter(ABC):
             self._types[name], self._offsets[name] = file[name].dtype, file[name].id.get_offset()
             if self._offsets[name] is None:
                 raise FileFormatError(
-                    f"{str(path)!r}: {name!r} is not stored in one piece; the file was changed by another program",
+                    f"{str(path)!r}: {name!r} is not stored contiguously; the file was changed by another program",
                     key=name,
                 )
         self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

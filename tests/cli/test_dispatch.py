@@ -429,12 +429,12 @@ def test_a_user_s_dataset_and_torchvision(here: Path) -> None:
 def test_slurm_tasks_without_a_launcher(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two tasks were asked for and this is one process: an error, not two silent duplicates."""
+    """Two tasks were requested and this is one process: an error, not two silent duplicates."""
     monkeypatch.setenv("SLURM_NTASKS", "2")
     before = files(here)
     assert sweep() == 2
     err = capsys.readouterr().err
-    assert "2 tasks were asked for, but this process is alone" in err
+    assert "2 tasks were requested, but MPI connects no other process" in err
     assert "srun --mpi=pmix" in err
     assert files(here) == before
 

@@ -69,12 +69,12 @@ THINGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated in its header": (lambda p: p.write_bytes(good()[:90]), "not a readable HDF5 file"),
     "of another program": (of_another_program, "not one that lsweep wrote"),
     "of a newer format": (newer, "format version 2, this lsweep reads up to 1; update lsweep"),
-    "a crasher": (lambda p: p.write_bytes(CRASHES), "as a child process found"),
+    "a crasher": (lambda p: p.write_bytes(CRASHES), "in a test by a child process"),
     "a folder": (lambda p: p.mkdir(), "folder"),
     "a pipe": (lambda p: os.mkfifo(p), "it is a named pipe"),
     "a socket": (bound_socket, "it is a socket"),
     "a device": (lambda p: p.symlink_to("/dev/zero"), "it is a device"),
-    "a link to nothing": (lambda p: p.symlink_to("absent.h5"), "it is a symbolic link to nothing"),
+    "a link to nothing": (lambda p: p.symlink_to("absent.h5"), "it is a broken symbolic link"),
     "a link to itself": (lambda p: p.symlink_to(p.name), "Too many levels of symbolic links"),
 }
 VERBS = {
@@ -89,7 +89,7 @@ VERBS = {
 # The message tells the truth, but another one than elsewhere.
 OTHERWISE = {
     ("directions", "of another program"): "holds no directions",
-    ("directions", "of a newer format"): "keeps the recipe of its directions",
+    ("directions", "of a newer format"): "contains the recipe of its directions",
     ("directions", "a crasher"): "holds no directions",
 }
 

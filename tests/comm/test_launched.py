@@ -26,7 +26,7 @@ def test_a_batch_script_of_many_tasks_starts_no_silent_single_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SLURM_NTASKS", "4")
-    with pytest.raises(InputError, match=r"4 tasks were asked for.*alone.*srun --mpi=pmix"):
+    with pytest.raises(InputError, match=r"4 tasks were requested.*no other process.*srun --mpi=pmix"):
         connect()
     monkeypatch.setenv("SLURM_NTASKS", "1")
     assert isinstance(connect(), SerialComm)

@@ -514,7 +514,7 @@ def test_an_existing_target_is_kept_unless_forced(tmp_path, capsys):
         (["a.h5", "b.h5", "--to", "relased"], "did you mean 'released'"),
         (["a.h5", "b.h5", "--from", "csw"], "did you mean 'csv'"),
         (["a.h5", "b.h5", "--to", "projection"], "no trajectory to project"),
-        (["a.h5", "b.h5", "--to", "directions"], "keeps the recipe of its directions"),
+        (["a.h5", "b.h5", "--to", "directions"], "contains the recipe of its directions"),
         (["a.h5", "b.csv", "--directions", "a.h5"], "need the target format"),
         (["none.h5", "b.csv"], "no file at"),
         (["a.h5", "."], "is a folder"),

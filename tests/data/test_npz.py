@@ -166,11 +166,11 @@ def header(descr: str = "'|u1'", shape: str = "(2, 3, 3)") -> str:
 
 
 LIES = {
-    "gigantic": (header(shape="(2, 1000000, 1000000)"), "declares uint8 .* not what it contains"),
-    "short": (header(shape="(2, 3, 2)"), "declares uint8 .* not what it contains"),
-    "negative": (header(shape="(-2, -3, 3)"), "cannot be read|not what it contains|-2 images"),
+    "gigantic": (header(shape="(2, 1000000, 1000000)"), "declares uint8 .* not match its contents"),
+    "short": (header(shape="(2, 3, 2)"), "declares uint8 .* not match its contents"),
+    "negative": (header(shape="(-2, -3, 3)"), "cannot be read|not match its contents|-2 images"),
     "negative and fitting": (header(shape="(2, -3, -3)"), "cannot be read"),
-    "wide type": (header(descr="('|u1', (1000000000,))", shape="(2,)"), "not what it contains"),
+    "wide type": (header(descr="('|u1', (1000000000,))", shape="(2,)"), "not match its contents"),
     "objects": (header(descr="'|O'", shape="(2,)"), "pickled Python objects"),
     "no header": ("9", "cannot be read"),
     "code": (header(descr="__import__('os').mkdir('i_was_here')"), "cannot be read"),

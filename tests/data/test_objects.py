@@ -131,9 +131,9 @@ OBJECT_ERRORS: dict[str, tuple[Any, str]] = {
     "empty": (Squares(0), r"data set \(Squares\) is empty"),
     "empty loader": (DataLoader([], batch_size=2, collate_fn=ragged_collate), "returned no example"),
     "text": (Squares(2, lambda i: (i, "text")), r"data\[1\].* must be a tensor .*got str"),
-    "ragged": (Squares(3, torch.zeros), "do not have one shape.*pass a DataLoader with its own collate_fn"),
-    "ragged chunks": (Squares(1030, lambda i: torch.zeros(1 + i // 1024)), "do not have one shape"),
-    "other keys": (Squares(2, lambda i: {str(i): i}), "do not have one shape"),
+    "ragged": (Squares(3, torch.zeros), "differ in shape.*pass a DataLoader with its own collate_fn"),
+    "ragged chunks": (Squares(1030, lambda i: torch.zeros(1 + i // 1024)), "differ in shape"),
+    "other keys": (Squares(2, lambda i: {str(i): i}), "differ in shape"),
     "objects": (Squares(2, lambda i: object()), "transform to tensors, such as torchvision's ToTensor"),
     "failing": (Squares(2, broken), r"example 0 of the data set \(Squares\) could not be read: KeyError"),
     "failing loader": (

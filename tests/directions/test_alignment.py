@@ -69,7 +69,7 @@ def test_the_command_line(
     monkeypatch.chdir(tmp_path)
     assert cli.main(["directions", "sweep.toml"]) == 0
     out = capsys.readouterr().out
-    assert "cosine of x and y: " in out and "|cosine| 0." in out
+    assert "cosine of x and y: " in out and "random directions: 0." in out
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line}
     assert rows["1.weight"][0] == "96" and rows["1.weight"][1] == rows["1.weight"][2] == rows["1.weight"][3]
     assert rows["1.bias"][2:] == ["0", "0"] and rows["whole"][0] == "123"

@@ -239,4 +239,4 @@ def test_a_cache_that_cannot_be_written_is_no_failure(
     cache.remove()
     assert cache.path.is_dir()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "cannot be kept (it is no file)" in caplog.text
+    assert "cannot be written (it is not a regular file)" in caplog.text

@@ -188,7 +188,7 @@ def test_64_ranks_evaluate_every_pending_point_once(
 
 @pytest.mark.parametrize(
     ("level", "said"),
-    [("funneled", "fetches nothing from a rank that computes"), ("multiple", "no one-sided communication")],
+    [("funneled", "serves no requests while a rank computes"), ("multiple", "no one-sided communication")],
 )
 def test_a_dynamic_schedule_that_would_wait_for_rank_0_falls_back(
     level: str, said: str, tmp_path: Path, truth: dict[str, bytes]

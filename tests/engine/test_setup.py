@@ -105,7 +105,7 @@ def test_the_choice_of_evaluator(config: Config, problem: Problem) -> None:
     assert sampled.budget["relative_error"] == 0.1 and set(sampled.budget["order"]) == {"train"}
     together = chosen(changed(config, points_at_once=4), problem)
     assert isinstance(together.evaluator, VectorizedEvaluator) and together.points_at_once == 4
-    with pytest.raises(ConfigError, match="points_at_once = 4 goes with all examples"):
+    with pytest.raises(ConfigError, match="points_at_once = 4 needs all examples"):
         chosen(changed(config, points_at_once=4, relative_error=0.1), problem)
 
 

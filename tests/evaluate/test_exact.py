@@ -412,7 +412,7 @@ def test_a_batch_too_large_for_the_memory_is_halved(shortage: str, caplog: pytes
     assert short.columns["batch_size"].tolist() == [8, 8, 8, 8]
     np.testing.assert_allclose(short.values[:2], whole.values, rtol=1e-6)
     halvings = [r.getMessage() for r in caplog.records if "halved" in r.getMessage()]
-    assert halvings == [f"out of memory with {n} examples a batch: halved" for n in (32, 16)]
+    assert halvings == [f"out of memory with batches of {n} examples: the size is halved" for n in (32, 16)]
 
 
 def test_short_of_memory_from_the_start(caplog: pytest.LogCaptureFixture) -> None:

@@ -138,12 +138,16 @@ def test_from_config_with_the_user_s_functions() -> None:
         ({"loss": "cross_entrpy"}, "evaluate.loss", "did you mean 'cross_entropy'"),
         ({"loss": "xyzzy"}, "evaluate.loss", "valid: cross_entropy, mse, mse_softmax"),
         ({"loss": "own.py:g"}, "evaluate.loss", "no 'g' in it"),
-        ({"loss": "own.py:number"}, "evaluate.loss", "no function but int"),
+        ({"loss": "own.py:number"}, "evaluate.loss", "not a function but int"),
         ({"loss": "none.py:f"}, "evaluate.loss", "cannot read 'none.py'"),
         ({"metrics": ("top5",)}, "evaluate.metrics", "unknown metric 'top5'; loss and accuracy are always"),
-        ({"metrics": ("loss = own.py:f",)}, "evaluate.metrics", "'loss' is there already"),
-        ({"metrics": ("a = own.py:f",), "objective": "own.py:f"}, "evaluate.metrics", "returns its metrics"),
-        ({"objective": "own.py:number"}, "evaluate.objective", "no function"),
+        ({"metrics": ("loss = own.py:f",)}, "evaluate.metrics", "'loss' exists already"),
+        (
+            {"metrics": ("a = own.py:f",), "objective": "own.py:f"},
+            "evaluate.metrics",
+            "returns its own metrics",
+        ),
+        ({"objective": "own.py:number"}, "evaluate.objective", "not a function"),
     ],
 )
 def test_from_config_refuses(settings: dict[str, object], key: str, said: str) -> None:

@@ -236,7 +236,7 @@ REFUSED = {
     ),
     "no BatchNorm": ({"model": {"source": "plain.py:make_net"}}, RECALIBRATED, "no BatchNorm with running"),
     "bf16": ({}, RECALIBRATED | {"precision": "bf16"}, "set fp32"),
-    "together": ({}, RECALIBRATED | {"points_at_once": 3}, "points_at_once = 3 does not go with"),
+    "together": ({}, RECALIBRATED | {"points_at_once": 3}, "points_at_once = 3 cannot be combined with"),
     "one": ({}, RECALIBRATED | {"recalibrate_examples": 1}, "must be >= 2"),
 }
 

@@ -68,7 +68,7 @@ def not_refined(file: h5py.File) -> None:
 
 POINTS: dict[Callable[[h5py.File], None], str] = {
     unknown_status: "1 points have a status other than 0 to 3",
-    settled_at_the_corner: "1 points are settled on the coarse lattice",
+    settled_at_the_corner: "1 points are settled on the coarse grid",
     not_refined: "are settled, but the sweep is not refined",
 }
 
@@ -230,8 +230,8 @@ def test_the_command(swept: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest
     monkeypatch.chdir(swept)
     assert cli.main(["check", "sweep.toml", *REFINED]) == 0
     said = capfd.readouterr().out
-    assert "ok    points    every status is known, and settled points carry no values" in said
-    assert "ok    certified the certificate's points, values and errors are this file's" in said
+    assert "ok    points    every status is valid, and settled points have no values" in said
+    assert "ok    certified the certificate agrees with the file" in said
     whole = Path("out/sweep.h5").read_bytes()
     with h5py.File("out/sweep.h5", "r+") as file:
         another_error(file["certificate"])

@@ -209,7 +209,7 @@ def test_without_a_child_the_file_is_opened_with_a_warning(
 ) -> None:
     monkeypatch.setattr(sys, "executable", interpreter)
     assert read(sweep).loss[0, 0] == 0.25
-    assert "opened without being checked in a child process" in caplog.text
+    assert "opened without a test in a child process" in caplog.text
 
 
 # How often ------------------------------------------------------------------------------------------------

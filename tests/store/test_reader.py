@@ -171,16 +171,16 @@ CHANGES: dict[str, tuple[Change, str | None]] = {
     "status of another shape": (replace("status", np.zeros((5, 3), "u1")), "has shape (5, 3), expected (3, 5)"),
     "status of floats": (replace("status", np.zeros((3, 5))), "expected kind 'u'"),
     "loss of another shape": (replace("loss", np.zeros((5, 3))), "'loss' has shape (5, 3), expected (3, 5)"),
-    "loss is a soft link": (replace("loss", h5py.SoftLink("/accuracy")), "'loss' is a link to elsewhere"),
-    "x is a soft link": (replace("x", h5py.SoftLink("/y")), "'x' is a link to elsewhere"),
-    "x dangles": (replace("x", h5py.SoftLink("/nothing")), "'x' is a link to elsewhere"),
-    "status is external": (replace("status", h5py.ExternalLink("pipe", "/x")), "is a link to elsewhere"),
-    "loss is external": (replace("loss", h5py.ExternalLink("pipe", "/x")), "'loss' is a link to elsewhere"),
-    "sessions are external": (replace("sessions", h5py.ExternalLink("pipe", "/x")), "is a link to elsewhere"),
+    "loss is a soft link": (replace("loss", h5py.SoftLink("/accuracy")), "'loss' is a link to another place"),
+    "x is a soft link": (replace("x", h5py.SoftLink("/y")), "'x' is a link to another place"),
+    "x dangles": (replace("x", h5py.SoftLink("/nothing")), "'x' is a link to another place"),
+    "status is external": (replace("status", h5py.ExternalLink("pipe", "/x")), "is a link to another place"),
+    "loss is external": (replace("loss", h5py.ExternalLink("pipe", "/x")), "'loss' is a link to another place"),
+    "sessions are external": (replace("sessions", h5py.ExternalLink("pipe", "/x")), "is a link to another place"),
     "loss in another file": (external_storage, "keeps its data in another file"),
     "loss is virtual": (virtual, "keeps its data in another file"),
-    "gigantic axis": (never_allocated("x", (10**9,), "<f8"), "more than are there"),
-    "gigantic chunked axis": (huge_and_compressed, "more than are there"),
+    "gigantic axis": (never_allocated("x", (10**9,), "<f8"), "more than the file contains"),
+    "gigantic chunked axis": (huge_and_compressed, "more than the file contains"),
     "no provenance": (attribute("provenance", "{"), "'provenance' is not JSON"),
     "provenance is a list": (attribute("provenance", "[1]"), "'provenance' is not JSON"),
     "provenance is deep": (attribute("provenance", "[" * 30000), "'provenance' is not JSON"),
@@ -228,7 +228,7 @@ def test_a_compression_bomb(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with h5py.File(sweep, "r+") as file:
         del file["x"]
         file.create_dataset("x", data=np.zeros(100_000), chunks=(100_000,), compression="gzip")
-    assert "declares (100000,) values, more than are there" in refused(read, sweep)
+    assert "declares (100000,) values, more than the file contains" in refused(read, sweep)
 
 
 def test_a_length_beyond_the_end_of_the_file(sweep: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_length_beyond_the_end_of_the_file(sweep: Path) -> None:
     start = content.rindex(extent, 0, content.index(layout))
     changed = content[:start] + (1 << 30).to_bytes(8, "little") * 2 + content[start + 16 :]
     sweep.write_bytes(changed.replace(layout, long))
-    assert "'x' declares (1073741824,) values, more than are there" in refused(read, sweep)
+    assert "'x' declares (1073741824,) values, more than the file contains" in refused(read, sweep)
 
 
 def test_ten_thousand_links_in_circles(sweep: Path) -> None:
@@ -333,7 +333,7 @@ def test_both_forms_of_direction_files(tmp_path: Path, sweep: Path) -> None:
         assert list(found) == ["x", "y"]
         assert [a.shape for a in found["y"]] == [(2, 3)] + [()] * 11  # "10" comes after "9"
         assert [float(a.reshape(-1)[0]) for a in found["x"]][1:] == [3, *range(2, 12)]
-    assert "keeps the recipe" in refused(read_direction_file, sweep)
+    assert "contains the recipe" in refused(read_direction_file, sweep)
 
 
 def group(**datasets: object) -> Change:
@@ -355,11 +355,11 @@ DIRECTIONS: dict[str, tuple[Change, str]] = {
     "text": (group(n0="abc"), "has type object"),
     "complex": (group(n0=1j), "has type complex128"),
     "group": (lambda file: file.create_group("xdirection/0") and None, "is not a dataset"),
-    "soft link": (group(n0=h5py.SoftLink("/xdirection")), "is a link to elsewhere"),
-    "external link": (group(n0=h5py.ExternalLink("pipe", "/x")), "is a link to elsewhere"),
+    "soft link": (group(n0=h5py.SoftLink("/xdirection")), "is a link to another place"),
+    "external link": (group(n0=h5py.ExternalLink("pipe", "/x")), "is a link to another place"),
     "external group": (lambda f: f.__setitem__("xdirection", h5py.ExternalLink("pipe", "/")),
                        "holds no directions"),
-    "gigantic": (lambda f: f.create_dataset("xdirection/0", (10**9,), "<f4") and None, "more than are there"),
+    "gigantic": (lambda f: f.create_dataset("xdirection/0", (10**9,), "<f4") and None, "more than the file contains"),
 }  # fmt: skip
 
 
@@ -386,7 +386,7 @@ def test_checked_follows_no_link_in_the_middle_of_a_path(tmp_path: Path) -> None
         file["inside/data"] = np.zeros(3)
         file["outside"] = h5py.SoftLink("/inside")
         assert validation.checked(file, "inside/data").shape == (3,)
-        with pytest.raises(FileFormatError, match="link to elsewhere"):
+        with pytest.raises(FileFormatError, match="link to another place"):
             validation.checked(file, "outside/data")
         with pytest.raises(FileFormatError, match="is absent"):
             validation.checked(file, "inside/other")

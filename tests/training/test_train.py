@@ -380,4 +380,4 @@ def test_several_processes_are_refused(
     """Many trainings are a job array; one training on several ranks would be the same one several times."""
     monkeypatch.setenv("SLURM_NTASKS", "4")
     assert train() == 2
-    assert "runs in one process, but 4 tasks were asked for" in capsys.readouterr().err
+    assert "runs in one process, but 4 tasks were requested" in capsys.readouterr().err

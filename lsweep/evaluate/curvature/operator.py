@@ -121,7 +121,7 @@ class Hessian:
         values, weight = measured if isinstance(measured, (tuple, list)) else (measured, None)
         if not values.requires_grad:
             raise InputError(
-                "a Hessian needs a loss that can be differentiated, this one carries no gradient "
+                "a Hessian needs a loss that can be differentiated, this one has no gradient "
                 "(computed under no_grad, or detached?)",
                 key="evaluate.metrics",
             )

@@ -127,9 +127,9 @@ def require_same(model: nn.Module, folded: nn.Module, batch: Any) -> None:
     try:
         expected, got = _output(model, batch), _output(folded, batch)
     except Exception as error:  # the error is reported when the original network is evaluated
-        raise Unfoldable(f"it cannot be tried on a batch ({type(error).__name__})") from None
+        raise Unfoldable(f"it cannot be evaluated on a batch ({type(error).__name__})") from None
     if not isinstance(expected, torch.Tensor) or not isinstance(got, torch.Tensor):
-        raise Unfoldable("its output is no tensor")
+        raise Unfoldable("its output is not a tensor")
     finite = expected[expected.isfinite()].abs()
     if not len(finite):  # a diverged training: a comparison is impossible
         raise Unfoldable("its output is not finite")
@@ -137,7 +137,7 @@ def require_same(model: nn.Module, folded: nn.Module, batch: Any) -> None:
     if expected.shape != got.shape or not torch.allclose(
         expected, got, rtol=0, atol=1e-3 * scale, equal_nan=True
     ):
-        raise Unfoldable("its traced form computes something else")
+        raise Unfoldable("its traced graph computes different values")
 
 
 def _output(network: nn.Module, batch: Any) -> Any:

@@ -81,7 +81,7 @@ class Replay:
             expected = self._measure(batch)
             if not _same(recording.output, expected):
                 self._recording = None
-                self._give_up("a replay gave other values than the network")
+                self._give_up("a replay gave different values from the network")
                 return expected
         return recording.output
 

@@ -64,7 +64,7 @@ class ExampleField:
             ValueError: other points have already been predicted from this one, and would now be predicted differently.
         """
         if point in self._rows:
-            raise ValueError(f"point {point} has predicted others already")
+            raise ValueError(f"other points have already been predicted from point {point}")
         if self._level[point] < len(self._steps):  # no others are predicted from points of the finest grid
             self._measured[point] = measured
 

@@ -96,7 +96,7 @@ def test_a_recording_that_remembers_its_first_batch_is_found_out(caplog: pytest.
         for start in (0.0, 10.0, 20.0):
             assert torch.equal(replay(batch(4, start), 4)["loss"], 2 * batch(4, start)[0] + 1)
     assert [r.message for r in caplog.records] == [
-        "CUDA graphs are not used: a replay gave other values than the network"
+        "CUDA graphs are not used: a replay gave different values from the network"
     ]
 
 

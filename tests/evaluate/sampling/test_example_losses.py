@@ -146,7 +146,7 @@ def test_nothing_is_learned_too_late() -> None:
     last = int(np.flatnonzero(point_levels(shape) == 2)[0])
     field.learn(last, full(np.ones(COUNT)))  # predicts nobody, and is not kept
     assert field.predict(last) is not None
-    with pytest.raises(ValueError, match="has predicted others already"):
+    with pytest.raises(ValueError, match="already been predicted from"):
         field.learn(last - 1, full(np.ones(COUNT)))
 
 
