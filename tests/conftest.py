@@ -14,20 +14,13 @@ from launch import ROOT, need_mpi, need_parallel_hdf5
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two processes for the whole suite; none but pytest's own for the tests of some files."""
-    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+    """Two processes for all fast tests, else pytest's own alone: slow tests start ranks, and a Slurm, on all cores."""
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return 2 if everything and config.option.markexpr == "not slow" else 0
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """
-    Slow tests run one after the other, in one process: they start ranks, and a Slurm that binds ports.
-
-    Tests that need a GPU are left out where there is none, rather than skipped: CI has none, and skips nothing.
-    """
-    for item in items:
-        slow = item.get_closest_marker("slow") is not None
-        item.add_marker(pytest.mark.xdist_group("slow" if slow else item.nodeid.split("::")[0]))
+    """Tests that need a GPU are left out where there is none, rather than skipped: CI has none, and skips nothing."""
     absent = [item for item in items if item.get_closest_marker("gpu") is not None]
     if absent and not _has_gpu():
         items[:] = [item for item in items if item not in absent]

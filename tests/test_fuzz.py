@@ -11,15 +11,15 @@ import pytest
 from fuzzing import campaign
 
 FEW = {
-    "configuration": 150,
-    "seeds": 100,
-    "time limit": 100,
-    "hdf5 bytes": 60,
-    "hdf5 structure": 60,
-    "foreign bytes": 60,
-    "table bytes": 100,
-    "npz bytes": 100,
-    "npz structure": 100,
+    "configuration": 75,
+    "seeds": 50,
+    "time limit": 50,
+    "hdf5 bytes": 50,
+    "hdf5 structure": 50,
+    "foreign bytes": 50,
+    "table bytes": 50,
+    "npz bytes": 50,
+    "npz structure": 50,
 }
 MANY = {
     "configuration": 4000,

@@ -31,7 +31,9 @@ def identity(path: Path) -> str:
         return str(file.attrs["identity"])
 
 
-@pytest.mark.parametrize("name", begun.CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "hessian" else ()) for n in begun.CASES]
+)
 def test_a_sweep_begun_by_an_earlier_version_is_resumed(name: str, here: Path) -> None:
     resumed, fresh = here / "resumed.h5", here / "fresh.h5"
     shutil.copy(TESTS / "golden" / "begun" / f"{name}.h5", resumed)

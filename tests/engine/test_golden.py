@@ -22,7 +22,9 @@ SOME: dict[str, list[tuple[int, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if "resnet56" in n else ()) for n in SOME]
+)
 def test_some_points(shared: Path, tmp_path: Path, name: str) -> None:
     truth = recorded(shared, name)
     for point in SOME[name]:

@@ -53,7 +53,7 @@ class Place:
                 if surface.count(Status.DONE) >= 20:
                     return surface
             time.sleep(0.2)
-        pytest.fail(f"{output} was not begun\n{self.logs(job)}")
+        pytest.fail(f"{output} was not begun\n{self.logs(job)}\n{self.cluster.logs()}")
 
     def wait(self, job: str, *states: str, timeout: float = 300) -> list[str]:
         """The states of the job's tasks, once all of them are among `states`."""
