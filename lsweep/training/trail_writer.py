@@ -72,7 +72,7 @@ class TrailWriter:
             found = trails.read(new.folder)
             require_same(found.identity, new.identity, new.folder, "training")
             new = found
-        _sweep_up(new)
+        _remove_leftovers(new)
         return cls(new, guard)
 
     def add(self, epoch: Epoch, state: Tensors, resume: Resume, everything: Tensors) -> None:
@@ -103,7 +103,7 @@ class TrailWriter:
             fsync_path(temporary)
         fsync_path(self.trail.folder)
         self.trail = grown
-        _sweep_up(grown)
+        _remove_leftovers(grown)
 
     def note(self, epoch: Epoch) -> None:
         """Append an epoch without a checkpoint; it becomes durable with the next one."""
@@ -144,7 +144,7 @@ def _in_words(folder: Path) -> Any:
         ) from None
 
 
-def _sweep_up(trail: Trail) -> None:
+def _remove_leftovers(trail: Trail) -> None:
     """Remove partial files that a killed run left, and resume files that are no longer needed."""
     needed = {trail.resume.file} if trail.resume else set()
     for path in trail.folder.iterdir():

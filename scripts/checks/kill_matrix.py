@@ -1,4 +1,4 @@
-"""Kill sweeps, at random times and at every step on the disk, and see that nothing acknowledged is lost.
+"""Kill sweeps, at random times and at every step on the disk, and check that no completed point is lost.
 
     python scripts/checks/kill_matrix.py                    # at random: SIGKILL of ranks, launchers, everything
     python scripts/checks/kill_matrix.py --every-step       # before, after and in the midst of each step
@@ -120,8 +120,8 @@ def every(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 
 def random_table(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
     """Per mode and victim: where the blows fell, what was acknowledged, lost, and resumed as it should be."""
-    head = ["mode", "killed", "runs", *FELL[:3], "too late (not counted)", "acknowledged points"]
-    head += ["wrong", "gone on with, equal"]
+    head = ["mode", "killed", "runs", *FELL[:3], "too late (not counted)", "recorded points"]
+    head += ["wrong", "resumed, equal"]
     table: list[list[Any]] = [head]
     keys = sorted({(row["mode"], row["victim"]) for row in rows})
     for key in [*keys, ("all", "")]:
@@ -143,8 +143,8 @@ def random_table(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
 
 def steps_table(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
     """Per walk: runs killed by each blow, what was acknowledged, and what was wrong."""
-    table: list[list[Any]] = [["sweep", *every_step.BLOWS, "killed in all", "acknowledged points", "wrong"]]
-    table[0].append("gone on with, equal")
+    table: list[list[Any]] = [["sweep", *every_step.BLOWS, "killed in all", "recorded points", "wrong"]]
+    table[0].append("resumed, equal")
     for walk in [*dict.fromkeys(row["walk"] for row in rows), "all"]:
         mine = [row for row in rows if walk in (row["walk"], "all") and (row["step"] or row["wrong"])]
         blows = Counter(row["blow"] for row in mine)
@@ -158,25 +158,26 @@ def steps_table(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
 
 README = """# Killed sweeps
 
-What was acknowledged is on record outside the sweep's file (`tests/support/acknowledging.py`). After each kill the file
-must open, by lsweep and by h5py alone, and hold every acknowledged point's bits; no point may count as done with other
-bits than the evaluator's; and gone on with, it must equal an uninterrupted sweep's file bit for bit in all metrics and
-status, with nothing left beside it. "Wrong" counts the runs in which any of that failed.
+Points that the store reported as durable are recorded outside the sweep's file
+(`tests/support/acknowledging.py`). After each kill, lsweep and h5py must be able to open the file, it must
+contain the bits of every recorded point, and no point may count as done with other bits than the evaluator's.
+After a resume it must equal the file of an uninterrupted sweep bit for bit in all metrics and the status,
+with no other files left. "Wrong" counts the runs in which any of this failed.
 """
 TITLES = {
     "random": (
         "At random times",
-        """`python scripts/checks/kill_matrix.py`: SIGKILL of one rank, of rank 0, of the launcher, or of everything at
-once, in the start, during the creation of the file, in mid-sweep and at the end. Gone on with by another number of
-ranks, in half of the runs at once, while orphaned ranks may still live. Runs that had ended before the blow are not
-counted.""",
+        """`python scripts/checks/kill_matrix.py`: SIGKILL of one rank, of rank 0, of the launcher, or of all processes
+at once, during start-up, during the creation of the file, in mid-sweep and at the end. The sweep is resumed
+with a different number of ranks, in half of the runs immediately, while orphaned ranks may still be alive.
+Runs that had ended before the kill are not counted.""",
     ),
     "every_step": (
         "At every step",
-        """`python scripts/checks/kill_matrix.py --every-step`: an interposer below HDF5 and MPI-IO
-(`tests/support/interposer.c`) kills one process before, after, or (writes: half is written) in the midst of each open,
-write, fsync, rename, link, unlink and chmod in the sweep's folder, one run for each, until a run ends by itself. Rank 0
-writes down how far its session is whenever another rank's message comes; these steps are walked apart ("its
+        """`python scripts/checks/kill_matrix.py --every-step`: a library interposed below HDF5 and MPI-IO
+(`tests/support/interposer.c`) kills one process before, after, or (for writes, when half is written) during each open,
+write, fsync, rename, link, unlink and chmod in the sweep's folder, with one run per step, until a run ends normally.
+Rank 0 records its session whenever a message from another rank arrives; these steps are tested separately ("its
 sessions").""",
     ),
 }
