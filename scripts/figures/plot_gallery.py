@@ -40,7 +40,7 @@ def _render(files: str, options: str, out: str) -> str:
 
 
 def _curvature(name: str, files: str, titles: str, whose: str) -> Entry:
-    text = f"How large the smallest eigenvalue of the Hessian is beside the largest one, for {whose}."
+    text = f"The smallest eigenvalue of the Hessian relative to the largest one, for {whose}."
     command = _render(files, f"--kind curvature {titles} --dpi 200", f"{name}.png")
     return Entry(name, f"Curvature of {whose}", text, (f"{name}.png",), (command,))
 
