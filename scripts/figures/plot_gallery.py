@@ -65,7 +65,7 @@ FIGURES = (
     Entry(
         "contour",
         "Contour lines",
-        "Levels that suit both the bowl and the chaos, written into the lines; [as PDF](contour.pdf) for a paper.",
+        "Levels that suit both surfaces, with labels on the lines; [as PDF](contour.pdf) for a paper.",
         ("contour.png", "contour.pdf"),
         (
             _render(BOTH, f"--kind contour {TITLES} --dpi 200", "contour.png"),
@@ -89,20 +89,20 @@ FIGURES = (
     Entry(
         "accuracy",
         "Accuracy",
-        "The same planes in per cent of the images that are classified rightly.",
+        "The same planes in per cent of the images that are classified correctly.",
         ("accuracy.png",),
         (_render(BOTH, f"--kind filled --metric accuracy {TITLES} --dpi 200", "accuracy.png"),),
     ),
     Entry(
         "li2018_contour",
-        "The study's look: contours",
+        "Style of the study: contours",
         "Colours and levels of Li et al. 2018's figures: 0.1 to 9.6 in steps of 0.5.",
         ("li2018_contour.png",),
         (_render(BOTH, f"--kind contour --style li2018 {TITLES} --dpi 200", "li2018_contour.png"),),
     ),
     Entry(
         "li2018_surface",
-        "The study's look: surfaces",
+        "Style of the study: surfaces",
         "As in its first figure.",
         ("li2018_surface.png",),
         (_render(BOTH, f"--kind surface --style li2018 {TITLES} --dpi 200", "li2018_surface.png"),),
@@ -119,7 +119,7 @@ FIGURES = (
     ),
     Entry(
         "trajectory",
-        "A training's path",
+        "A training path",
         "A network of 7,514 parameters on scikit-learn's digits, in the plane of the path's principal axes. Square: "
         "the initial weights; star: the last ones; dots: an epoch each.",
         ("trajectory.png",),
@@ -156,8 +156,8 @@ SCENES = (
     ),
     Entry(
         "scene_resnet56",
-        "A scene with nothing behind it",
-        "A transparent PNG, to lay onto anything light.",
+        "A scene with a transparent background",
+        "A transparent PNG, for any light background.",
         ("scene_resnet56.png",),
         (
             _render(
@@ -170,7 +170,7 @@ SCENES = (
     Entry(
         "scene_path",
         "The path on its surface",
-        "The training of above; the larger ball is its end.",
+        "The training path above; the larger ball marks its end.",
         ("scene_path.png",),
         (
             _render(
@@ -205,7 +205,7 @@ ELSEWHERE = (
     Entry(
         "page",
         "The interactive page",
-        "One file that opens without a network, to turn, clip and read values off. Below, what Chromium shows of it.",
+        "One file that opens without a network connection, to rotate, clip and read values. Below, in Chromium.",
         ("page.png",),
         (
             f"lsweep render {BOTH} {TITLES} --html build/page.html",
@@ -215,7 +215,7 @@ ELSEWHERE = (
     Entry(
         "terminal",
         "In the terminal",
-        "For ssh, while a sweep runs and after; in colour where the terminal has it, as letters in a file.",
+        "For ssh, during and after a sweep; in colour if the terminal supports it, otherwise as plain characters.",
         ("terminal.txt",),
         (f"lsweep watch --once {SHORT} > terminal.txt",),
     ),
@@ -236,7 +236,7 @@ ENTRIES = tuple(entry for entries in CHAPTERS.values() for entry in entries)
 HEAD = """# Every kind of picture
 
 Of the two networks of [Li et al. 2018](https://arxiv.org/abs/1712.09913), figure 1
-([how they were swept](../li2018_resnet56/README.md)), and of a small one for a training's path and the Hessian.
+([how they were swept](../li2018_resnet56/README.md)), and of a small network for the training path and the Hessian.
 Each command is run in this folder; `python scripts/figures/plot_gallery.py` runs them all and writes this page.
 """
 TAIL = """
