@@ -27,11 +27,12 @@ _MOVED = """
 cli: centre.cli=curvature certify_cli=certify check=findings directions_cli=directions preflight train_cli=train
 cli: trajectory_cli=directions
 comm: comm.serial=base cores sharing=shared_memory tickets=shared_counter
+compare: compare.numbers=measures compare.verdicts=separation
 config: seeds
 convert: labelled.columns=columns labelled.dataset=dataset labelled.frame=columns labelled.netcdf=netcdf
 convert: labelled.path=dataset store.recognise=recognise store.released=released
-convert: store.released_paths=released_paths store.whole=whole
-describe: describe.bibtex=paragraph notebook
+convert: store.released_paths=released_paths store.whole=surface_file
+describe: describe.bibtex=paragraph describe.recipes=direction_sentences notebook
 directions: agreement alignment checkpoint_rows=checkpoint_matrix eigenvectors trajectories=trail_axes
 directions: trajectory=pca
 engine: accuracies=choose books=session_monitor centre.measure=curvature certification=certify compatibility
@@ -51,8 +52,11 @@ tools: store.lock=lock verbs=arguments
 training: augmentation=batches label_noise=batches measurement=loop optimisers projections steps trail_writer
 training: train training_data=batches
 export: export.tube=gltf export.xml=grids
-render: render.sizes=figure
-watch: status watch.pulse=follow
+render: render.relief=surface_plots render.sizes=figure
+render.scene: render.scene.letters=labels render.scene.relief=height_field render.scene.show=frames
+render.scene: render.scene.stage=plotter
+slurm: slurm.lead=lead_time
+watch: status watch.paint=cell_rendering watch.pulse=follow watch.site=responses
 """
 MOVED = {
     old: ".".join(filter(None, (package, name or old)))

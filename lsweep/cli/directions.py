@@ -1,4 +1,4 @@
-"""The verbs `lsweep trajectory` and `lsweep directions`: the share of a training path in a plane, cosines and norms."""
+"""The verbs `lsweep trajectory` and `lsweep directions`: the share of a training path in a plane; cosines and norms."""
 
 from __future__ import annotations
 

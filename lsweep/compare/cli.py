@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare the files, write the report and draw the figure. Raises InputError."""
     from lsweep.compare import report
     from lsweep.compare.comparison import compare
-    from lsweep.compare.numbers import Settings
+    from lsweep.compare.measures import Settings
     from lsweep.compare.sweeps import read
 
     given = {"depth": args.depth, "levels": _levels(args.levels)}

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from lsweep.compare.numbers import Number, Settings, catalogue, measure
+from lsweep.compare.measures import Number, Settings, catalogue, measure
+from lsweep.compare.separation import Summary, Verdict, judge, rank_correlation, summarise
 from lsweep.compare.sweeps import Network, Sweep, networks
-from lsweep.compare.verdicts import Summary, Verdict, judge, rank_correlation, summarise
 from lsweep.errors import InputError
 
 TEST_ERROR = "error_test"

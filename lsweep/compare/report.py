@@ -11,8 +11,8 @@ from dataclasses import asdict
 from typing import Any
 
 from lsweep.compare.comparison import TEST_ERROR, Comparison
-from lsweep.compare.numbers import Number
-from lsweep.compare.verdicts import LEAST_STANDARDISED, Summary, Verdict
+from lsweep.compare.measures import Number
+from lsweep.compare.separation import LEAST_STANDARDISED, Summary, Verdict
 from lsweep.errors import printable
 
 _ONE_DIRECTION = (

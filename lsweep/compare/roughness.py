@@ -1,4 +1,4 @@
-"""Roughness: the total variation of a surface in excess of that of a single valley."""
+"""Roughness: the relative excess of the total variation over that of a profile with a single minimum."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def _write(
     surface: Surface, target: Path, wanted: str, directions: str | Path | None, projection: str | Path | None
 ) -> list[str]:
     """Write the target and return phrases on what it cannot store."""
-    from lsweep.convert import released, released_paths, whole
+    from lsweep.convert import released, released_paths, surface_file
 
     lost: list[str] = []
     if wanted == "projection":
@@ -198,7 +198,7 @@ def _write(
         write_bytes(target, netcdf.encode(surface))
     else:
         surface, tensors = _with_companions(surface, directions, projection)
-        whole.write(surface, target, tensors)
+        surface_file.write(surface, target, tensors)
     return lost
 
 

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from lsweep.describe import recipes, sentences
+from lsweep.describe import direction_sentences, sentences
 from lsweep.describe.facts import facts, get
 from lsweep.describe.style import STYLES
 from lsweep.errors import InputError, nearest
@@ -74,7 +74,7 @@ def paragraph(known: Mapping[str, Any], format: str) -> str:
         sentence(known, style)
         for sentence in (
             sentences.what,
-            recipes.directions,
+            direction_sentences.directions,
             sentences.batchnorm,
             sentences.grid,
             sentences.precision,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from lsweep.describe.direction_sentences import INDICES, centre
 from lsweep.describe.facts import NUMBER, get
-from lsweep.describe.recipes import INDICES, centre
 from lsweep.describe.style import Style, conjunction
 
 LOSSES = {

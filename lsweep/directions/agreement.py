@@ -1,4 +1,4 @@
-"""Agreement on directions: the same tensors on every rank and in every session of a sweep."""
+"""Consistency of directions: the same tensors on every rank and in every session of a sweep."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One sweep from set-up to end."""
+"""Runs a sweep: set-up, main loop, exchange between ranks, certificate."""

@@ -1,4 +1,4 @@
-"""Choice of the evaluator: error budget, precision, batch size, points at once; measured where "auto" asks for it."""
+"""Choice of the evaluator: error budget, precision, batch size, points per batch; "auto" settings are measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Session monitor: counts durable points on rank 0, and broadcasts failures and stop requests."""
+"""Session monitor: counts stored points on rank 0, and broadcasts failures and stop requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons at several points at once: the first layer's output is linear in the coordinates.
+"""Multilayer perceptrons at several points at once: the first layer's output is affine in the coordinates.
 
 (W* + α·W₁ + β·W₂)·x = W*·x + α·W₁·x + β·W₂·x: three products suffice for all points, and each point combines three
 matrices with three coefficients. Later layers are batched matrix products. Activations are stored as (points, features,

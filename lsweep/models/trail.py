@@ -1,4 +1,4 @@
-"""Trail: the checkpoints of a training, one file per epoch, with an index.
+"""Trail: the checkpoints of a training run, one file per epoch, with an index.
 
 The folder contains `trail.json`, `epoch_0000.safetensors` (the initial weights), `epoch_0001.safetensors`, … and one
 `resume_*.safetensors`. The index is replaced atomically after the files that it names are durable; other files are not

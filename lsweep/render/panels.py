@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from lsweep.errors import InputError
-from lsweep.render import curves, frame, paths, planes, relief
+from lsweep.render import curves, frame, paths, planes, surface_plots
 from lsweep.render.field import Field, extract
 from lsweep.render.look import Look
 from lsweep.render.scale import Scale, choose
@@ -18,7 +18,7 @@ DRAW: dict[str, Callable[[Axes, Field, Scale], object]] = {
     "contour": planes.draw_contour,
     "filled": planes.draw_filled,
     "heatmap": planes.draw_heatmap,
-    "surface": relief.draw_surface,
+    "surface": surface_plots.draw_surface,
     "trajectory": planes.draw_contour,
 }
 BARS = ("filled", "heatmap")  # the kinds with a colour bar by default

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 def make(args: argparse.Namespace) -> Script:
     """The script, with every value validated. Raises InputError."""
-    from lsweep.slurm import lead
+    from lsweep.slurm import lead_time
     from lsweep.slurm.header import checked, one_of
     from lsweep.slurm.script import Script
 
@@ -106,7 +106,7 @@ def make(args: argparse.Namespace) -> Script:
     one_of("--launcher", args.launcher, ("srun", "mpirun"))
     return Script(
         sweeps=sweeps,
-        lead=lead.choose(configs, args.point_seconds),
+        lead=lead_time.choose(configs, args.point_seconds),
         header=_header(args, sweeps),
         environment=_environment(args),
         launcher=args.launcher,
@@ -192,7 +192,7 @@ def own_environment() -> str | None:
 
 def _warn(script: Script, args: argparse.Namespace) -> None:
     from lsweep.slurm.header import seconds
-    from lsweep.slurm.lead import EARLY
+    from lsweep.slurm.lead_time import EARLY
 
     told = script.lead.seconds
     if args.time is not None and seconds(args.time) <= told + EARLY:

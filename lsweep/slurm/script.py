@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lsweep.slurm.header import line
-from lsweep.slurm.lead import EARLY, Lead
+from lsweep.slurm.lead_time import EARLY, Lead
 
 SRUN = """
 # Since Slurm 22.05, srun no longer inherits --cpus-per-task from the job.

@@ -1,4 +1,4 @@
-"""Audit of a sweep's file: checks settled points and the certificate against the rest of the file.
+"""Audit of a sweep's file: checks interpolated points and the certificate against the rest of the file.
 
 lsweep's readers use no value of a point that is not done, and compute a certificate's errors themselves. But other
 programs read the file too, and an inconsistency shows that some bytes were not written by a sweep.

@@ -1,1 +1,1 @@
-"""Small services: atomic files, the file lock, progress, stop signals, timing, provenance, plugins."""
+"""Utilities that several packages use: files, locks, progress, signals, timing, plugins."""

@@ -1,4 +1,4 @@
-"""One training from beginning to end: deterministic, and can be stopped and resumed at any step.
+"""One training run from beginning to end: deterministic, and can be stopped and resumed at any step.
 
 The random numbers of every step (order, augmentation, dropout) are a function of seed, epoch and step, so only weights
 and optimiser state must be stored to resume with the same bits.

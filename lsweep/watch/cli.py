@@ -118,8 +118,8 @@ def _text(args: argparse.Namespace) -> int:
 
 
 def _page(args: argparse.Namespace) -> int:
+    from lsweep.watch.responses import Site
     from lsweep.watch.server import Server
-    from lsweep.watch.site import Site
 
     follower, look = _follower_and_look(args)
     site = Site(follower, look, args.interval)
@@ -138,7 +138,7 @@ def _follower_and_look(args: argparse.Namespace) -> tuple[Any, Any]:
     from lsweep.render.look import Look
     from lsweep.render.scale import colormap
     from lsweep.watch.follow import Follower
-    from lsweep.watch.site import Site
+    from lsweep.watch.responses import Site
 
     look = Look(args.metric, "auto" if args.log is None else args.log, cmap=args.cmap)
     if args.cmap:

@@ -13,7 +13,7 @@ from typing import Any
 
 from lsweep._version import __version__
 from lsweep.errors import InputError
-from lsweep.watch.site import Answer, Site
+from lsweep.watch.responses import Answer, Site
 
 # No other page may frame, read or embed this one. What it may load is restricted by the policy in the page itself.
 HEADERS = {

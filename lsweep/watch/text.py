@@ -10,9 +10,9 @@ from typing import TextIO
 from lsweep.errors import InputError, printable
 from lsweep.render.field import is_accuracy
 from lsweep.render.look import Look
+from lsweep.watch.cell_rendering import half_blocks, plain, ramp
 from lsweep.watch.cells import Cells, raster
 from lsweep.watch.follow import Follower, View
-from lsweep.watch.paint import half_blocks, plain, ramp
 from lsweep.watch.state import State, state_of
 from lsweep.watch.terminal import colour_depth, screen, size, write
 

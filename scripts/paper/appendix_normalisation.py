@@ -15,7 +15,7 @@ import vgg9
 from drawing import BLUE, frame, panels
 from study import Study, begin
 
-from lsweep.compare.verdicts import rank_correlation
+from lsweep.compare.separation import rank_correlation
 
 # Half the lines' length. An unnormalised direction is √n long, far longer than the weights.
 HALF = {"none": 0.1, "layer": 1.0, "filter": 1.0}

@@ -20,7 +20,7 @@ from launch import environment, python
 from scipy.stats import spearmanr
 
 from lsweep import cli
-from lsweep.compare import comparison, verdicts
+from lsweep.compare import comparison, separation
 from lsweep.compare.sweeps import networks, read
 from lsweep.grid import Axis, Grid
 from lsweep.store import Header, StoredDirections, reader, schema, validation
@@ -330,7 +330,7 @@ def test_without_the_weights_hash_a_file_is_a_network_of_its_own(tmp_path):
 @given(st.lists(st.tuples(st.integers(-3, 3), st.floats(-1, 1)), min_size=3, max_size=12))
 def test_rank_correlation_is_spearmans(pairs):
     a, b = zip(*pairs, strict=True)
-    ours = verdicts.rank_correlation(a, b)
+    ours = separation.rank_correlation(a, b)
     if len(set(a)) == 1 or len(set(b)) == 1:
         assert math.isnan(ours)
     else:
@@ -338,24 +338,24 @@ def test_rank_correlation_is_spearmans(pairs):
 
 
 def test_rank_correlation_leaves_out_what_is_not_defined():
-    assert verdicts.rank_correlation([1, 2, math.nan, 3], [3, 2, 9, 1]) == -1.0
-    assert math.isnan(verdicts.rank_correlation([1, 2, math.nan], [3, 2, 9]))
+    assert separation.rank_correlation([1, 2, math.nan, 3], [3, 2, 9, 1]) == -1.0
+    assert math.isnan(separation.rank_correlation([1, 2, math.nan], [3, 2, 9]))
 
 
 def test_a_verdict_needs_ranges_that_do_not_overlap():
-    low, high = verdicts.summarise([1.0, 2.0, 3.0]), verdicts.summarise([3.5, 4.0, 4.5])
-    verdict = verdicts.judge(low, high)
+    low, high = separation.summarise([1.0, 2.0, 3.0]), separation.summarise([3.5, 4.0, 4.5])
+    verdict = separation.judge(low, high)
     assert verdict.separated and verdict.standardised == pytest.approx(2 / math.sqrt((1 + 0.25) / 2))
-    assert not verdicts.judge(verdicts.summarise([1.0, 2.0, 3.6]), high).separated
-    wide = verdicts.judge(verdicts.summarise([0.0, 1.0]), verdicts.summarise([1.1, 2.1]))
+    assert not separation.judge(separation.summarise([1.0, 2.0, 3.6]), high).separated
+    wide = separation.judge(separation.summarise([0.0, 1.0]), separation.summarise([1.1, 2.1]))
     assert not wide.separated and wide.chance == pytest.approx(1 / 3)
 
 
 def test_numbers_without_any_spread_are_apart_if_they_differ():
-    same, other = verdicts.summarise([0.1, 0.1, 0.1]), verdicts.summarise([0.2, 0.2])
+    same, other = separation.summarise([0.1, 0.1, 0.1]), separation.summarise([0.2, 0.2])
     assert same.mean == 0.1 and same.deviation == 0.0
-    assert verdicts.judge(same, other).separated and verdicts.judge(other, same).standardised == -math.inf
-    assert not verdicts.judge(same, verdicts.summarise([0.1, 0.1])).separated
+    assert separation.judge(same, other).separated and separation.judge(other, same).standardised == -math.inf
+    assert not separation.judge(same, separation.summarise([0.1, 0.1])).separated
 
 
 @given(st.integers(2, 4), st.integers(2, 4))
@@ -365,8 +365,8 @@ def test_chance_of_separated_ranges(n, m):
 
     deals = list(combinations(range(n + m), n))
     apart = sum(max(d) - min(d) == n - 1 and (min(d) == 0 or max(d) == n + m - 1) for d in deals)
-    a, b = verdicts.summarise(list(range(n))), verdicts.summarise(list(range(m)))
-    assert verdicts.judge(a, b).chance == pytest.approx(apart / len(deals))
+    a, b = separation.summarise(list(range(n))), separation.summarise(list(range(m)))
+    assert separation.judge(a, b).chance == pytest.approx(apart / len(deals))
 
 
 def test_comparing_in_python(two):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lsweep import cli
-from lsweep.convert import convert, load, whole
+from lsweep.convert import convert, load, surface_file
 from lsweep.errors import FileFormatError, InputError
 from lsweep.store.reader import read
 from lsweep.store.validation import read_direction_file
@@ -123,7 +123,7 @@ def same(one: object, other: object, name: str) -> None:
 
 
 def store(made: Surface, path: Path) -> Path:
-    whole.write(made, path)
+    surface_file.write(made, path)
     return path
 
 

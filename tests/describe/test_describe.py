@@ -13,10 +13,10 @@ from launch import ROOT
 
 from lsweep import cli
 from lsweep.certificate import Certificate, Kind
-from lsweep.convert import whole
+from lsweep.convert import surface_file
 from lsweep.describe import describe
+from lsweep.describe.direction_sentences import BIAS_BN, KINDS, NORMALIZED
 from lsweep.describe.facts import facts
-from lsweep.describe.recipes import BIAS_BN, KINDS, NORMALIZED
 from lsweep.describe.style import STYLES
 from lsweep.errors import InputError
 from lsweep.store.reader import read
@@ -287,7 +287,9 @@ def test_an_unknown_format() -> None:
 
 
 def test_a_converted_file_says_so(tmp_path) -> None:
-    whole.write(bare(provenance={"converted": {"format": "released", "file": "s.h5"}}), tmp_path / "a.h5")
+    surface_file.write(
+        bare(provenance={"converted": {"format": "released", "file": "s.h5"}}), tmp_path / "a.h5"
+    )
     text = said(read(tmp_path / "a.h5", trusted=True))
     assert (
         text.endswith("The values were converted from a file in the format released.")

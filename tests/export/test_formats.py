@@ -19,7 +19,7 @@ from launch import SUPPORT, absent, environment, python
 
 import lsweep
 from lsweep import cli, export
-from lsweep.convert import whole
+from lsweep.convert import surface_file
 from lsweep.errors import InputError
 from lsweep.export import gltf
 from lsweep.export.heights import Height
@@ -67,7 +67,7 @@ def walk(corners: np.ndarray = CORNERS) -> Trajectory:
 def stored(surface: Surface, path: Path) -> Surface:
     """The surface as it is read from a file of its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole.write(surface, path)
+    surface_file.write(surface, path)
     return lsweep.open(path, trusted=True)
 
 

@@ -19,9 +19,9 @@ from lsweep.render.look import Look
 from lsweep.render.scale import choose
 from lsweep.render.scene import compose, opengl
 from lsweep.render.scene.camera import MOTIONS, View, framed, still
+from lsweep.render.scene.height_field import HEIGHT, build, draped
 from lsweep.render.scene.movie import Film
 from lsweep.render.scene.occlusion import visibility
-from lsweep.render.scene.relief import HEIGHT, build, draped
 from lsweep.render.scene.smooth import refined, subdivided
 from lsweep.surface import Status, Surface, Trajectory
 

@@ -20,7 +20,7 @@ from lsweep.comm import SerialComm
 from lsweep.config import load
 from lsweep.engine.job import Options, sweep
 from lsweep.slurm import cli as verb
-from lsweep.slurm import header, lead
+from lsweep.slurm import header, lead_time
 from lsweep.store.reader import read_identity
 from lsweep.tools.stop import MARGIN
 
@@ -133,7 +133,7 @@ def test_the_lead_comes_from_what_was_measured(here: Path, made: Callable[..., s
     surface = lsweep.open(here / settings.output)
     slowest = float(np.nanmax(surface.seconds))
     assert slowest > 0
-    chosen = lead.choose([settings], point_seconds=1000)
+    chosen = lead_time.choose([settings], point_seconds=1000)
     assert chosen.seconds == int(np.ceil(3 * slowest + MARGIN))
     assert "the slowest of the 4 points done so far" in chosen.why
     script = made("sweep.toml")
@@ -142,22 +142,22 @@ def test_the_lead_comes_from_what_was_measured(here: Path, made: Callable[..., s
 
 def test_the_lead_without_a_measurement(here: Path) -> None:
     settings = load("sweep.toml", ["schedule.tile=4"])
-    assert lead.choose([load("sweep.toml")], 10).seconds == 30 + MARGIN
-    assert lead.choose([load("sweep.toml")]).seconds == 180 + MARGIN
-    assert "assumed" in lead.choose([load("sweep.toml")]).why
+    assert lead_time.choose([load("sweep.toml")], 10).seconds == 30 + MARGIN
+    assert lead_time.choose([load("sweep.toml")]).seconds == 180 + MARGIN
+    assert "assumed" in lead_time.choose([load("sweep.toml")]).why
     # A stop comes between tiles.
-    assert lead.choose([settings, load("other.toml")], 10).seconds == 120 + MARGIN
+    assert lead_time.choose([settings, load("other.toml")], 10).seconds == 120 + MARGIN
 
 
 def test_the_lead_of_points_at_once(here: Path) -> None:
     """They are a tile; how many "auto" means is in the file."""
-    assert lead.choose([load("sweep.toml", ["evaluate.points_at_once=5"])], 10).seconds == 150 + MARGIN
+    assert lead_time.choose([load("sweep.toml", ["evaluate.points_at_once=5"])], 10).seconds == 150 + MARGIN
     settings = load("sweep.toml", ["evaluate.points_at_once=auto"])
-    assert lead.choose([settings], 10).seconds == 30 + MARGIN
+    assert lead_time.choose([settings], 10).seconds == 30 + MARGIN
     sweep(settings, SerialComm(), Options(max_points=1))
     together = read_identity(here / settings.output)[0]["points_at_once"]
     slowest = float(np.nanmax(lsweep.open(here / settings.output).seconds))
-    assert lead.choose([settings], 10).seconds == int(np.ceil(3 * together * slowest + MARGIN))
+    assert lead_time.choose([settings], 10).seconds == int(np.ceil(3 * together * slowest + MARGIN))
 
 
 def test_an_output_that_cannot_be_resumed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

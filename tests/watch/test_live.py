@@ -17,7 +17,7 @@ import pytest
 from browser import Browser, programs
 from launch import Job, environment, need_mpi
 
-from lsweep.convert import whole
+from lsweep.convert import surface_file
 from lsweep.store.reader import read
 
 pytestmark = [pytest.mark.mpi, pytest.mark.slow, pytest.mark.timeout(400)]
@@ -137,7 +137,7 @@ def test_a_page_follows_a_sweep(here: Path, server: subprocess.Popen[str], chrom
         )
     assert (chromium.picture() != empty).any()
 
-    whole.write(pages.rich(), output)  # another sweep under the same name is another page
+    surface_file.write(pages.rich(), output)  # another sweep under the same name is another page
     until(lambda: chromium.ask("document.querySelector('h2').textContent") == "resnet56")
     assert readout(chromium, 4, 6)["status"] == "evaluated" and "accuracy, test" in readout(chromium, 4, 6)
     assert {urlsplit(asked).netloc for asked in chromium.requests() if asked.startswith("http")} == {

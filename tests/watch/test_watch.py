@@ -26,16 +26,16 @@ import pytest
 from launch import environment, python
 
 from lsweep import cli
-from lsweep.convert import whole
+from lsweep.convert import surface_file
 from lsweep.render.look import Look
 from lsweep.surface import Status, Surface
 from lsweep.tools import lock
+from lsweep.watch.cell_rendering import half_blocks, plain
 from lsweep.watch.cells import Kind, raster
 from lsweep.watch.cli import _announce
 from lsweep.watch.follow import Follower, View
-from lsweep.watch.paint import half_blocks, plain
+from lsweep.watch.responses import Site
 from lsweep.watch.server import Server
-from lsweep.watch.site import Site
 from lsweep.watch.state import state_of
 from lsweep.watch.terminal import colour_depth
 from lsweep.watch.text import frame
@@ -80,9 +80,9 @@ def test_the_phases_of_a_sweep(tmp_path: Path) -> None:
 
     assert (phase(), follower.look().surface) == ("waiting", None)
     held = lock.acquire(path)
-    whole.write(partial(20), path)
+    surface_file.write(partial(20), path)
     assert phase() == "running"
-    whole.write(partial(40), path)
+    surface_file.write(partial(40), path)
     assert phase(0.5) == "running" and follower.look().surface.count(Status.DONE) == 20  # type: ignore[union-attr]
     assert phase() == "running" and follower.look().surface.count(Status.DONE) == 40  # type: ignore[union-attr]
     # Somebody holds it, however long nothing is heard; and says how long that is.
@@ -93,24 +93,24 @@ def test_the_phases_of_a_sweep(tmp_path: Path) -> None:
     assert phase(100) == "killed" and f"process {child.pid} on" in follower.look().note
     held.path.unlink()
     assert phase(100) == "stopped"
-    whole.write(partial(60), path)
+    surface_file.write(partial(60), path)
     assert phase() == "running"
     path.write_bytes(b"not a sweep")
     assert phase() == "unreadable" and follower.look().surface.count(Status.DONE) == 60  # type: ignore[union-attr]
     path.unlink()
     assert phase() == "gone"
-    whole.write(pages.tilted(), path)
+    surface_file.write(pages.tilted(), path)
     assert phase() == "complete"
 
 
 def test_a_change_that_the_system_does_not_tell_is_found(tmp_path: Path) -> None:
     """As over NFS: the file's attributes are old, what was cached with them too."""
     path, clock = tmp_path / "sweep.h5", Clock()
-    whole.write(partial(20), path)
+    surface_file.write(partial(20), path)
     follower = Follower(path, 1.0, clock)
     follower.look()
     before = path.stat()
-    content = (whole.write(partial(40), tmp_path / "b.h5"), (tmp_path / "b.h5").read_bytes())[1]
+    content = (surface_file.write(partial(40), tmp_path / "b.h5"), (tmp_path / "b.h5").read_bytes())[1]
     with path.open("r+b") as file:
         file.write(content)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -177,7 +177,7 @@ def test_the_servers_answers(tmp_path: Path, serve: Callable[..., Server]) -> No
     waiting = ask(server, "/")[1].decode()
     assert "sweep.h5" in waiting and json.loads(ask(server, "/state")[1])["phase"] == "waiting"
     assert json.loads(ask(server, "/data")[1]) == {"version": ""}
-    whole.write(partial(20), path)
+    surface_file.write(partial(20), path)
     page, body = ask(server, "/?again")
     assert page.status == 200 and page.getheader("X-Frame-Options") == "DENY"
     (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', body.decode())
@@ -190,13 +190,13 @@ def test_the_servers_answers(tmp_path: Path, serve: Callable[..., Server]) -> No
     assert tag == f'"{state["version"]}"' and json.loads(body)["version"] == state["version"]
     unchanged, body = ask(server, "/data", If_None_Match=tag)
     assert unchanged.status == 304 and body == b""
-    whole.write(partial(30), path)
+    surface_file.write(partial(30), path)
     assert ask(server, "/data", If_None_Match=tag)[0].status == 200
 
 
 def test_only_what_is_meant_to_be_reachable_is(tmp_path: Path, serve: Callable[..., Server]) -> None:
     path = tmp_path / "sweep.h5"
-    whole.write(partial(20), path)
+    surface_file.write(partial(20), path)
     server = serve(path)
     assert server.loopback and server.server_address[0] == "127.0.0.1"
     for there in ("/sweep.h5", "/../sweep.h5", "/%2e%2e/etc/passwd", "//etc/passwd", "/etc/passwd", "*"):
@@ -234,10 +234,10 @@ def test_what_is_said_at_the_start(
 def test_what_cannot_be_shown_is_waited_for(tmp_path: Path, serve: Callable[..., Server]) -> None:
     """A file that took another one's place and has no such metric, say."""
     path = tmp_path / "sweep.h5"
-    whole.write(partial(20), path)
+    surface_file.write(partial(20), path)
     server = serve(path)
     axis = np.array([1.0, np.nextafter(1.0, 2.0)])
-    whole.write(pages.make((axis, axis), {"loss": np.ones((2, 2))}), path)
+    surface_file.write(pages.make((axis, axis), {"loss": np.ones((2, 2))}), path)
     state = json.loads(ask(server, "/state")[1])
     assert (state["phase"], state["version"]) == ("unreadable", "") and "cannot be drawn" in state["note"]
     assert "cannot be shown yet" in ask(server, "/")[1].decode()
@@ -260,7 +260,7 @@ def test_what_cannot_be_shown_is_waited_for(tmp_path: Path, serve: Callable[...,
 )
 def test_bad_requests_are_one_clear_line(tmp_path, monkeypatch, capsys, arguments, complaint) -> None:
     monkeypatch.chdir(tmp_path)
-    whole.write(pages.tilted(), tmp_path / "sweep.h5")
+    surface_file.write(pages.tilted(), tmp_path / "sweep.h5")
     (tmp_path / "net.toml").write_text("[model]\n")
     assert cli.main(["watch", *arguments]) == 2
     message = capsys.readouterr().err
@@ -270,7 +270,7 @@ def test_bad_requests_are_one_clear_line(tmp_path, monkeypatch, capsys, argument
 
 def test_a_port_in_use(tmp_path: Path, serve: Callable[..., Server], capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "sweep.h5"
-    whole.write(pages.tilted(), path)
+    surface_file.write(pages.tilted(), path)
     assert cli.main(["watch", str(path), "--port", str(serve(path).port)]) == 2
     message = capsys.readouterr().err
     assert "Address already in use; use --port 0 for a free one" in message and message.count("\n") == 1
@@ -374,14 +374,14 @@ def test_a_terminal_follows_a_sweep_to_its_end(tmp_path: Path) -> None:
     """Painted in place on the other screen, at the terminal's size; at the end it stands on the first one."""
     screen = Screen(tmp_path, "--text", "--interval", "0.1", **TRUE_COLOUR)
     screen.read(lambda said: "waiting" in said)
-    whole.write(partial(20), tmp_path / "sweep.h5")
+    surface_file.write(partial(20), tmp_path / "sweep.h5")
     screen.read(lambda said: "17.0 %" in said and "stopped" in said)
     wide = max(map(len, ESCAPES.sub("", screen.said).splitlines()))
     assert wide <= 79
     screen.resize(50, 20)
     before = len(screen.said)
     screen.read(lambda said: "17.0 %" in said[before:])
-    whole.write(pages.tilted(), tmp_path / "sweep.h5")
+    surface_file.write(pages.tilted(), tmp_path / "sweep.h5")
     assert screen.end() == 0
     _, last = screen.said.rsplit("\x1b[?1049l", 1)
     assert screen.said.startswith("\x1b[?1049h\x1b[?25l") and screen.said.count("\x1b[?25h") == 1
@@ -400,7 +400,7 @@ def test_the_terminal_is_as_it_was_after_a_signal(tmp_path: Path, number: int, s
 
 @pytest.mark.slow
 def test_once_without_colours(tmp_path: Path) -> None:
-    whole.write(partial(20), tmp_path / "sweep.h5")
+    surface_file.write(partial(20), tmp_path / "sweep.h5")
     screen = Screen(tmp_path, "--once", NO_COLOR="1", **TRUE_COLOUR)
     assert screen.end() == 0
     assert "\x1b" not in screen.said and "17.0 %" in screen.said
@@ -431,7 +431,7 @@ def test_what_a_terminal_can_show(term: str, more: dict[str, str], depth: int) -
 
 
 def test_neither_torch_nor_mpi(tmp_path: Path) -> None:
-    whole.write(pages.tilted(), tmp_path / "sweep.h5")
+    surface_file.write(pages.tilted(), tmp_path / "sweep.h5")
     code = (
         "import sys; from lsweep import cli; cli.main(['watch', 'sweep.h5', '--once']);"
         "import lsweep.watch.server; print(*{'torch', 'mpi4py'} & set(sys.modules), 'loaded')"

@@ -1,4 +1,4 @@
-"""Sampling design: stratified subsets, as large as a confidence interval of given width needs.
+"""Sampling design: stratified subsets, sized to give a confidence interval of a given width.
 
 All points use the examples in the same order, stratified by class, in growing prefixes. So differences between points
 are paired, and variation between classes (most of the variance far from the minimum) adds none to the estimate.

@@ -1,4 +1,4 @@
-"""Importance sampling: the mean loss from few examples, drawn with probabilities by their predicted losses.
+"""Importance sampling: the mean loss from few examples, drawn with probabilities based on their predicted losses.
 
 Near a minimum, few examples dominate the loss, and they are mostly the same at neighbouring points. So examples are
 drawn by Poisson sampling (Hájek 1964), with inclusion probabilities π proportional to a size computed from the

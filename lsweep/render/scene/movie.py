@@ -13,7 +13,7 @@ from lsweep.errors import InputError, nearest
 from lsweep.render.look import Look
 from lsweep.render.scene import encode
 from lsweep.render.scene.camera import MOTIONS
-from lsweep.render.scene.show import Show, Size
+from lsweep.render.scene.frames import Show, Size
 from lsweep.surface import Surface
 from lsweep.tools.progress import Progress, Silent
 

@@ -13,7 +13,7 @@ from lsweep.errors import InputError
 from lsweep.render.look import Look
 from lsweep.render.output import METADATA
 from lsweep.render.scene.compose import unmultiplied
-from lsweep.render.scene.show import Show, Size
+from lsweep.render.scene.frames import Show, Size
 from lsweep.surface import Surface
 from lsweep.tools.files import write_bytes
 

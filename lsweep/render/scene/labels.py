@@ -16,7 +16,7 @@ from lsweep.render.field import LETTERS, Field
 from lsweep.render.levels import plain
 from lsweep.render.scale import Scale
 from lsweep.render.scene.camera import View
-from lsweep.render.scene.relief import FLOOR, RIM, Relief
+from lsweep.render.scene.height_field import FLOOR, RIM, Relief
 
 DPI = 100.0
 BAR = 0.13  # width reserved for the colour bar right of the panels, relative to the picture's height

@@ -22,7 +22,7 @@ from lsweep.compare import (
     second_difference,
     share_below,
 )
-from lsweep.compare.numbers import Settings, catalogue, measure
+from lsweep.compare.measures import Settings, catalogue, measure
 from lsweep.compare.plane import plane_of
 from lsweep.compare.sweeps import Sweep
 from lsweep.errors import InputError

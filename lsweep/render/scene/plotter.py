@@ -13,7 +13,7 @@ from vtkmodules.vtkCommonCore import vtkLogger
 
 from lsweep.render.scene.camera import ANGLE, View
 from lsweep.render.scene.draping import runs
-from lsweep.render.scene.relief import FLOOR, HEIGHT, RIM, Relief
+from lsweep.render.scene.height_field import FLOOR, HEIGHT, RIM, Relief
 
 LINE, MAPPED, PATH, DOT = 0.0045, 0.0035, 0.012, 0.036  # radii
 INK = 0.38  # brightness of a contour line relative to the surface

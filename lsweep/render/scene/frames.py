@@ -15,8 +15,8 @@ from lsweep.render.paths import COLORS
 from lsweep.render.scale import choose
 from lsweep.render.scene import compose, opengl
 from lsweep.render.scene.camera import Motion, View, framed, still
-from lsweep.render.scene.letters import EdgeLetters, bar_width, layer
-from lsweep.render.scene.relief import FLOOR, RIM, Relief, build, draped
+from lsweep.render.scene.height_field import FLOOR, RIM, Relief, build, draped
+from lsweep.render.scene.labels import EdgeLetters, bar_width, layer
 from lsweep.surface import Surface
 
 WHITE, BLACK, NOTHING = (255, 255, 255, 255), (14, 16, 20, 255), (0, 0, 0, 0)
@@ -95,7 +95,7 @@ class Show:
                 key="size",
             )
         opengl.require()
-        from lsweep.render.scene.stage import Stage
+        from lsweep.render.scene.plotter import Stage
 
         look = replace(look, levels=LEVELS) if look.levels is None else look
         fields = [extract(surface, look.metric, 2, look.index).thinned() for surface in surfaces]
