@@ -28,7 +28,7 @@ cli: centre.cli=curvature certify_cli=certify check=findings directions_cli=dire
 cli: trajectory_cli=directions
 comm: comm.serial=base cores sharing=shared_memory tickets=shared_counter
 compare: compare.numbers=measures compare.verdicts=separation
-config: seeds
+config: config.checks=seeds seeds
 convert: labelled.columns=columns labelled.dataset=dataset labelled.frame=columns labelled.netcdf=netcdf
 convert: labelled.path=dataset store.recognise=recognise store.released=released
 convert: store.released_paths=released_paths store.whole=surface_file
@@ -54,7 +54,7 @@ training: train training_data=batches
 export: export.tube=gltf export.xml=grids
 render: render.relief=surface_plots render.sizes=figure
 render.scene: render.scene.letters=labels render.scene.relief=height_field render.scene.show=frames
-render.scene: render.scene.stage=plotter
+render.scene: render.scene.compose=frames render.scene.stage=plotter
 slurm: slurm.lead=lead_time
 watch: status watch.paint=cell_rendering watch.pulse=follow watch.site=responses
 """

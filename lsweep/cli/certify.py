@@ -22,12 +22,11 @@ def add_parser(subparsers: Any) -> None:
         "certify",
         help="measure the errors of a sweep on a random sample of its points",
         description="Evaluate a random sample of a sweep's points again, with all examples in fp32 (fp64 for a sweep "
-        "in fp64): N evaluated points, and N interpolated ones if grid.refine left any. The median, the "
-        "95 % quantile and the maximum of the relative error are stored in the sweep's file (group "
-        "certificate/), and `lsweep status` prints them. For an incomplete sweep the sample is taken from "
-        "the points that exist. After an interruption the same command resumes; a larger --points extends "
-        "the sample. Exit status: 0 complete, 2 bad input, 3 complete but some points failed, 75 stopped "
-        "early (run it again).",
+        "in fp64): N of the evaluated points and, if grid.refine left points to interpolation, N of the interpolated "
+        "points. The median, the 95 % quantile and the maximum of the relative error are stored in the sweep's file "
+        "(group certificate/), and `lsweep status` prints them. For an incomplete sweep the sample is taken from the "
+        "points that exist. After an interruption the same command resumes; a larger --points extends the sample. Exit "
+        "status: 0 complete, 2 bad input, 3 complete but some points failed, 75 stopped early (run it again).",
         epilog="example: mpirun -n 4 lsweep certify resnet56.toml --points 200",
     )
     add_config(parser, text="the sweep's configuration, a TOML file")

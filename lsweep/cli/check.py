@@ -16,9 +16,9 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "check",
         help="test ranks, GPUs, store, disk and the time per point before a job",
-        description="Test what a job will need, started in the same way as the job: ranks, threads, GPUs, a write "
-        "through the store, disk space, the lock, one point, and the estimated time. Without CONFIG: the "
-        "machine alone. Exit status: 0 if a job would run, 2 if something fails.",
+        description="Test what a job will need: ranks, threads, GPUs, a write through the store, disk space, the lock "
+        "and one point; and estimate the time of the sweep. Start this command in the same way as the job. Without "
+        "CONFIG, only the machine is tested. Exit status: 0 if a job would run, 2 if something fails.",
         epilog="example: srun --mpi=pmix -n 4 lsweep check resnet56.toml --ranks 64",
     )
     add_config(parser, nargs="?")

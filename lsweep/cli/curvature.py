@@ -49,7 +49,7 @@ def add_parser(subparsers: Any) -> None:
         "-o",
         "--output",
         metavar="OUT",
-        help="path of the files without suffix (default: the sweep's output and _curvature)",
+        help="path of the files, without suffix (default: that of the sweep's output, followed by _curvature)",
     )
     parser.add_argument("--quiet", action="store_true", help="only warnings and errors")
     parser.set_defaults(run=run)

@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the verbs `trajectory` and `directions` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "trajectory",
-        help="principal axes of a training path, and the share of it that a plane captures",
+        help="print the principal axes of a training path and the share of its movement that a plane captures",
         description="Compute the principal axes of the checkpoints in directions.trail, their explained variance, and "
         "the share of the movement captured by their plane, by a random plane, and by the plane of (final "
         '- initial, random). A sweep with directions.kind = "pca" evaluates the loss in the plane of the '

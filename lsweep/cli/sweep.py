@@ -29,7 +29,9 @@ def add_parser(subparsers: Any) -> None:
     )
     add_config(parser)
     parser.add_argument(
-        "--seeds", metavar="A-B", help="sweep once per direction seed, as in 0-4 or 1,5,7; one file each"
+        "--seeds",
+        metavar="A-B",
+        help="sweep once per direction seed, for example 0-4 or 1,5,7; one file each",
     )
     add_session(parser)
     parser.add_argument(
@@ -37,7 +39,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--retry-failed", action="store_true", help="evaluate failed points once more")
     parser.add_argument(
-        "--complete", action="store_true", help="also evaluate the points that grid.refine settled"
+        "--complete",
+        action="store_true",
+        help="also evaluate the points that grid.refine left to interpolation",
     )
     parser.add_argument("--profile", action="store_true", help="report how each rank spent its time")
     parser.set_defaults(run=run)

@@ -17,9 +17,9 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `train` to an argparse subparsers object."""
     parser = subparsers.add_parser(
         "train",
-        help="train a network and keep the trail of its checkpoints",
-        description="Train the network of a configuration by its table [train], or resume its "
-        "training. Exit status: 0 complete, 1 diverged or out of room, 2 bad input, 75 stopped early (run it again).",
+        help="train a network and save checkpoints on the way (a trail)",
+        description="Train the network of a configuration as described in its table [train], or resume the training. "
+        "Exit status: 0 complete, 1 diverged or disk full, 2 bad input, 75 stopped early (run it again).",
         epilog="example: lsweep train vgg9.toml --set train.batch_size=8192 --set train.trail=results/large.trail",
     )
     add_config(parser)

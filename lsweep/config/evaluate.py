@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lsweep.config.checks import check_seed
+from lsweep.config.seeds import check_seed
 from lsweep.errors import ConfigError
 
 

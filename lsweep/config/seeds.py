@@ -1,8 +1,8 @@
-"""Lists of direction seeds as given on the command line."""
+"""Random seeds: their valid range, and lists of them as given on the command line."""
 
 from __future__ import annotations
 
-from lsweep.errors import InputError
+from lsweep.errors import ConfigError, InputError
 
 MOST = 10_000  # output files; the seeds of 0-9999999999 would not even fit into memory
 
@@ -28,3 +28,9 @@ def parse(text: str) -> list[int]:
 def _is_seed(text: str) -> bool:
     """Whether the text is a number of fewer than 20 digits: Python refuses to parse very long ones."""
     return text.isdecimal() and len(text) < 20
+
+
+def check_seed(seed: int | None) -> None:
+    """Check a seed. Raises ConfigError."""
+    if seed is not None and not 0 <= seed < 2**63:  # the range that torch.Generator accepts
+        raise ConfigError(f"a seed must be >= 0 and < 2^63, got {seed}", key="seed")

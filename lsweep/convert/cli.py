@@ -25,9 +25,8 @@ def add_parser(subparsers: Any) -> None:
         help="convert from and to the released code's HDF5, CSV and netCDF",
         description="Convert surfaces between lsweep's files, those of the code released with Li et al. 2018 "
         "(surfaces, directions, projected trajectories), CSV in long form and netCDF. The format of IN is recognised "
-        "from its contents; the format of OUT follows from its suffix (.h5, .csv, .nc). An .h5 file is written for the "
-        "released code if IN is a file of lsweep, else for lsweep. A warning on standard error lists what OUT cannot "
-        "store.",
+        "from its contents; the format of OUT follows from its suffix (.h5, .csv, .nc). With .h5, OUT has the released "
+        "code's format if IN is a file of lsweep, and lsweep's otherwise. A warning lists what OUT cannot store.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -54,8 +53,8 @@ def add_parser(subparsers: Any) -> None:
         "--order",
         choices=("yx", "xy"),
         default="yx",
-        help="memory order of the released code's surface: yx, x fastest regardless of the declared shape, as that "
-        "code writes it (default); xy: values[i, j] at (x[i], y[j])",
+        help="memory order of a surface of the released code. yx (default): x varies fastest, whatever shape the file "
+        "declares; the released code writes this order. xy: values[i, j] belongs to (x[i], y[j])",
     )
     parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
     parser.set_defaults(run=run)

@@ -24,8 +24,8 @@ def add_parser(subparsers: Any) -> None:
         help="export a sweep for ParaView, Blender and similar programs",
         description="Export a sweep as a surface whose height is a metric (.vts structured, .vtp polygons), or as"
         " image data (.vti, also for boxes), with every metric and log_loss (log10) as point data; as glTF with colours"
-        " (.glb); as a sidecar with which ParaView opens FILE itself (.xdmf); or as a script that sets up a view in"
-        " ParaView, with the files that it opens (.py). A training path is written to OUT_path.vtp.",
+        " (.glb); as a small file with which ParaView reads FILE directly (.xdmf); or as a ParaView script that sets up"
+        " a view, with the data files that it opens (.py). A training path is written to OUT_path.vtp.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

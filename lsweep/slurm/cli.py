@@ -50,7 +50,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="configurations, TOML files")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the script to FILE")
     add_overrides(parser)
-    parser.add_argument("--seeds", metavar="A-B", help="one task per direction seed, as in 0-4 or 1,5,7")
+    parser.add_argument(
+        "--seeds", metavar="A-B", help="one task per direction seed, for example 0-4 or 1,5,7"
+    )
     parser.add_argument("--at-once", type=int, metavar="N", help="run at most N tasks of a job array at once")
     parser.add_argument(
         "--point-seconds", type=float, metavar="S", help="time per point, if none was measured yet"

@@ -39,8 +39,8 @@ def add_parser(subparsers: Any) -> None:
         "watch",
         help="show the surface of a running sweep live, in the browser or the terminal",
         description="Show the progress of a running sweep and its surface as it fills in. The file need not exist yet."
-        " By default a page is served to this machine only, until Ctrl-C; the view in the terminal ends with the"
-        " sweep.",
+        " By default it serves a web page that only this machine can open, until you press Ctrl-C. The picture in the"
+        " terminal (--text) stops when the sweep is complete.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -54,10 +54,10 @@ def main() -> None:
         # Networks of their own: the evaluator has borrowed this one and moves it.
         loop, sweep = plain_loop(settings, twin(swept)), whole_sweep(settings, twin(swept))
         with prepare(settings, swept, SerialComm(), None) as ready:
-            tiles = evaluator_alone(ready.evaluator, settings, ready.points_at_once)
+            tiles = evaluator_alone(ready.evaluator, settings, ready.plan.tile)
             agree(loop(), tiles(), sweep())
             seconds = take_turns({"loop": loop, "sweep": sweep, "evaluator": tiles}, args.rounds)
-            report(args, settings, ready.points_at_once, seconds)
+            report(args, settings, ready.plan.tile, seconds)
 
 
 def parse() -> argparse.Namespace:

@@ -17,7 +17,7 @@ from lsweep.render import save, save_movie
 from lsweep.render.field import extract
 from lsweep.render.look import Look
 from lsweep.render.scale import choose
-from lsweep.render.scene import compose, opengl
+from lsweep.render.scene import frames, opengl
 from lsweep.render.scene.camera import MOTIONS, View, framed, still
 from lsweep.render.scene.height_field import HEIGHT, build, draped
 from lsweep.render.scene.movie import Film
@@ -152,11 +152,11 @@ def test_pictures_over_one_another() -> None:
     below = np.full((4, 4, 4), 255, np.uint8)
     ink = np.zeros((2, 2, 4), np.uint8)
     ink[...] = (64, 0, 0, 128)
-    compose.over(below, ink, 3, -1)
+    frames.over(below, ink, 3, -1)
     assert below[0, 3].tolist() == [191, 127, 127, 255]
     assert (np.delete(below.reshape(-1, 4), 3, axis=0) == 255).all()
-    compose.over(below, ink, 9, 9)  # beside
-    assert compose.unmultiplied(ink)[0, 0].tolist() == [128, 0, 0, 128]
+    frames.over(below, ink, 9, 9)  # beside
+    assert frames.unmultiplied(ink)[0, 0].tolist() == [128, 0, 0, 128]
 
 
 def drawn(tmp_path: Path, surfaces, **options) -> np.ndarray:

@@ -36,8 +36,8 @@ def add_parser(subparsers: Any) -> None:
         "--motion",
         choices=("turntable", "fly-in"),
         default="turntable",
-        help="turntable: one full rotation that can be looped (the default); fly-in: from above to the view of a"
-        " picture",
+        help="turntable: one full rotation that can be looped (the default); fly-in: the camera moves from"
+        " above the surface to the view used by `lsweep render --kind scene`",
     )
     group.add_argument("--seconds", type=float, default=5.0, metavar="S", help="duration (default: 5)")
     group.add_argument(

@@ -13,7 +13,7 @@ from lsweep.render.field import Field, extract, literal, network_names
 from lsweep.render.look import Look
 from lsweep.render.paths import COLORS
 from lsweep.render.scale import choose
-from lsweep.render.scene import compose, opengl
+from lsweep.render.scene import opengl
 from lsweep.render.scene.camera import Motion, View, framed, still
 from lsweep.render.scene.height_field import FLOOR, RIM, Relief, build, draped
 from lsweep.render.scene.labels import EdgeLetters, bar_width, layer
@@ -139,11 +139,11 @@ class Show:
         picture = np.empty((self.size.height, self.size.width, 4), dtype=np.uint8)
         picture[:] = self._behind
         for k, (stage, relief) in enumerate(zip(self._stages, self._reliefs, strict=True)):
-            panel = compose.shrunk(stage.frame(view), self._oversample)
-            compose.over(picture, panel, k * self._wide, self._top)
+            panel = shrunk(stage.frame(view), self._oversample)
+            over(picture, panel, k * self._wide, self._top)
             for letters, (x, y) in self._letters[k].placed(relief, view, panel.shape[1], panel.shape[0]):
-                compose.over(picture, letters, k * self._wide + x, self._top + y)
-        compose.over(picture, self._layer)
+                over(picture, letters, k * self._wide + x, self._top + y)
+        over(picture, self._layer)
         return picture
 
     def close(self) -> None:
@@ -178,3 +178,32 @@ def _paths(surface: Surface, field: Field, relief: Relief) -> list[tuple[np.ndar
         x, y = path.coordinates[path.trails == index][:, columns].T
         found.append((draped(relief, x, y), COLORS[index % len(COLORS)]))
     return found
+
+
+def over(below: np.ndarray, above: np.ndarray, left: int = 0, top: int = 0) -> None:
+    """Composite `above` over `below`, both premultiplied RGBA, in place; `above` starts at (left, top), cropped."""
+    rows, columns = slice(max(top, 0), top + above.shape[0]), slice(max(left, 0), left + above.shape[1])
+    target = below[rows, columns]
+    if not target.size:
+        return
+    part = above[max(-top, 0) :, max(-left, 0) :][: target.shape[0], : target.shape[1]]
+    here = np.flatnonzero(part[..., 3].any(axis=1))
+    if not len(here):
+        return
+    band = slice(here[0], here[-1] + 1)  # most of a text layer is empty
+    kept = target[band] * (255 - part[band][..., 3:].astype(np.uint16)) // 255
+    target[band] = np.minimum(kept + part[band], 255)
+
+
+def shrunk(picture: np.ndarray, by: int) -> np.ndarray:
+    """The picture reduced by averaging squares of by² pixels."""
+    rows, columns = picture.shape[0] // by, picture.shape[1] // by
+    return np.rint(picture.reshape(rows, by, columns, by, 4).mean(axis=(1, 3))).astype(np.uint8)
+
+
+def unmultiplied(picture: np.ndarray) -> np.ndarray:
+    """Straight (not premultiplied) colours, as in PNG."""
+    alpha = picture[..., 3:].astype(np.float32)
+    straight = picture.copy()
+    straight[..., :3] = np.rint(np.clip(picture[..., :3] * (255 / np.maximum(alpha, 1)), 0, 255))
+    return straight

@@ -12,8 +12,7 @@ import numpy as np
 from lsweep.errors import InputError
 from lsweep.render.look import Look
 from lsweep.render.output import METADATA
-from lsweep.render.scene.compose import unmultiplied
-from lsweep.render.scene.frames import Show, Size
+from lsweep.render.scene.frames import Show, Size, unmultiplied
 from lsweep.surface import Surface
 from lsweep.tools.files import write_bytes
 
