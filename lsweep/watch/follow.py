@@ -52,26 +52,26 @@ class View:
     note: str = ""
 
 
-class _Pulse:
+class _Liveness:
     """Monitors whether a sweep is alive, from changes of its file and from its lock.
 
-    `beat` is called at every change. `clock` is monotonic, in seconds.
+    `changed` is called at every change. `clock` is monotonic, in seconds.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
-        self._beaten: float | None = None
+        self._changed_at: float | None = None
         self._began = clock()
         self._looked = -SELDOM
         self._holder: Holder | None = None
 
-    def beat(self) -> None:
+    def changed(self) -> None:
         """Record a change of the file."""
-        self._beaten = self._clock()
+        self._changed_at = self._clock()
 
     def phase(self) -> tuple[str, str]:
         """The phase of an incomplete sweep ("running", "killed" or "stopped") and a note."""
-        if self._beaten is not None and self._clock() - self._beaten < FRESH:
+        if self._changed_at is not None and self._clock() - self._changed_at < FRESH:
             return "running", ""
         self._look()
         if self._holder is None:
@@ -89,7 +89,7 @@ class _Pulse:
             self._holder = lock.look(self._path) or lock.look(self._path.resolve())
 
     def _silence(self) -> float:
-        return self._clock() - (self._began if self._beaten is None else self._beaten)
+        return self._clock() - (self._began if self._changed_at is None else self._changed_at)
 
 
 class Follower:
@@ -110,7 +110,7 @@ class Follower:
                 f"no folder at {str(path.parent)!r}; create it before watching {path.name!r}", key="file"
             )
         self._path, self._pause, self._clock = path, pause, clock
-        self._pulse = _Pulse(path, clock)
+        self._liveness = _Liveness(path, clock)
         self._guard = threading.Lock()
         self._mark: tuple[int, ...] | None = None
         self._read = self._looked = clock() - max(ANYWAY, pause)
@@ -146,7 +146,7 @@ class Follower:
             return self._viewed("unreadable", str(error))
         if self._surface is not None and self._surface.complete:
             return self._viewed("complete")
-        return self._viewed(*self._pulse.phase())
+        return self._viewed(*self._liveness.phase())
 
     def _viewed(self, phase: str, note: str = "") -> View:
         return View(self._path, self._surface, self._version, phase, note)
@@ -163,7 +163,7 @@ class Follower:
     def _take(self, surface: Surface) -> None:
         version = _version(surface)
         if self._version and version != self._version:
-            self._pulse.beat()
+            self._liveness.changed()
         self._surface, self._version = surface, version
 
 
